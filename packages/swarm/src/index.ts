@@ -1,0 +1,7 @@
+/**
+ * The swarm's rules with no I/O. Events and the time go in, actions come out; randomness is passed in.
+ * The agent runs `BlobSwarm`, the tracker runs `LeaseTable`, and a simulator can run both under virtual time.
+ */
+export { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece.ts';
+export { PieceMap } from './piece-map.ts';
+export { type Random, seededRandom } from './random.ts';
