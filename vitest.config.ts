@@ -1,6 +1,9 @@
 import { defineConfig } from 'vitest/config';
 
-const shared = { resolve: { conditions: ['source'] }, ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } } };
+const shared = {
+  resolve: { conditions: ['source'] },
+  ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
+};
 
 // Three projects, from fast to real: unit (beside the code), integration (real sockets and processes of our own),
 // e2e (Debian's containerd, dockerd, podman, skopeo, docker-registry).
@@ -10,7 +13,12 @@ export default defineConfig({
       { ...shared, test: { name: 'unit', include: ['packages/*/src/**/*.test.ts', 'bench/**/*.test.ts'] } },
       {
         ...shared,
-        test: { name: 'integration', include: ['test/integration/**/*.test.ts'], testTimeout: 60_000, hookTimeout: 60_000 },
+        test: {
+          name: 'integration',
+          include: ['test/integration/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
       },
       {
         ...shared,

@@ -132,7 +132,16 @@ export type ReferenceQuery = z.infer<typeof referenceQuerySchema>;
 
 export const trackerErrorSchema = z.object({
   error: z.object({
-    code: z.enum(['BAD_REQUEST', 'WRONG_JOIN_TOKEN', 'BAD_PROOF', 'CLOCK_SKEW', 'NO_SESSION', 'BARRED', 'NOT_FOUND', 'INTERNAL']),
+    code: z.enum([
+      'BAD_REQUEST',
+      'WRONG_JOIN_TOKEN',
+      'BAD_PROOF',
+      'CLOCK_SKEW',
+      'NO_SESSION',
+      'BARRED',
+      'NOT_FOUND',
+      'INTERNAL',
+    ]),
     message: z.string(),
   }),
 });

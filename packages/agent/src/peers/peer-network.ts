@@ -1,0 +1,81 @@
+/**
+ * The agents this one trades with. A connection answers nothing until both sides have shown a membership certificate.
+ * What a peer sends is checked here, piece by piece, before anybody else in the agent sees it: the bytes hash to what the
+ * attestation says, and the attestation is signed by a member of this cluster.
+ */
+import type { Digest } from '@shoal/oci';
+import type { PieceMap } from '@shoal/swarm';
+import type { PeerRecord } from '@shoal/wire';
+
+/**
+ * `busy`: try again after `retryAfterMs`. `not-held`: the peer no longer has it. `gone`: the connection ended.
+ * `timeout`: nothing came in time. `corrupt` and `protocol`: the peer is to blame and is kept away from this swarm.
+ */
+export type PeerErrorCode = 'busy' | 'not-held' | 'gone' | 'timeout' | 'corrupt' | 'protocol' | 'cancelled';
+
+export class PeerError extends Error {
+  readonly code: PeerErrorCode;
+  readonly retryAfterMs: number;
+  constructor(code: PeerErrorCode, message: string, options: ErrorOptions & { retryAfterMs?: number } = {}) {
+    super(message, options);
+    this.name = 'PeerError';
+    this.code = code;
+    this.retryAfterMs = options.retryAfterMs ?? 0;
+  }
+  get peerIsToBlame(): boolean {
+    return this.code === 'corrupt' || this.code === 'protocol';
+  }
+}
+
+/** A verified piece: `sha256` is of `bytes`, and `attestation` (opaque, relayed unchanged) vouches for it. */
+export interface FetchedPiece {
+  bytes: Uint8Array;
+  sha256: Uint8Array;
+  attestation: Uint8Array;
+}
+
+/** What the others hold of one wanted blob, as it changes. */
+export interface WantListener {
+  /** All that a peer holds now; replaces what was known of that peer. */
+  map(peerId: string, zone: string, sizeBytes: number, pieces: PieceMap): void;
+  have(peerId: string, index: number): void;
+  /** The peer disconnected or withdrew the blob. */
+  gone(peerId: string): void;
+}
+
+/** What this agent can serve; asked by the network, answered by `pull`. */
+export interface Holdings {
+  /** Only what is verified and on disk. */
+  held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined>;
+  /** undefined when the piece is not here any more. */
+  read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined>;
+}
+
+export interface PeerNetwork {
+  readonly peerId: string;
+  /** Multiaddrs others can dial, without /p2p. */
+  addresses(): string[];
+  /** Connects in the background, bounded and deduplicated; failures are only logged. */
+  dial(peers: readonly PeerRecord[]): void;
+  /** Members connected now, verified both ways. */
+  connected(): { peerId: string; zone: string }[];
+  /** Tells every member, now and later, that this blob is wanted, and reports what they hold until closed. */
+  want(digest: Digest, listener: WantListener): { close(): void };
+  /** A piece is on disk now: push it to those that want the blob. */
+  publish(digest: Digest, sizeBytes: number, index: number): void;
+  /** The blob is gone from disk: tell those that want it. */
+  withdraw(digest: Digest): void;
+  /**
+   * Fetches one piece and verifies it.
+   * @param deadlineMs how long the first byte may take, and each further stall
+   * @throws PeerError
+   */
+  fetchPiece(
+    peerId: string,
+    piece: { digest: Digest; sizeBytes: number; index: number },
+    options: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<FetchedPiece>;
+  /** Signs what this agent itself read from the origin or verified whole. */
+  attest(piece: { digest: Digest; sizeBytes: number; index: number }, sha256: Uint8Array): Uint8Array;
+  stop(): Promise<void>;
+}

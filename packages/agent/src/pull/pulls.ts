@@ -1,0 +1,44 @@
+/**
+ * One pull per digest: whoever asks for a blob joins the pull already under way, at its own offset.
+ * The mirror sees only this interface.
+ */
+import type { Digest } from '@shoal/oci';
+import type { Repository } from '../origin/origin-client.ts';
+
+/** Where a blob may be read from, should neither store nor peers have it. */
+export interface PullSource {
+  repository: Repository;
+  kind: 'blob' | 'manifest';
+  /** From the manifest that names the blob. */
+  sizeHintBytes?: number;
+  /** Sent upstream for manifests. */
+  accept?: string;
+  pullId: string;
+}
+
+/** A blob being read by one client; `sizeBytes` is known, bytes are verified before they come out. */
+export interface BlobReader {
+  readonly digest: Digest;
+  /** Undefined only when no manifest named the size and the origin does not tell it. */
+  readonly sizeBytes: number | undefined;
+  readonly mediaType: string | undefined;
+  /**
+   * The bytes `[start, end)` in order. `end` defaults to the blob's end. Throws when no source is left: the caller must cut the
+   * connection short. The blob's last bytes come only after the whole blob matched its digest.
+   */
+  bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Must be called once, whatever happened. */
+  close(): void;
+}
+
+export interface Pulls {
+  /**
+   * Resolves when the size is known and the byte at `start` (or the blob's end) is here, or its source is at work;
+   * rejects (OriginError, PullError) soon when nobody can serve it, at the latest after 8 s.
+   */
+  open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader>;
+  /** Starts looking for peers of all the blobs under a manifest that was just served. */
+  expect(digests: readonly Digest[]): void;
+  openCount(): number;
+  close(): Promise<void>;
+}

@@ -1,0 +1,89 @@
+/**
+ * The store: committed blobs as files, partial blobs as files with a piece map, an index beside them.
+ * Content is identical everywhere, so the key is the digest alone; who may read it is decided in `access`.
+ * Nothing here talks to a network, and nothing here trusts a byte: `commit` hashes the whole blob.
+ */
+import type { Digest } from '@shoal/oci';
+import type { PieceMap } from '@shoal/swarm';
+
+export interface BlobRecord {
+  digest: Digest;
+  sizeBytes: number;
+  /** Known for manifests that came with one. */
+  mediaType?: string;
+}
+
+/** Why a store call failed. `disk-full` and `over-quota` mean: carry on without the store. */
+export type StoreErrorCode = 'disk-full' | 'over-quota' | 'digest-mismatch' | 'unwritable' | 'closed' | 'io';
+
+export class StoreError extends Error {
+  readonly code: StoreErrorCode;
+  constructor(code: StoreErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = 'StoreError';
+    this.code = code;
+  }
+}
+
+/** An open committed blob. It is not evicted until `release` was called. */
+export interface BlobHandle extends BlobRecord {
+  /** Reads exactly `length` bytes at `offset`. The buffer is the caller's. */
+  read(offset: number, length: number): Promise<Buffer>;
+  /** 32 bytes per piece (SHA-256), as found when the blob was committed. */
+  pieceHash(index: number): Promise<Uint8Array>;
+  release(): void;
+}
+
+/** A blob that is arriving. Its pieces survive a restart; each is checked against its hash when resumed. */
+export interface PartialBlob {
+  readonly digest: Digest;
+  readonly sizeBytes: number;
+  /** Pieces on disk and verified. Only `write` adds to it. */
+  readonly pieces: PieceMap;
+  /**
+   * Keeps a piece whose SHA-256 the caller has checked. `attestation` is opaque here and comes back from `attestation()`.
+   * @throws StoreError disk-full, io, closed
+   */
+  write(index: number, bytes: Uint8Array, sha256: Uint8Array, attestation: Uint8Array): Promise<void>;
+  /** Reads bytes of pieces that are in `pieces`. */
+  read(offset: number, length: number): Promise<Buffer>;
+  attestation(index: number): Uint8Array | undefined;
+  /**
+   * Hash whole → fsync → rename → index. The blob is then found by `open`. Resolves as soon as the hash is known to be
+   * right when `onVerified` is given: it is called before the fsync.
+   * @throws StoreError digest-mismatch: nothing is kept, the partial is gone
+   */
+  commit(options?: { mediaType?: string; onVerified?: () => void }): Promise<void>;
+  /** Keeps what is there for a later resume and closes the file. */
+  close(): Promise<void>;
+  /** Forgets the partial and frees its space. */
+  drop(): Promise<void>;
+}
+
+export interface BlobStore {
+  find(digest: Digest): Promise<BlobRecord | undefined>;
+  /** Opens a committed blob and marks it used now; undefined when it is not here (or turned out damaged: then it is dropped). */
+  open(digest: Digest): Promise<BlobHandle | undefined>;
+  /**
+   * Opens or resumes the partial blob and reserves its space, evicting least recently used blobs if need be.
+   * One at a time per digest. @throws StoreError over-quota, disk-full, io
+   */
+  partial(digest: Digest, sizeBytes: number): Promise<PartialBlob>;
+  /** Commits a small object (a manifest) in one step. @throws StoreError digest-mismatch, over-quota, disk-full */
+  put(digest: Digest, bytes: Uint8Array, mediaType?: string): Promise<void>;
+  /** Removes a blob, unless it is open: then when it is released. */
+  drop(digest: Digest): Promise<void>;
+  /** Every committed blob. */
+  list(): AsyncIterable<BlobRecord>;
+  /** Bytes committed and reserved, number of committed blobs, and the quota. */
+  usage(): { bytes: number; blobs: number; quotaBytes: number };
+
+  /** A small durable map beside the index for other rooms (`access`, `peers`); keys are namespaced by the caller. */
+  readonly notes: {
+    get(key: string): Promise<string | undefined>;
+    put(key: string, value: string): Promise<void>;
+    delete(key: string): Promise<void>;
+    entries(prefix: string): AsyncIterable<[key: string, value: string]>;
+  };
+  close(): Promise<void>;
+}
