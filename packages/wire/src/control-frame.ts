@@ -1,0 +1,100 @@
+/**
+ * What travels on `/shoal/control/1`, the one long-lived stream of a connection. Both sides say HELLO first; WANT is
+ * answered with MAP when the other holds anything, and from then on every change is pushed until UNWANT.
+ */
+import type { Digest } from '@shoal/oci';
+import {
+  digestField,
+  FrameError,
+  MAX_DIGEST_FIELD_BYTES,
+  openBody,
+  sealFrame,
+  sizedFields,
+  uintField,
+} from './frame.ts';
+
+export const CONTROL_PROTOCOL = '/shoal/control/1';
+/** Longest membership certificate, in bytes of its compact form. */
+export const MAX_CERTIFICATE_BYTES = 4096;
+export const MAX_ZONE_BYTES = 256;
+/** A bit per piece: 524,288 pieces, 2 TiB of blob. */
+export const MAX_BITMAP_BYTES: number = 64 * 1024;
+const SIZE_FIELD_BYTES = 8;
+export const MAX_CONTROL_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + SIZE_FIELD_BYTES + MAX_BITMAP_BYTES;
+
+const HELLO = 1;
+const WANT = 2;
+const UNWANT = 3;
+const MAP = 4;
+const HAVE = 5;
+const WITHDRAW = 6;
+
+export type ControlFrame =
+  | { type: 'hello'; certificate: string; zone: string }
+  | { type: 'want' | 'unwant' | 'withdraw'; digest: Digest }
+  /** `bitmap`: a bit per piece, lowest first; the receiver checks that it fits `sizeBytes`. */
+  | { type: 'map'; digest: Digest; sizeBytes: number; bitmap: Uint8Array }
+  | { type: 'have'; digest: Digest; index: number };
+
+/** @throws FrameError too-long, value */
+export function encodeControlFrame(frame: ControlFrame): Uint8Array {
+  return sealFrame(...controlFields(frame), MAX_CONTROL_BODY_BYTES);
+}
+
+function controlFields(frame: ControlFrame): [type: number, fields: Uint8Array[]] {
+  const text = new TextEncoder();
+  switch (frame.type) {
+    case 'hello':
+      return [
+        HELLO,
+        [
+          ...sizedFields(text.encode(frame.certificate), MAX_CERTIFICATE_BYTES),
+          ...sizedFields(text.encode(frame.zone), MAX_ZONE_BYTES),
+        ],
+      ];
+    case 'want':
+      return [WANT, [digestField(frame.digest)]];
+    case 'unwant':
+      return [UNWANT, [digestField(frame.digest)]];
+    case 'withdraw':
+      return [WITHDRAW, [digestField(frame.digest)]];
+    case 'map':
+      return [MAP, [digestField(frame.digest), uintField(frame.sizeBytes, SIZE_FIELD_BYTES), frame.bitmap]];
+    case 'have':
+      return [HAVE, [digestField(frame.digest), uintField(frame.index, 4)]];
+  }
+}
+
+/** Reads a body from `FrameAssembler`. A bitmap is a view of it. @throws FrameError */
+export function decodeControlBody(body: Uint8Array): ControlFrame {
+  const { type, fields } = openBody(body);
+  const frame = ((): ControlFrame => {
+    switch (type) {
+      case HELLO:
+        return {
+          type: 'hello',
+          certificate: fields.text(MAX_CERTIFICATE_BYTES),
+          zone: fields.text(MAX_ZONE_BYTES),
+        };
+      case WANT:
+        return { type: 'want', digest: fields.digest() };
+      case UNWANT:
+        return { type: 'unwant', digest: fields.digest() };
+      case WITHDRAW:
+        return { type: 'withdraw', digest: fields.digest() };
+      case MAP: {
+        const digest = fields.digest();
+        const sizeBytes = fields.uint(SIZE_FIELD_BYTES);
+        const bitmap = fields.rest();
+        if (bitmap.length > MAX_BITMAP_BYTES) throw new FrameError('too-long', `bitmap of ${bitmap.length} bytes`);
+        return { type: 'map', digest, sizeBytes, bitmap };
+      }
+      case HAVE:
+        return { type: 'have', digest: fields.digest(), index: fields.uint(4) };
+      default:
+        throw new FrameError('type', `control frame type ${type}`);
+    }
+  })();
+  fields.end();
+  return frame;
+}

@@ -1,0 +1,181 @@
+import type { Digest } from '@shoal/oci';
+import fc from 'fast-check';
+import { describe, expect, test } from 'vitest';
+import { attestedBytes, decodeAttestation, encodeAttestation } from './attestation.ts';
+import { type ControlFrame, decodeControlBody, encodeControlFrame, MAX_CONTROL_BODY_BYTES } from './control-frame.ts';
+import { FrameAssembler, FrameError } from './frame.ts';
+import { decodePieceAnswer, decodePieceRequest, encodePieceAnswer, encodePieceRequest } from './piece-frame.ts';
+
+const hex = (length: number) =>
+  fc.uint8Array({ minLength: length, maxLength: length }).map((bytes) => Buffer.from(bytes).toString('hex'));
+const digest: fc.Arbitrary<Digest> = fc.oneof(
+  hex(32).map((text) => `sha256:${text}` as Digest),
+  hex(64).map((text) => `sha512:${text}` as Digest),
+);
+const index = fc.integer({ min: 0, max: 2 ** 32 - 1 });
+const sizeBytes = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
+const text = fc.string({ maxLength: 64, unit: 'grapheme' }).filter((zone) => Buffer.byteLength(zone) <= 256);
+const exactly = (length: number) => fc.uint8Array({ minLength: length, maxLength: length });
+
+const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
+  fc.record({ type: fc.constant('hello' as const), certificate: text, zone: text }),
+  fc.record({ type: fc.constantFrom('want' as const, 'unwant' as const, 'withdraw' as const), digest }),
+  fc.record({ type: fc.constant('map' as const), digest, sizeBytes, bitmap: fc.uint8Array({ maxLength: 4096 }) }),
+  fc.record({ type: fc.constant('have' as const), digest, index }),
+);
+
+/** Feeds `bytes` cut at `cuts` and returns the bodies. */
+function assemble(bytes: Uint8Array, chunkBytes: number, maxBodyBytes: number): Uint8Array[] {
+  const assembler = new FrameAssembler(maxBodyBytes);
+  const bodies: Uint8Array[] = [];
+  for (let start = 0; start < bytes.length; start += chunkBytes) {
+    const chunk = bytes.subarray(start, start + chunkBytes);
+    for (let offset = 0; offset < chunk.length; ) {
+      const { next, body } = assembler.take(chunk, offset);
+      if (body !== undefined) bodies.push(body);
+      offset = next;
+    }
+  }
+  return bodies;
+}
+
+const onlyFrameErrors = (decode: () => unknown) => {
+  try {
+    decode();
+  } catch (error) {
+    expect(error).toBeInstanceOf(FrameError);
+  }
+};
+
+describe('control frames', () => {
+  test('come back as they were, however the stream is cut', () => {
+    fc.assert(
+      fc.property(fc.array(controlFrame, { maxLength: 5 }), fc.integer({ min: 1, max: 200 }), (frames, chunkBytes) => {
+        const stream = Buffer.concat(frames.map(encodeControlFrame));
+        expect(assemble(stream, chunkBytes, MAX_CONTROL_BODY_BYTES).map(decodeControlBody)).toEqual(
+          frames.map((frame) => (frame.type === 'map' ? { ...frame, bitmap: expect.anything() } : frame)),
+        );
+      }),
+    );
+  });
+
+  test('keep the bits of a map', () => {
+    const bitmap = Uint8Array.of(0, 255, 7);
+    const frame = encodeControlFrame({
+      type: 'map',
+      digest: `sha256:${'a'.repeat(64)}` as Digest,
+      sizeBytes: 9,
+      bitmap,
+    });
+    expect(decodeControlBody(frame.subarray(4))).toMatchObject({ bitmap: Uint8Array.from(bitmap) });
+  });
+
+  test('are refused when a byte is missing or too many', () => {
+    fc.assert(
+      fc.property(controlFrame, (frame) => {
+        const body = encodeControlFrame(frame).subarray(4);
+        if (frame.type === 'map') return;
+        expect(() => decodeControlBody(body.subarray(0, -1))).toThrow(FrameError);
+        expect(() => decodeControlBody(Buffer.concat([body, Buffer.alloc(1)]))).toThrow(FrameError);
+      }),
+    );
+  });
+
+  test('never crash the decoder', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => onlyFrameErrors(() => decodeControlBody(bytes))),
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 9 }), fc.uint8Array({ maxLength: 200 }), (type, bytes) =>
+        onlyFrameErrors(() => decodeControlBody(Buffer.from([1, type, ...bytes]))),
+      ),
+    );
+  });
+
+  test('of another version are refused', () => {
+    expect(() => decodeControlBody(Uint8Array.of(2, 2))).toThrow(expect.objectContaining({ code: 'version' }));
+  });
+
+  test('that are longer than a reader accepts are not made', () => {
+    const frame = { type: 'hello', certificate: 'x'.repeat(4097), zone: '' } as const;
+    expect(() => encodeControlFrame(frame)).toThrow(expect.objectContaining({ code: 'too-long' }));
+  });
+});
+
+describe('the assembler', () => {
+  test('refuses a length beyond its bound before it makes room', () => {
+    const assembler = new FrameAssembler(100);
+    expect(() => assembler.take(Uint8Array.of(0xff, 0xff, 0xff, 0xff), 0)).toThrow(
+      expect.objectContaining({ code: 'too-long' }),
+    );
+  });
+
+  test('survives random bytes and always moves on', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 500 }), fc.integer({ min: 1, max: 50 }), (bytes, chunkBytes) =>
+        onlyFrameErrors(() => assemble(bytes, chunkBytes, 100)),
+      ),
+    );
+  });
+});
+
+describe('piece frames', () => {
+  test('come back as they were', () => {
+    fc.assert(
+      fc.property(fc.record({ digest, index }), (request) => {
+        expect(decodePieceRequest(encodePieceRequest(request).subarray(4))).toEqual(request);
+      }),
+    );
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 2 ** 22 }), fc.uint8Array({ maxLength: 4199 }), (length, attestation) => {
+        const answer = { type: 'piece', length, attestation } as const;
+        expect(decodePieceAnswer(encodePieceAnswer(answer).subarray(4))).toEqual(answer);
+      }),
+    );
+    for (const reason of ['busy', 'not-held'] as const) {
+      const refusal = { type: 'refuse', reason, retryAfterMs: 250 } as const;
+      expect(decodePieceAnswer(encodePieceAnswer(refusal).subarray(4))).toEqual(refusal);
+    }
+  });
+
+  test('never crash their decoders', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 4 }), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
+        const body = Buffer.from([1, type, ...bytes]);
+        onlyFrameErrors(() => decodePieceRequest(body));
+        onlyFrameErrors(() => decodePieceAnswer(body));
+      }),
+    );
+  });
+});
+
+describe('attestations', () => {
+  const attestation = fc.record({ index, sha256: exactly(32), signature: exactly(64), certificate: text });
+
+  test('come back as they were', () => {
+    fc.assert(
+      fc.property(attestation, (value) => {
+        expect(decodeAttestation(encodeAttestation(value))).toEqual(value);
+      }),
+    );
+  });
+
+  test('never crash the decoder', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) =>
+        onlyFrameErrors(() => decodeAttestation(Buffer.from([1, ...bytes]))),
+      ),
+    );
+  });
+
+  test('sign different bytes for different pieces', () => {
+    const piece = fc.record({ digest, sizeBytes, index });
+    fc.assert(
+      fc.property(piece, piece, exactly(32), (one, other, sha256) => {
+        const same = one.digest === other.digest && one.sizeBytes === other.sizeBytes && one.index === other.index;
+        const equal = Buffer.compare(attestedBytes(one, sha256), attestedBytes(other, sha256)) === 0;
+        expect(equal).toBe(same);
+      }),
+    );
+  });
+});

@@ -1,0 +1,92 @@
+/**
+ * What travels on `/shoal/piece/1`, a bulk stream that its opener reuses for one request after another: REQUEST, and
+ * as the answer either REFUSE or PIECE, which the raw bytes of the piece follow outside any frame.
+ */
+import type { Digest } from '@shoal/oci';
+import { MAX_ATTESTATION_BYTES } from './attestation.ts';
+import {
+  digestField,
+  FrameError,
+  MAX_DIGEST_FIELD_BYTES,
+  openBody,
+  sealFrame,
+  sizedFields,
+  uintField,
+} from './frame.ts';
+
+export const PIECE_PROTOCOL = '/shoal/piece/1';
+export const MAX_PIECE_REQUEST_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + 4;
+export const MAX_PIECE_ANSWER_BODY_BYTES: number = 2 + 4 + 2 + MAX_ATTESTATION_BYTES;
+/** More than any piece; the exact length is known to the requester, who insists on it. */
+const MAX_LENGTH = 64 * 1024 * 1024;
+const MAX_RETRY_AFTER_MS = 60_000;
+
+const REQUEST = 1;
+const PIECE = 2;
+const REFUSE = 3;
+const BUSY = 1;
+const NOT_HELD = 2;
+
+export interface PieceRequest {
+  digest: Digest;
+  index: number;
+}
+
+export type PieceAnswer =
+  /** `length` raw bytes follow. */
+  { type: 'piece'; length: number; attestation: Uint8Array } | PieceRefusal;
+
+export interface PieceRefusal {
+  type: 'refuse';
+  reason: 'busy' | 'not-held';
+  retryAfterMs: number;
+}
+
+export function encodePieceRequest(request: PieceRequest): Uint8Array {
+  return sealFrame(REQUEST, [digestField(request.digest), uintField(request.index, 4)], MAX_PIECE_REQUEST_BODY_BYTES);
+}
+
+/** @throws FrameError */
+export function decodePieceRequest(body: Uint8Array): PieceRequest {
+  const { type, fields } = openBody(body);
+  if (type !== REQUEST) throw new FrameError('type', `piece request type ${type}`);
+  const request = { digest: fields.digest(), index: fields.uint(4) };
+  fields.end();
+  return request;
+}
+
+/** @throws FrameError too-long, value */
+export function encodePieceAnswer(answer: PieceAnswer): Uint8Array {
+  if (answer.type === 'piece') {
+    checkAtMost(answer.length, MAX_LENGTH);
+    const fields = [uintField(answer.length, 4), ...sizedFields(answer.attestation, MAX_ATTESTATION_BYTES)];
+    return sealFrame(PIECE, fields, MAX_PIECE_ANSWER_BODY_BYTES);
+  }
+  checkAtMost(answer.retryAfterMs, MAX_RETRY_AFTER_MS);
+  const reason = answer.reason === 'busy' ? BUSY : NOT_HELD;
+  return sealFrame(REFUSE, [uintField(reason, 1), uintField(answer.retryAfterMs, 4)], MAX_PIECE_ANSWER_BODY_BYTES);
+}
+
+/** The attestation is a view of `body`. @throws FrameError */
+export function decodePieceAnswer(body: Uint8Array): PieceAnswer {
+  const { type, fields } = openBody(body);
+  let answer: PieceAnswer;
+  if (type === PIECE) {
+    const length = checkAtMost(fields.uint(4), MAX_LENGTH);
+    answer = { type: 'piece', length, attestation: fields.sized(MAX_ATTESTATION_BYTES) };
+  } else if (type === REFUSE) {
+    const reason = fields.uint(1);
+    if (reason !== BUSY && reason !== NOT_HELD) throw new FrameError('value', `refusal ${reason}`);
+    const retryAfterMs = checkAtMost(fields.uint(4), MAX_RETRY_AFTER_MS);
+    answer = { type: 'refuse', reason: reason === BUSY ? 'busy' : 'not-held', retryAfterMs };
+  } else {
+    throw new FrameError('type', `piece answer type ${type}`);
+  }
+  fields.end();
+  return answer;
+}
+
+function checkAtMost(value: number, max: number): number {
+  if (value > max) throw new FrameError('value', `${value} is more than ${max}`);
+  return value;
+}
