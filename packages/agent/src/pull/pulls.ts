@@ -13,6 +13,8 @@ export interface PullSource {
   sizeHintBytes?: number;
   /** Sent upstream for manifests. */
   accept?: string;
+  /** What the origin said a manifest is; kept with it. */
+  mediaType?: string;
   pullId: string;
 }
 
@@ -39,6 +41,8 @@ export interface Pulls {
   open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader>;
   /** Starts looking for peers of all the blobs under a manifest that was just served. */
   expect(digests: readonly Digest[]): void;
+  /** Whether the blob is committed here. */
+  held(digest: Digest): Promise<boolean>;
   openCount(): number;
   close(): Promise<void>;
 }

@@ -1,0 +1,277 @@
+/**
+ * All pulls of this agent, one per digest. Decides where a request's bytes come from:
+ *
+ *   committed here ──────────────► StoreReader
+ *   under way ───────────────────► PullReader on the pull under way
+ *   size known, room in store ───► a new BlobPull, PullReader on it
+ *   otherwise ───────────────────► passThrough, straight from the origin
+ *
+ * A pull that nobody reads any more goes on for a moment, because aborted clients come back, then stops and stays resumable.
+ */
+import type { Digest } from '@shoal/oci';
+import { pieceSizeOf } from '@shoal/swarm';
+import { LRUCache } from 'lru-cache';
+import { OriginError } from '../origin/origin-client.ts';
+import { type PartialBlob, StoreError } from '../store/blob-store.ts';
+import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
+import { findSize } from './blob-size.ts';
+import { passThrough } from './pass-through.ts';
+import { PullError } from './pull-error.ts';
+import { PullReader } from './pull-reader.ts';
+import type { BlobReader, PullSource, Pulls } from './pulls.ts';
+import { StoreReader } from './store-reader.ts';
+
+/** A client gets an answer, good or bad, within this time. */
+const DECIDE_WITHIN_MS = 8_000;
+/** A pull whose source is at work needs no piece yet to be promised to the client when time is up. */
+const AT_WORK_MS = 3_000;
+const LINGER_MS = 10_000;
+/** How long a digest that ended in a mismatch is read from the origin alone. */
+const DISTRUST_MS = 10 * 60_000;
+/** How long the blobs of a served manifest are looked for before anybody asked for them. */
+const EXPECT_MS = 60_000;
+
+export interface PullRegistryOptions {
+  zone: string;
+}
+
+export interface PullRegistryDependencies extends BlobPullDependencies {
+  /** Bytes sent to clients from what was in the store already. */
+  onStoreBytes?: (bytes: number) => void;
+  onPullEnded?: (result: 'done' | 'failed' | 'stopped', seconds: number) => void;
+}
+
+interface Entry {
+  pull: BlobPull;
+  readers: number;
+  linger: NodeJS.Timeout | undefined;
+}
+
+export class PullRegistry implements Pulls {
+  readonly #options: PullRegistryOptions;
+  readonly #dependencies: PullRegistryDependencies;
+  readonly #entries = new Map<Digest, Entry>();
+  /** Entries being made, so that simultaneous requests make one pull. */
+  readonly #opening = new Map<Digest, Promise<Entry | undefined>>();
+  readonly #distrusted = new LRUCache<Digest, true>({ max: 1_000, ttl: DISTRUST_MS });
+  readonly #expecting = new Map<Digest, NodeJS.Timeout>();
+  #closed = false;
+
+  constructor(options: PullRegistryOptions, dependencies: PullRegistryDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+  }
+
+  async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
+    if (this.#closed) throw new PullError('closed', 'the agent is stopping');
+    const handle = await this.#dependencies.store.open(digest);
+    if (handle !== undefined) return new StoreReader(handle, (bytes) => this.#dependencies.onStoreBytes?.(bytes));
+    const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
+    const entry = await this.#entry(digest, source, deadline);
+    if (entry === undefined) return this.#openPassThrough(digest, source, start, signal, deadline);
+    entry.pull.addSource(source);
+    const reader = this.#reader(entry, source);
+    try {
+      await this.#decided(entry.pull, start, signal, deadline);
+      return reader;
+    } catch (error) {
+      reader.close();
+      throw error;
+    }
+  }
+
+  expect(digests: readonly Digest[]): void {
+    void this.#expect(digests).catch((error: unknown) => this.#dependencies.logger.debug({ error }, 'expecting blobs'));
+  }
+
+  async held(digest: Digest): Promise<boolean> {
+    return (await this.#dependencies.store.find(digest)) !== undefined;
+  }
+
+  /** The partial blob of a pull under way: what `Holdings` serves to peers. */
+  partial(digest: Digest): PartialBlob | undefined {
+    return this.#entries.get(digest)?.pull.partial;
+  }
+
+  openCount(): number {
+    return this.#entries.size;
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    for (const timer of this.#expecting.values()) clearTimeout(timer);
+    await Promise.all([...this.#entries].map(([digest, entry]) => this.#stop(digest, entry)));
+  }
+
+  async #entry(digest: Digest, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
+    for (;;) {
+      const entry = this.#entries.get(digest);
+      if (entry !== undefined && entry.pull.state !== 'failed') return entry;
+      if (entry !== undefined) await entry.pull.ended;
+      const opening = this.#opening.get(digest);
+      if (opening !== undefined) return opening;
+      const made = this.#make(digest, source, deadline).finally(() => this.#opening.delete(digest));
+      this.#opening.set(digest, made);
+      return made;
+    }
+  }
+
+  /** Undefined when the blob cannot be kept. */
+  async #make(digest: Digest, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
+    const { store, logger, clock } = this.#dependencies;
+    const sizeBytes = await findSize(digest, source, this.#dependencies, deadline);
+    if (sizeBytes === undefined) return undefined;
+    let partial: PartialBlob;
+    try {
+      partial = await store.partial(digest, sizeBytes);
+    } catch (error) {
+      if (!(error instanceof StoreError)) throw error;
+      logger.warn({ digest, sizeBytes, code: error.code }, `not kept, passed through: ${error.message}`);
+      return undefined;
+    }
+    const originOnly = this.#distrusted.has(digest);
+    const options = { digest, sizeBytes, zone: this.#options.zone, source, originOnly };
+    const entry: Entry = { pull: new BlobPull(options, partial, this.#dependencies), readers: 0, linger: undefined };
+    this.#entries.set(digest, entry);
+    const startedAtMs = clock();
+    void entry.pull.ended.then(() => this.#pullEnded(digest, entry, (clock() - startedAtMs) / 1000));
+    entry.pull.start();
+    this.#lingerIfUnread(digest, entry);
+    return entry;
+  }
+
+  #pullEnded(digest: Digest, entry: Entry, seconds: number): void {
+    const { failure } = entry.pull;
+    const code = failure instanceof PullError ? failure.code : undefined;
+    if (code === 'mismatch') this.#distrusted.set(digest, true);
+    const result = failure === undefined ? 'done' : code === 'closed' ? 'stopped' : 'failed';
+    this.#dependencies.onPullEnded?.(result, seconds);
+    if (failure !== undefined && this.#entries.get(digest) === entry) this.#entries.delete(digest);
+    else this.#lingerIfUnread(digest, entry);
+  }
+
+  #reader(entry: Entry, source: PullSource): PullReader {
+    const { digest } = entry.pull;
+    entry.readers++;
+    clearTimeout(entry.linger);
+    const through = (start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> =>
+      passThrough(this.#dependencies.origin, source, digest, { start, end }, signal);
+    return new PullReader(entry.pull, source.mediaType, through, () => {
+      entry.readers--;
+      this.#lingerIfUnread(digest, entry);
+    });
+  }
+
+  #lingerIfUnread(digest: Digest, entry: Entry): void {
+    clearTimeout(entry.linger);
+    if (entry.readers > 0 || this.#entries.get(digest) !== entry) return;
+    const delayMs = entry.pull.state === 'committed' ? 0 : LINGER_MS;
+    entry.linger = setTimeout(() => {
+      if (entry.readers === 0) void this.#stop(digest, entry);
+    }, delayMs);
+  }
+
+  async #stop(digest: Digest, entry: Entry): Promise<void> {
+    clearTimeout(entry.linger);
+    await entry.pull.close();
+    if (this.#entries.get(digest) === entry) this.#entries.delete(digest);
+  }
+
+  /** Waits until the client can be promised an answer. @throws PullError, OriginError */
+  async #decided(pull: BlobPull, start: number, signal: AbortSignal, deadline: AbortSignal): Promise<void> {
+    if (start > 0 && start >= pull.sizeBytes) return;
+    const index = Math.floor(start / pieceSizeOf(pull.sizeBytes));
+    const number = pull.addReader();
+    try {
+      const arrived = new AbortController();
+      const waiting = pull.waitFor(number, index, AbortSignal.any([deadline, arrived.signal]));
+      const doomed = this.#doomed(pull, AbortSignal.any([deadline, arrived.signal]));
+      await Promise.race([waiting, doomed]).finally(() => arrived.abort());
+      await Promise.allSettled([waiting, doomed]);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (deadline.aborted && pull.progressing(AT_WORK_MS)) return;
+      if (pull.failure !== undefined) throw pull.originError ?? pull.failure;
+      throw (
+        pull.originError ?? (deadline.aborted ? new PullError('no-source', `${pull.digest}: no source in time`) : error)
+      );
+    } finally {
+      pull.readerGone(number);
+    }
+  }
+
+  /** Rejects as soon as nobody serves the blob; resolves never before the signal. */
+  async #doomed(pull: BlobPull, signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      if (pull.hopeless()) throw pull.originError ?? new PullError('no-source', `${pull.digest}: no source`);
+      await pull.nextChange(signal);
+    }
+    await new Promise<void>((resolve) => setImmediate(resolve));
+  }
+
+  async #openPassThrough(
+    digest: Digest,
+    source: PullSource,
+    start: number,
+    signal: AbortSignal,
+    deadline: AbortSignal,
+  ): Promise<BlobReader> {
+    const { origin } = this.#dependencies;
+    const sizeBytes =
+      source.sizeHintBytes ??
+      (await origin.stat(source.repository, digest, { signal: deadline, pullId: source.pullId })).sizeBytes;
+    const stop = new AbortController();
+    let first:
+      | { start: number; end: number | undefined; body: AsyncGenerator<Uint8Array>; head: IteratorResult<Uint8Array> }
+      | undefined;
+    // The first bytes decide: an origin that refuses must become a 404, not a cut body.
+    const body = passThrough(origin, source, digest, { start, end: undefined }, AbortSignal.any([signal, stop.signal]));
+    const head = await Promise.race([body.next(), rejectOn(deadline)]);
+    first = { start, end: undefined, body, head };
+    return {
+      digest,
+      sizeBytes,
+      mediaType: source.mediaType,
+      async *bytes(from, end, readSignal) {
+        const prepared = first;
+        first = undefined;
+        const whole = end === undefined || end === sizeBytes;
+        if (prepared !== undefined && from === start && whole) {
+          if (prepared.head.done !== true) yield prepared.head.value;
+          yield* prepared.body;
+          return;
+        }
+        stop.abort();
+        yield* passThrough(origin, source, digest, { start: from, end: whole ? undefined : end }, readSignal);
+      },
+      close: () => stop.abort(),
+    };
+  }
+
+  async #expect(digests: readonly Digest[]): Promise<void> {
+    const { store, tracker, network } = this.#dependencies;
+    const missing: Digest[] = [];
+    for (const digest of digests) {
+      if (this.#entries.has(digest) || this.#expecting.has(digest)) continue;
+      if ((await store.find(digest)) === undefined) missing.push(digest);
+    }
+    if (missing.length === 0 || this.#closed) return;
+    for (const digest of missing) {
+      const forget = (): void => {
+        this.#expecting.delete(digest);
+        if (!this.#entries.has(digest)) tracker.unwant([digest]);
+      };
+      this.#expecting.set(digest, setTimeout(forget, EXPECT_MS).unref());
+    }
+    const found = await tracker.want(missing);
+    for (const peers of found?.values() ?? []) network.dial(peers);
+  }
+}
+
+function rejectOn(signal: AbortSignal): Promise<never> {
+  return new Promise((_, reject) => {
+    const fire = (): void => reject(new OriginError('timeout', 'the origin did not answer in time'));
+    if (signal.aborted) fire();
+    else signal.addEventListener('abort', fire, { once: true });
+  });
+}

@@ -1,0 +1,47 @@
+/** What this agent serves to its peers: pieces of blobs under way, and every committed blob. */
+import type { Digest } from '@shoal/oci';
+import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
+import type { Holdings, PeerNetwork } from '../peers/peer-network.ts';
+import type { BlobStore, PartialBlob } from '../store/blob-store.ts';
+
+export interface StoredHoldingsDependencies {
+  store: BlobStore;
+  partial: (digest: Digest) => PartialBlob | undefined;
+  attest: PeerNetwork['attest'];
+}
+
+export class StoredHoldings implements Holdings {
+  readonly #dependencies: StoredHoldingsDependencies;
+
+  constructor(dependencies: StoredHoldingsDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  async held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
+    const partial = this.#dependencies.partial(digest);
+    if (partial !== undefined) return { sizeBytes: partial.sizeBytes, pieces: partial.pieces.clone() };
+    const record = await this.#dependencies.store.find(digest);
+    if (record === undefined) return undefined;
+    return { sizeBytes: record.sizeBytes, pieces: PieceMap.full(pieceCountOf(record.sizeBytes)) };
+  }
+
+  async read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
+    const partial = this.#dependencies.partial(digest);
+    if (partial?.pieces.has(index) === true) {
+      const { offset, length } = pieceExtent(partial.sizeBytes, index);
+      const attestation = partial.attestation(index);
+      return attestation === undefined ? undefined : { bytes: await partial.read(offset, length), attestation };
+    }
+    const handle = await this.#dependencies.store.open(digest);
+    if (handle === undefined) return undefined;
+    try {
+      if (index >= pieceCountOf(handle.sizeBytes)) return undefined;
+      const { offset, length } = pieceExtent(handle.sizeBytes, index);
+      const bytes = await handle.read(offset, length);
+      const sha256 = await handle.pieceHash(index);
+      return { bytes, attestation: this.#dependencies.attest({ digest, sizeBytes: handle.sizeBytes, index }, sha256) };
+    } finally {
+      handle.release();
+    }
+  }
+}
