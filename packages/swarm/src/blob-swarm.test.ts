@@ -1,0 +1,327 @@
+/**
+ * Whole swarms under virtual time: real `BlobSwarm`s and a real `LeaseTable`, joined by a toy network that can lose peers,
+ * corrupt pieces and break the origin. A seed reproduces a run; a failing property prints it.
+ */
+import type { Digest } from '@shoal/oci';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { BlobSwarm, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
+import { LeaseTable } from './lease-table.ts';
+import { PieceMap } from './piece-map.ts';
+import { type Random, seededRandom } from './random.ts';
+import type { SwarmAction, SwarmEvent } from './swarm-event.ts';
+
+interface Node {
+  id: string;
+  swarm: BlobSwarm;
+  have: PieceMap;
+  run: number;
+  outcome: 'running' | 'complete' | string;
+  dead: boolean;
+  corrupt: boolean;
+  fetches: Map<string, number>;
+}
+
+interface Plan {
+  nodes: number;
+  pieces: number;
+  seed: number;
+  /** Milliseconds a piece takes from the origin, and from a peer. */
+  originMs: number;
+  peerMs: number;
+  tracker: boolean;
+  deaths?: number;
+  corrupt?: number;
+  /** The origin fails this many times before it serves. */
+  originFailures?: number;
+  originRefuses?: boolean;
+  /** Nodes that hold everything from the start. */
+  seeds?: number;
+}
+
+class World {
+  now = 0;
+  originPieces = 0;
+  accepted = 0;
+  readonly nodes: Node[] = [];
+  readonly #queue: { at: number; order: number; run: () => void }[] = [];
+  #order = 0;
+  readonly #random: Random;
+  readonly #leases: LeaseTable;
+  #originFailures: number;
+  readonly plan: Plan;
+
+  constructor(plan: Plan) {
+    this.plan = plan;
+    this.#random = seededRandom(plan.seed);
+    this.#originFailures = plan.originFailures ?? 0;
+    let leaseIds = 0;
+    this.#leases = new LeaseTable({ leaseTtlMs: 2_000 }, { newLeaseId: () => `lease-${++leaseIds}` });
+    for (let index = 0; index < plan.nodes; index++) {
+      const have = index < (plan.seeds ?? 0) ? PieceMap.full(plan.pieces) : PieceMap.empty(plan.pieces);
+      const options = { ...DEFAULT_SWARM_OPTIONS, pieceCount: plan.pieces, zone: 'z', maxInFlight: 8 };
+      this.nodes.push({
+        id: `n${index}`,
+        swarm: new BlobSwarm(options, have, seededRandom(plan.seed + index), 0),
+        have,
+        run: 0,
+        outcome: have.complete ? 'complete' : 'running',
+        dead: false,
+        corrupt: index >= (plan.seeds ?? 0) && index - (plan.seeds ?? 0) < (plan.corrupt ?? 0),
+        fetches: new Map(),
+      });
+    }
+  }
+
+  /** Runs until every living node is done, or the limit. */
+  play(limitMs: number): void {
+    for (const node of this.nodes) {
+      if (node.outcome !== 'running') continue;
+      for (const other of this.nodes) if (other !== node) this.#showMap(other, node);
+      this.#tick(node);
+      this.send(node, { type: 'reader', reader: 1, index: 0 });
+    }
+    for (let death = 0; death < (this.plan.deaths ?? 0); death++) {
+      this.#at(Math.floor(this.#random() * 1_000), () => this.#kill());
+    }
+    while (this.now < limitMs && this.nodes.some((node) => node.outcome === 'running' && !node.dead)) {
+      this.#queue.sort((a, b) => a.at - b.at || a.order - b.order);
+      const next = this.#queue.shift();
+      if (next === undefined) return;
+      this.now = next.at;
+      next.run();
+    }
+  }
+
+  send(node: Node, event: SwarmEvent): void {
+    if (node.dead || node.outcome !== 'running') return;
+    for (const action of node.swarm.handle(event, this.now)) this.#do(node, action);
+  }
+
+  #tick(node: Node): void {
+    this.send(node, { type: 'tick' });
+    if (!node.dead && node.outcome === 'running') this.#at(100, () => this.#tick(node));
+  }
+
+  #kill(): void {
+    const alive = this.nodes.filter((node) => !node.dead);
+    const victim = alive[Math.floor(this.#random() * alive.length)];
+    if (victim === undefined || alive.length < 2) return;
+    victim.dead = true;
+    for (const node of alive) this.send(node, { type: 'peer-gone', peer: victim.id });
+  }
+
+  #showMap(from: Node, to: Node): void {
+    this.#at(5, () => {
+      if (!from.dead) this.send(to, { type: 'peer-map', peer: from.id, zone: 'z', pieces: from.have.clone() });
+    });
+  }
+
+  #at(delayMs: number, run: () => void): void {
+    this.#queue.push({ at: this.now + delayMs, order: this.#order++, run });
+  }
+
+  #do(node: Node, action: SwarmAction): void {
+    switch (action.type) {
+      case 'fetch':
+        this.#fetch(node, action.peer, action.index);
+        return;
+      case 'cancel':
+        node.fetches.delete(`${action.peer} ${action.index}`);
+        return;
+      case 'ask-lease':
+        this.#at(2, () => this.#lease(node, action.starved));
+        return;
+      case 'read-origin':
+        this.#readOrigin(node, ++node.run, action.from, action.to);
+        return;
+      case 'stop-origin':
+        node.run++;
+        return;
+      case 'release-lease':
+        this.#leases.release(action.leaseId, node.id, action.done, this.now);
+        return;
+      case 'complete':
+        node.outcome = 'complete';
+        return;
+      case 'give-up':
+        node.outcome = action.why;
+        return;
+      case 'find-peers':
+        return;
+    }
+  }
+
+  #lease(node: Node, starved: boolean): void {
+    if (!this.plan.tracker) return this.send(node, { type: 'lease-unavailable' });
+    const asked = { blob: BLOB, agent: node.id, registry: 'r', pieceCount: this.plan.pieces, starved };
+    const answer = this.#leases.request(asked, this.now);
+    if (answer.granted) {
+      this.#renew(node, answer.leaseId);
+      this.send(node, { type: 'lease-granted', leaseId: answer.leaseId });
+    } else {
+      this.send(node, { type: 'lease-refused', retryAfterMs: answer.retryAfterMs });
+    }
+  }
+
+  #renew(node: Node, leaseId: string): void {
+    this.#at(500, () => {
+      if (node.dead || node.outcome !== 'running') return;
+      if (this.#leases.renew(leaseId, node.id, node.have.held, this.now)) this.#renew(node, leaseId);
+      else this.send(node, { type: 'lease-lost' });
+    });
+  }
+
+  #readOrigin(node: Node, run: number, from: number, to: number): void {
+    if (this.plan.originRefuses === true || this.#originFailures > 0) {
+      const how = this.plan.originRefuses === true ? 'refused' : 'failed';
+      this.#originFailures--;
+      this.#at(1, () => node.run === run && this.send(node, { type: 'origin-ended', how }));
+      return;
+    }
+    this.#at(this.plan.originMs, () => {
+      if (node.run !== run || node.dead) return;
+      if (from === to) return this.send(node, { type: 'origin-ended', how: 'done' });
+      this.originPieces++;
+      this.#arrived(node, from, 'origin');
+      if (node.run === run) this.#readOrigin(node, run, from + 1, to);
+    });
+  }
+
+  #fetch(node: Node, peer: string, index: number): void {
+    const key = `${peer} ${index}`;
+    node.fetches.set(key, this.now);
+    const source = this.nodes.find(({ id }) => id === peer);
+    this.#at(source?.dead === true ? 2_000 : this.plan.peerMs, () => {
+      if (!node.fetches.delete(key) || source === undefined) return;
+      if (source.dead) return this.send(node, { type: 'fetch-failed', peer, index, why: 'slow' });
+      if (source.corrupt) return this.send(node, { type: 'fetch-failed', peer, index, why: 'corrupt' });
+      expect(source.have.has(index)).toBe(true);
+      this.#arrived(node, index, peer);
+    });
+  }
+
+  #arrived(node: Node, index: number, from: string): void {
+    const fresh = node.have.add(index);
+    if (fresh) this.accepted++;
+    this.send(node, { type: 'piece', index, from });
+    this.send(node, { type: 'reader', reader: 1, index: node.have.firstMissing() });
+    if (!fresh) return;
+    for (const other of this.nodes) {
+      if (other !== node)
+        this.#at(5, () => !node.dead && this.send(other, { type: 'peer-have', peer: node.id, index }));
+    }
+  }
+}
+
+function play(plan: Plan, limitMs = 120_000): World {
+  const world = new World(plan);
+  world.play(limitMs);
+  return world;
+}
+
+const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
+
+const BASE: Plan = { nodes: 4, pieces: 40, seed: 1, originMs: 10, peerMs: 8, tracker: true };
+
+describe('a swarm', () => {
+  it('reads each piece from the origin once, however many nodes want the blob', () => {
+    fc.assert(
+      fc.property(
+        fc.integer(),
+        fc.integer({ min: 1, max: 12 }),
+        fc.integer({ min: 1, max: 80 }),
+        (seed, nodes, pieces) => {
+          const world = play({ ...BASE, seed, nodes, pieces });
+          expect(world.nodes.map(({ outcome }) => outcome)).toEqual(world.nodes.map(() => 'complete'));
+          expect(world.originPieces).toBe(pieces);
+        },
+      ),
+      { numRuns: 60 },
+    );
+  });
+
+  it('reads nothing from the origin when a member holds the blob', () => {
+    const world = play({ ...BASE, seeds: 1 });
+    expect(world.nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+    expect(world.originPieces).toBeLessThanOrEqual(1);
+  });
+
+  it('completes for everybody who lives, whoever dies', () => {
+    fc.assert(
+      fc.property(fc.integer(), fc.integer({ min: 1, max: 6 }), (seed, deaths) => {
+        const world = play({ ...BASE, nodes: 8, seed, deaths });
+        for (const node of world.nodes) if (!node.dead) expect(node.outcome).toBe('complete');
+        expect(world.originPieces).toBeLessThanOrEqual(BASE.pieces * (deaths + 1));
+      }),
+      { numRuns: 60 },
+    );
+  });
+
+  it('completes without a tracker', () => {
+    const world = play({ ...BASE, tracker: false });
+    expect(world.nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+  });
+
+  it('completes when every other member sends pieces that do not verify', () => {
+    fc.assert(
+      fc.property(fc.integer(), (seed) => {
+        const world = play({ ...BASE, nodes: 4, corrupt: 3, seed });
+        expect(world.nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+      }),
+      { numRuns: 30 },
+    );
+  });
+
+  it('tries an origin that fails again, and gives up soon on one that refuses', () => {
+    expect(play({ ...BASE, originFailures: 5 }).nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+    const refused = play({ ...BASE, originRefuses: true });
+    expect(refused.nodes.every(({ outcome }) => outcome === 'origin-refused')).toBe(true);
+    expect(refused.now).toBeLessThan(10_000);
+  });
+
+  it('lets members supply what the origin refuses', () => {
+    const world = play({ ...BASE, originRefuses: true, seeds: 1 });
+    expect(world.nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+  });
+
+  it('plays the same run for the same seed', () => {
+    const runs = [play({ ...BASE, nodes: 6, deaths: 2, seed: 7 }), play({ ...BASE, nodes: 6, deaths: 2, seed: 7 })];
+    expect(runs[0]?.now).toBe(runs[1]?.now);
+    expect(runs[0]?.originPieces).toBe(runs[1]?.originPieces);
+  });
+});
+
+describe('one agent', () => {
+  function agent(pieces = 10): BlobSwarm {
+    const options = { ...DEFAULT_SWARM_OPTIONS, pieceCount: pieces, zone: 'z', maxInFlight: 8 };
+    return new BlobSwarm(options, PieceMap.empty(pieces), seededRandom(1), 0);
+  }
+
+  it('asks for a starved lease when a reader waits 2 s for a piece that a peer owes', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 0);
+    swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);
+    expect(swarm.handle({ type: 'tick' }, 1_900)).not.toContainEqual({ type: 'ask-lease', starved: true });
+    expect(swarm.handle({ type: 'tick' }, 2_000)).toContainEqual({ type: 'ask-lease', starved: true });
+    const reads = swarm.handle({ type: 'lease-granted', leaseId: 'l' }, 2_010);
+    expect(reads).toContainEqual({ type: 'read-origin', from: 0, to: 8 });
+    expect(reads.some(({ type }) => type === 'cancel')).toBe(true);
+  });
+
+  it('stops reading the origin where a peer begins to offer', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'tick' }, 0);
+    swarm.handle({ type: 'lease-granted', leaseId: 'l' }, 1);
+    const actions = swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 5);
+    expect(actions).toContainEqual({ type: 'stop-origin' });
+    expect(actions.filter(({ type }) => type === 'fetch')).toHaveLength(4);
+  });
+
+  it('gives up when nothing comes for 20 s', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'tick' }, 0);
+    swarm.handle({ type: 'lease-refused', retryAfterMs: 60_000 }, 1);
+    expect(swarm.handle({ type: 'tick' }, 20_001)).toContainEqual({ type: 'give-up', why: 'no-progress' });
+  });
+});
