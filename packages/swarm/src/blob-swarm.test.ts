@@ -153,7 +153,10 @@ class World {
   }
 
   #lease(node: Node, starved: boolean): void {
-    if (!this.plan.tracker) return this.send(node, { type: 'lease-unavailable' });
+    if (!this.plan.tracker) {
+      this.send(node, { type: 'lease-unavailable' });
+      return;
+    }
     const asked = { blob: BLOB, agent: node.id, registry: 'r', pieceCount: this.plan.pieces, starved };
     const answer = this.#leases.request(asked, this.now);
     if (answer.granted) {
@@ -176,12 +179,17 @@ class World {
     if (this.plan.originRefuses === true || this.#originFailures > 0) {
       const how = this.plan.originRefuses === true ? 'refused' : 'failed';
       this.#originFailures--;
-      this.#at(1, () => node.run === run && this.send(node, { type: 'origin-ended', how }));
+      this.#at(1, () => {
+        if (node.run === run) this.send(node, { type: 'origin-ended', how });
+      });
       return;
     }
     this.#at(this.plan.originMs, () => {
       if (node.run !== run || node.dead) return;
-      if (from === to) return this.send(node, { type: 'origin-ended', how: 'done' });
+      if (from === to) {
+        this.send(node, { type: 'origin-ended', how: 'done' });
+        return;
+      }
       this.originPieces++;
       this.#arrived(node, from, 'origin');
       if (node.run === run) this.#readOrigin(node, run, from + 1, to);
@@ -194,8 +202,10 @@ class World {
     const source = this.nodes.find(({ id }) => id === peer);
     this.#at(source?.dead === true ? 2_000 : this.plan.peerMs, () => {
       if (!node.fetches.delete(key) || source === undefined) return;
-      if (source.dead) return this.send(node, { type: 'fetch-failed', peer, index, why: 'slow' });
-      if (source.corrupt) return this.send(node, { type: 'fetch-failed', peer, index, why: 'corrupt' });
+      if (source.dead || source.corrupt) {
+        this.send(node, { type: 'fetch-failed', peer, index, why: source.dead ? 'slow' : 'corrupt' });
+        return;
+      }
       expect(source.have.has(index)).toBe(true);
       this.#arrived(node, index, peer);
     });
@@ -209,7 +219,9 @@ class World {
     if (!fresh) return;
     for (const other of this.nodes) {
       if (other !== node)
-        this.#at(5, () => !node.dead && this.send(other, { type: 'peer-have', peer: node.id, index }));
+        this.#at(5, () => {
+          if (!node.dead) this.send(other, { type: 'peer-have', peer: node.id, index });
+        });
     }
   }
 }
