@@ -1,0 +1,41 @@
+import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
+import { Containerd } from '../support/daemon/containerd.ts';
+import { criPullImage, criRemoveImage } from '../support/daemon/cri.ts';
+import { Stage } from './stage.ts';
+import { describeSuite } from './suite.ts';
+
+const namespace = 'k8s.io';
+
+// The kubelet's way in. The registry's name carries a port here, so `?ns=` arrives percent-encoded.
+describeSuite('containerd-cri', "containerd's CRI, by registry.config_path", () => {
+  const resources = new AsyncDisposableStack();
+  let stage: Stage;
+  let containerd: Containerd;
+
+  beforeAll(async () => {
+    stage = resources.use(await Stage.set({ seed: 'cri', repository: 'org/img' }));
+    containerd = resources.use(await Containerd.start());
+    await containerd.mirror({
+      registry: stage.registryName,
+      upstream: stage.registry.url,
+      mirror: stage.agent.mirror,
+    });
+  });
+  afterAll(() => resources.disposeAsync());
+  beforeEach(() => stage.registry.forget());
+
+  test('PullImage goes through the agent, which reads the registry once, and the image runs', async () => {
+    expect(await criPullImage(containerd.socket, stage.reference)).toBe(stage.image.config.digest);
+    await stage.expectReadOnceByAgent();
+    expect(await containerd.runContainer(stage.reference, namespace)).toBe(`${stage.image.expectedLine}\n`);
+  });
+
+  test('PullImage goes to the registry when the agent is dead', async () => {
+    await criRemoveImage(containerd.socket, stage.reference);
+    await containerd.collectGarbage(namespace);
+    await stage.agent.kill();
+    expect(await criPullImage(containerd.socket, stage.reference)).toBe(stage.image.config.digest);
+    await stage.expectReadDirectly();
+    expect(await containerd.runContainer(stage.reference, namespace)).toBe(`${stage.image.expectedLine}\n`);
+  });
+});

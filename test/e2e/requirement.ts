@@ -1,0 +1,23 @@
+import type { Program } from '../support/daemon/programs.ts';
+
+/** What each suite needs on the machine it runs on. */
+export interface Requirement {
+  readonly programs: readonly Program[];
+  /** Whether it mounts file systems and starts containers. */
+  readonly root: boolean;
+}
+
+const origin = ['docker-registry', 'skopeo', 'busybox'] as const;
+
+export const requirements = {
+  containerd: { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
+  'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
+  dockerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker'], root: true },
+  podman: { programs: [...origin, 'podman', 'runc'], root: true },
+  skopeo: { programs: origin, root: false },
+} as const satisfies Record<string, Requirement>;
+
+export type Suite = keyof typeof requirements;
+
+/** Why a suite cannot run here; a suite that can has no entry. */
+export type Obstacles = Partial<Record<Suite, string>>;

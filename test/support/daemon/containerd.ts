@@ -1,0 +1,123 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { DaemonFolder } from './daemon-folder.ts';
+import { type MirroredRegistry, writeHostsToml } from './hosts-toml.ts';
+import { attempt, type CommandResult, DaemonProcess, run } from './process.ts';
+import { requireProgram } from './programs.ts';
+
+const probeTimeoutMs = 3_000;
+
+export interface ContainerdOptions {
+  /** Whether the Kubernetes (CRI) plugin is on. @default true */
+  readonly cri?: boolean;
+}
+
+/** A containerd with root, state and socket of its own. */
+export class Containerd implements AsyncDisposable {
+  readonly socket: string;
+  readonly #folder: DaemonFolder;
+  readonly #process: DaemonProcess;
+
+  private constructor(folder: DaemonFolder, config: string) {
+    this.#folder = folder;
+    this.socket = folder.join('containerd.sock');
+    this.#process = new DaemonProcess({
+      name: 'containerd',
+      program: requireProgram('containerd'),
+      args: ['--config', config],
+    });
+  }
+
+  static async start(options: ContainerdOptions = {}): Promise<Containerd> {
+    const folder = await DaemonFolder.create('ctd');
+    await mkdir(folder.join('certs.d'));
+    const config = await folder.write('config.toml', configuration(folder, options.cri ?? true));
+    const containerd = new Containerd(folder, config);
+    await using unready = new AsyncDisposableStack();
+    unready.use(containerd);
+    await containerd.#process.ready(async () => {
+      const { code } = await containerd.tryCtr(['version'], probeTimeoutMs);
+      return code === 0;
+    });
+    unready.move();
+    return containerd;
+  }
+
+  get log(): string {
+    return this.#process.log;
+  }
+
+  /** Points a registry at a mirror, for `ctr` (with `--hosts-dir`) and for CRI alike. */
+  async mirror(settings: MirroredRegistry): Promise<void> {
+    await writeHostsToml(this.#folder, settings);
+  }
+
+  tryCtr(args: readonly string[], timeoutMs?: number): Promise<CommandResult> {
+    return attempt(
+      requireProgram('ctr'),
+      ['--address', this.socket, ...args],
+      timeoutMs === undefined ? {} : { timeoutMs },
+    );
+  }
+
+  ctr(args: readonly string[]): Promise<string> {
+    return run(requireProgram('ctr'), ['--address', this.socket, ...args]);
+  }
+
+  /** `ctr images pull`, unpacking included. `ctr` does not read config.toml, so it is told where hosts.toml is. */
+  async pull(image: string): Promise<void> {
+    await this.ctr(['images', 'pull', '--hosts-dir', this.#folder.join('certs.d'), image]);
+  }
+
+  /** Removes an image and, before it returns, all of its content and snapshots. */
+  async remove(image: string, namespace = 'default'): Promise<void> {
+    await this.ctr(['--namespace', namespace, 'images', 'rm', '--sync', image]);
+  }
+
+  /** Removes what no image of the namespace needs any more: CRI leaves that for later. */
+  async collectGarbage(namespace: string): Promise<void> {
+    const prune = ['--namespace', namespace, 'content', 'prune', 'references'];
+    await this.ctr(prune);
+  }
+
+  /** Runs the image's entrypoint in a container; gives what it printed. */
+  runContainer(image: string, namespace = 'default'): Promise<string> {
+    const container = `shoal-${randomBytes(6).toString('hex')}`;
+    return this.ctr(['--namespace', namespace, 'run', '--rm', image, container]);
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stop();
+    await this.#folder[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+}
+
+/** Version 2 of the file is read by containerd 1.x and migrated by 2.x. */
+function configuration(folder: DaemonFolder, cri: boolean): string {
+  const disabled = ['io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapshotter.v1.zfs'];
+  disabled.push('io.containerd.snapshotter.v1.aufs', 'io.containerd.snapshotter.v1.devmapper');
+  if (!cri) disabled.push('io.containerd.grpc.v1.cri');
+  return `version = 2
+root = "${folder.join('root')}"
+state = "${folder.join('state')}"
+disabled_plugins = ${JSON.stringify(disabled)}
+
+[grpc]
+  address = "${folder.join('containerd.sock')}"
+
+[plugins."io.containerd.internal.v1.opt"]
+  path = "${folder.join('opt')}"
+
+[plugins."io.containerd.grpc.v1.cri"]
+  stream_server_address = "127.0.0.1"
+  stream_server_port = "0"
+  [plugins."io.containerd.grpc.v1.cri".cni]
+    conf_dir = "${folder.join('cni')}"
+  [plugins."io.containerd.grpc.v1.cri".registry]
+    config_path = "${folder.join('certs.d')}"
+`;
+}

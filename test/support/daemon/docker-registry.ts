@@ -1,0 +1,125 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { DaemonFolder } from './daemon-folder.ts';
+import { DaemonProcess } from './process.ts';
+import { requireProgram } from './programs.ts';
+
+/** One line of the access log. */
+export interface RegistryRequest {
+  readonly method: string;
+  /** Path with query. */
+  readonly target: string;
+  readonly status: number;
+  /** The bytes of the body; for a HEAD, of the body that was not sent. */
+  readonly sentBytes: number;
+  readonly userAgent: string;
+}
+
+// 127.0.0.1 - - [20/Nov/2026:21:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "shoal/0.1.0"
+const accessLine = /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) [^"]*" (\d+) (\d+) "(?:[^"\\]|\\.)*" "((?:[^"\\]|\\.)*)"$/;
+const listeningLine = /listening on (127\.0\.0\.1:\d+)/;
+const quietMs = 150;
+const settleTimeoutMs = 5_000;
+
+/** A real registry (Debian's docker-registry) on a free port of 127.0.0.1 with storage of its own. */
+export class DockerRegistry implements AsyncDisposable {
+  readonly #folder: DaemonFolder;
+  readonly #process: DaemonProcess;
+  #requests: RegistryRequest[] = [];
+  #lastRequestAt = 0;
+  #host = '';
+
+  private constructor(folder: DaemonFolder, config: string) {
+    this.#folder = folder;
+    this.#process = new DaemonProcess({
+      name: 'docker-registry',
+      program: requireProgram('docker-registry'),
+      args: ['serve', config],
+      onLine: (line) => this.#read(line),
+    });
+  }
+
+  static async start(): Promise<DockerRegistry> {
+    const folder = await DaemonFolder.create('registry');
+    const config = await folder.write('config.yml', configuration(folder.join('data')));
+    const registry = new DockerRegistry(folder, config);
+    await using unready = new AsyncDisposableStack();
+    unready.use(registry);
+    await registry.#process.ready(() => registry.#host !== '');
+    unready.move();
+    return registry;
+  }
+
+  /** `127.0.0.1:PORT`. */
+  get host(): string {
+    return this.#host;
+  }
+
+  get url(): string {
+    return `http://${this.#host}`;
+  }
+
+  /** The requests since the last `forget`. A request is logged when its answer has ended: `settle` first. */
+  get requests(): readonly RegistryRequest[] {
+    return this.#requests;
+  }
+
+  /** Starts counting anew. */
+  forget(): void {
+    this.#requests = [];
+  }
+
+  /** Waits until no answer has ended for a moment. */
+  async settle(): Promise<void> {
+    const deadline = performance.now() + settleTimeoutMs;
+    do await sleep(quietMs);
+    while (performance.now() - this.#lastRequestAt < quietMs && performance.now() < deadline);
+  }
+
+  /** The GET requests for one blob. */
+  blobGets(digest: string): RegistryRequest[] {
+    return this.#requests.filter((request) => request.method === 'GET' && request.target.includes(`/blobs/${digest}`));
+  }
+
+  /** The bytes sent for one blob. */
+  blobBytes(digest: string): number {
+    return this.blobGets(digest).reduce((sum, request) => sum + request.sentBytes, 0);
+  }
+
+  /** Who asked for anything, once each. */
+  userAgents(): string[] {
+    return [...new Set(this.#requests.map((request) => request.userAgent))];
+  }
+
+  async stop(): Promise<void> {
+    await this.#process.stop();
+    await this.#folder[Symbol.asyncDispose]();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+  }
+
+  #read(line: string): void {
+    const request = accessLine.exec(line);
+    if (request !== null) {
+      const [, method = '', target = '', status, sent, userAgent = ''] = request;
+      this.#requests.push({ method, target, status: Number(status), sentBytes: Number(sent), userAgent });
+      this.#lastRequestAt = performance.now();
+    } else if (this.#host === '') {
+      this.#host = listeningLine.exec(line)?.[1] ?? '';
+    }
+  }
+}
+
+function configuration(data: string): string {
+  return `version: 0.1
+log:
+  level: info
+storage:
+  filesystem:
+    rootdirectory: ${data}
+http:
+  addr: 127.0.0.1:0
+  secret: shoal-test
+`;
+}

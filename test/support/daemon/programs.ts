@@ -1,0 +1,69 @@
+import { accessSync, constants, readFileSync } from 'node:fs';
+import { delimiter, join } from 'node:path';
+
+// Which programs the suites drive, where they are and which Debian package brings them.
+
+/** Each program with the Debian package that it comes from. */
+export const debianPackages = {
+  busybox: 'busybox-static',
+  containerd: 'containerd',
+  ctr: 'containerd',
+  docker: 'docker.io',
+  'docker-registry': 'docker-registry',
+  dockerd: 'docker.io',
+  podman: 'podman',
+  runc: 'runc',
+  skopeo: 'skopeo',
+} as const;
+
+export type Program = keyof typeof debianPackages;
+
+// The packages' own folders come first: another, newer `docker` on the PATH may refuse to talk to the packaged dockerd.
+const packageFolders = ['/usr/bin', '/usr/sbin', '/bin', '/sbin'];
+
+function searchPath(): string[] {
+  return [...new Set([...packageFolders, ...(process.env.PATH ?? '').split(delimiter).filter(Boolean)])];
+}
+
+/** The absolute path of a program, or undefined. A busybox counts only when it is static: it is put into an image alone. */
+export function findProgram(program: Program): string | undefined {
+  for (const folder of searchPath()) {
+    const path = join(folder, program);
+    try {
+      accessSync(path, constants.X_OK);
+    } catch {
+      continue;
+    }
+    if (program !== 'busybox' || isStaticElf(readFileSync(path))) return path;
+  }
+  return undefined;
+}
+
+/** As `findProgram`; throws when the program is missing. */
+export function requireProgram(program: Program): string {
+  const path = findProgram(program);
+  if (path === undefined) throw new Error(`${program} is not installed (Debian package ${debianPackages[program]})`);
+  return path;
+}
+
+/** The environment of every daemon and client: a PATH with the packages' folders, no configuration of the user's. */
+export function daemonEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
+  return { PATH: searchPath().join(delimiter), LANG: 'C.UTF-8', ...extra };
+}
+
+const programHeaderInterpreter = 3;
+
+/** True for a 64-bit little-endian ELF file that names no dynamic loader. */
+export function isStaticElf(file: Buffer): boolean {
+  const is64BitLittleEndian = file.length > 64 && file.readUInt32BE(0) === 0x7f454c46 && file[4] === 2 && file[5] === 1;
+  if (!is64BitLittleEndian) return false;
+  const tableOffset = Number(file.readBigUInt64LE(32));
+  const entrySize = file.readUInt16LE(54);
+  const entries = file.readUInt16LE(56);
+  for (let entry = 0; entry < entries; entry++) {
+    const offset = tableOffset + entry * entrySize;
+    if (offset + 4 > file.length) return false;
+    if (file.readUInt32LE(offset) === programHeaderInterpreter) return false;
+  }
+  return true;
+}
