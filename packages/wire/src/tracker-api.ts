@@ -140,6 +140,7 @@ export const trackerErrorSchema = z.object({
       'NO_SESSION',
       'BARRED',
       'NOT_FOUND',
+      'TOO_MANY_REQUESTS',
       'INTERNAL',
     ]),
     message: z.string(),

@@ -1,0 +1,151 @@
+/**
+ * The HTTPS face of the tracker: it bounds what comes in, checks it against the schemas of `@shoal/wire`, knows who
+ * asks, and turns every failure into `{ error: { code, message } }`. It decides nothing itself.
+ *
+ *   connection ─► session, rate (onRequest) ─► size, JSON (Fastify) ─► schema ─► handler ─► answer
+ *       │              └ 401, 403, 429           └ 400, 413              └ 400     └ 4xx; 500 says nothing but INTERNAL
+ *       └ slow or silent callers are cut off by the time limits below
+ */
+import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import type { ZodError, ZodType } from 'zod';
+import type { Member, Membership } from '../members/membership.ts';
+import { ApiError } from './api-error.ts';
+import type { TrackerMetrics } from './metrics.ts';
+import { RateBound } from './rate-bound.ts';
+
+const REQUEST_TIMEOUT_MS = 10_000;
+const HEADERS_TIMEOUT_MS = 5_000;
+const TLS_HANDSHAKE_TIMEOUT_MS = 5_000;
+/** Longer than agents wait between announcements, so that their connections stay open. */
+const KEEP_ALIVE_TIMEOUT_MS = 72_000;
+const MAX_CONNECTIONS = 16_384;
+const MAX_SMALL_BODY_BYTES = 16 * 1024;
+/** 1,024 blobs announced and as many withdrawn, all of them sha512. */
+export const MAX_ANNOUNCE_BODY_BYTES: number = 512 * 1024;
+const MAX_MESSAGE_CHARACTERS = 500;
+/** Per address: many agents may sit behind one, and start at once. */
+const JOIN_RATE = { perSecond: 100, burst: 1_000 };
+const MEMBER_RATE = { perSecond: 500, burst: 2_000 };
+/** Names the running process in every answer: agents that see a new one announce everything again. */
+export const INSTANCE_HEADER = 'shoal-tracker-instance';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    member: Member | undefined;
+  }
+}
+
+export interface ServerOptions {
+  tls: { key: string; cert: string };
+  instance: string;
+}
+
+export interface ServerDependencies {
+  logger: Logger;
+  clock: () => number;
+  membership: Membership;
+  metrics: TrackerMetrics;
+}
+
+export interface CallOptions {
+  maxBodyBytes?: number;
+}
+
+export class ApiServer {
+  readonly fastify: FastifyInstance;
+  readonly #dependencies: ServerDependencies;
+  readonly #joinRate: RateBound;
+  readonly #memberRate: RateBound;
+
+  constructor(options: ServerOptions, dependencies: ServerDependencies) {
+    this.#dependencies = dependencies;
+    const { clock, metrics } = dependencies;
+    this.#joinRate = new RateBound(JOIN_RATE, { clock });
+    this.#memberRate = new RateBound(MEMBER_RATE, { clock });
+    const app = fastify({
+      https: {
+        ...options.tls,
+        minVersion: 'TLSv1.3',
+        handshakeTimeout: TLS_HANDSHAKE_TIMEOUT_MS,
+        headersTimeout: HEADERS_TIMEOUT_MS,
+      },
+      bodyLimit: MAX_SMALL_BODY_BYTES,
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+      forceCloseConnections: 'idle',
+      return503OnClosing: false,
+    }) as unknown as FastifyInstance;
+    app.server.maxConnections = MAX_CONNECTIONS;
+    app.decorateRequest('member', undefined);
+    app.addHook('onRequest', async (_request, reply) => {
+      void reply.header(INSTANCE_HEADER, options.instance);
+    });
+    app.addHook('onResponse', async (request, reply) => {
+      metrics.request(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime);
+    });
+    app.setNotFoundHandler(() => {
+      throw new ApiError(404, 'NOT_FOUND', 'there is no such call');
+    });
+    app.setErrorHandler(async (error, request, reply) => {
+      const refusal = this.#refusalOf(error, request);
+      await reply.code(refusal.status).send({ error: { code: refusal.code, message: refusal.message } });
+    });
+    app.get('/healthz', async () => ({ status: 'ok' }));
+    app.get('/metrics', async (_request, reply) => {
+      void reply.type(metrics.contentType);
+      return metrics.text();
+    });
+    this.fastify = app;
+  }
+
+  /** A call without a session: only joining. */
+  openCall<T>(path: string, schema: ZodType<T>, handle: (body: T) => Promise<unknown>): void {
+    const onRequest = async (request: FastifyRequest): Promise<void> => {
+      if (!this.#joinRate.take(request.ip)) throw tooMany();
+    };
+    this.fastify.post(path, { onRequest }, (request) => handle(parse(schema, request.body)));
+  }
+
+  memberCall<T>(
+    path: string,
+    schema: ZodType<T>,
+    handle: (member: Member, body: T) => unknown,
+    { maxBodyBytes = MAX_SMALL_BODY_BYTES }: CallOptions = {},
+  ): void {
+    const onRequest = async (request: FastifyRequest): Promise<void> => {
+      const session = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
+      request.member = await this.#dependencies.membership.memberOf(session);
+      if (!this.#memberRate.take(request.member.peerId)) throw tooMany();
+    };
+    this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, async (request) => {
+      if (request.member === undefined) throw new TypeError('a call without its member');
+      return handle(request.member, parse(schema, request.body));
+    });
+  }
+
+  #refusalOf(error: unknown, request: FastifyRequest): ApiError {
+    if (error instanceof ApiError) return error;
+    const status = error instanceof Error && 'statusCode' in error ? error.statusCode : undefined;
+    if (error instanceof Error && typeof status === 'number' && status >= 400 && status < 500) {
+      return new ApiError(status === 413 ? 413 : 400, 'BAD_REQUEST', error.message);
+    }
+    this.#dependencies.logger.error({ err: error, call: request.routeOptions.url }, 'a call failed');
+    return new ApiError(500, 'INTERNAL', 'the tracker failed to answer; its log says why');
+  }
+}
+
+function parse<T>(schema: ZodType<T>, body: unknown): T {
+  const parsed = schema.safeParse(body);
+  if (parsed.success) return parsed.data;
+  throw new ApiError(400, 'BAD_REQUEST', messageOf(parsed.error));
+}
+
+function messageOf(error: ZodError): string {
+  const issues = error.issues.map(({ path, message }) => `${path.join('.') || 'body'}: ${message}`);
+  return issues.join('; ').slice(0, MAX_MESSAGE_CHARACTERS);
+}
+
+function tooMany(): ApiError {
+  return new ApiError(429, 'TOO_MANY_REQUESTS', 'too many calls; wait a moment');
+}

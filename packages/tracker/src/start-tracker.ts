@@ -1,0 +1,119 @@
+import { randomUUID } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import { LeaseTable, type Random } from '@shoal/swarm';
+import { LEASE_TTL_MS } from '@shoal/wire';
+import type { Logger } from 'pino';
+import { newLeaseId, serveCalls } from './api/calls.ts';
+import { TrackerMetrics } from './api/metrics.ts';
+import { ApiServer } from './api/server.ts';
+import { Directory } from './directory/directory.ts';
+import { openIdentity } from './identity/identity.ts';
+import { OriginLeases } from './leases/origin-leases.ts';
+import { Membership } from './members/membership.ts';
+import { TrackerStartError } from './start-error.ts';
+import { State } from './state/state.ts';
+
+export const DEFAULT_SAMPLE_SIZE = 24;
+const EXPIRE_EVERY_MS = 1_000;
+/** How long closing waits for answers under way. */
+const CLOSE_DEADLINE_MS = 3_000;
+
+export interface TrackerOptions {
+  /** Port 0 takes a free one. */
+  listen: { host: string; port: number };
+  dataDir: string;
+  /** @default 'level' */
+  store?: 'level';
+  /** Most peers answered per blob. @default 24 */
+  sampleSize?: number;
+  /** @default 24 hours */
+  certificateLifetimeMs?: number;
+}
+
+export interface TrackerDependencies {
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+  random: Random;
+}
+
+export interface Tracker {
+  /** https, as agents of this machine reach it; a wildcard address stands as loopback. */
+  url: string;
+  joinToken: string;
+  /** Shuts a member out, now and after a restart. */
+  bar(peerId: string, reason: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** @throws TrackerStartError, or the error of `listen` */
+export async function startTracker(options: TrackerOptions, dependencies: TrackerDependencies): Promise<Tracker> {
+  const { dataDir, sampleSize = DEFAULT_SAMPLE_SIZE, store = 'level' } = options;
+  const { logger, clock, random } = dependencies;
+  if (store !== 'level')
+    throw new TrackerStartError('STORE_UNKNOWN', `the store ${String(store)} is not known; use level`);
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  // First, because it locks the directory: nobody else then creates the identity at the same time.
+  const state = await State.open({ dataDir }, { logger, clock });
+  try {
+    const identity = await openIdentity(dataDir, logger);
+    const directory = new Directory({}, { random });
+    const leases = new LeaseTable({ leaseTtlMs: LEASE_TTL_MS }, { newLeaseId });
+    const { certificateLifetimeMs } = options;
+    const membership = new Membership(certificateLifetimeMs === undefined ? {} : { certificateLifetimeMs }, {
+      clusterKey: identity.clusterKey,
+      joinSecret: identity.joinSecret,
+      clock,
+      isBarred: (peerId) => state.isBarred(peerId),
+    });
+    const metrics = new TrackerMetrics(() => ({
+      agents: directory.agentCount,
+      swarms: directory.swarmCount,
+      entries: directory.entryCount,
+      leases: leases.size,
+      references: state.referenceCount,
+      barred: state.barredCount,
+    }));
+    const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
+    const originLeases = new OriginLeases({ sampleSize }, { table: leases, directory });
+    serveCalls(server, { sampleSize }, { membership, directory, leases, originLeases, state, metrics, clock });
+    await server.fastify.listen(options.listen);
+
+    const forget = (peerId: string): void => {
+      directory.forget(peerId);
+      leases.forgetAgent(peerId);
+    };
+    const expiry = setInterval(() => {
+      leases.expire(clock());
+      for (const peerId of directory.expire(clock())) leases.forgetAgent(peerId);
+    }, EXPIRE_EVERY_MS).unref();
+    const url = urlOf(options.listen.host, server.fastify.server.address());
+    logger.info({ url, dataDir }, 'the tracker listens');
+    return {
+      url,
+      joinToken: identity.joinToken,
+      async bar(peerId, reason) {
+        await state.bar(peerId, reason);
+        forget(peerId);
+        logger.warn({ peerId, reason }, 'a member was barred');
+      },
+      async close() {
+        clearInterval(expiry);
+        const cutOff = setTimeout(() => server.fastify.server.closeAllConnections(), CLOSE_DEADLINE_MS);
+        await server.fastify.close();
+        clearTimeout(cutOff);
+        await state.close();
+      },
+    };
+  } catch (error) {
+    await state.close();
+    throw error;
+  }
+}
+
+function urlOf(host: string, address: AddressInfo | string | null): string {
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `https://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+}

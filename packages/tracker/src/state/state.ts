@@ -1,0 +1,184 @@
+/**
+ * The little that must outlive the tracker's process: which members are barred, and what references last were. Both
+ * are small, so they are answered from memory; the store underneath is only read at the start and written behind.
+ */
+import { join } from 'node:path';
+import { type ReferenceQuery, type ReferenceRecord, referenceRecordSchema } from '@shoal/wire';
+import { Level } from 'level';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { TrackerStartError } from '../start-error.ts';
+
+export const DEFAULT_MAX_REFERENCES = 50_000;
+/** A reference that nobody resolved for this long is forgotten. */
+export const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
+const MAX_BARRED = 100_000;
+const WRITE_BEHIND_MS = 100;
+
+export interface StateOptions {
+  dataDir: string;
+  /** @default 50000 */
+  maxReferences?: number;
+  /** @default 30 days */
+  referenceLifetimeMs?: number;
+}
+
+export interface StateDependencies {
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  clock: () => number;
+}
+
+interface Barred {
+  reason: string;
+  atMs: number;
+}
+
+/** Undefined: delete. */
+type Writes = Map<string, ReferenceRecord | undefined>;
+
+export class State {
+  readonly #dependencies: StateDependencies;
+  readonly #lifetimeMs: number;
+  readonly #level: Level<string, unknown>;
+  readonly #references: LRUCache<string, ReferenceRecord>;
+  readonly #barred = new Map<string, Barred>();
+  #pending: Writes = new Map();
+  #timer: NodeJS.Timeout | undefined;
+  #writing: Promise<void> = Promise.resolve();
+
+  private constructor(options: StateOptions, dependencies: StateDependencies, level: Level<string, unknown>) {
+    this.#dependencies = dependencies;
+    this.#lifetimeMs = options.referenceLifetimeMs ?? DEFAULT_REFERENCE_LIFETIME_MS;
+    this.#level = level;
+    this.#references = new LRUCache({
+      max: options.maxReferences ?? DEFAULT_MAX_REFERENCES,
+      dispose: (_record, key, reason) => {
+        if (reason === 'evict' || reason === 'delete') this.#write(key, undefined);
+      },
+    });
+  }
+
+  /** Takes the data directory for this process alone. @throws TrackerStartError STATE_LOCKED, STATE_DAMAGED */
+  static async open(options: StateOptions, dependencies: StateDependencies): Promise<State> {
+    const path = join(options.dataDir, 'state');
+    const level = new Level<string, unknown>(path, { valueEncoding: 'json' });
+    try {
+      await level.open();
+      const state = new State(options, dependencies, level);
+      await state.#load();
+      return state;
+    } catch (error) {
+      await level.close().catch(() => undefined);
+      throw startError(path, error);
+    }
+  }
+
+  get referenceCount(): number {
+    return this.#references.size;
+  }
+
+  get barredCount(): number {
+    return this.#barred.size;
+  }
+
+  isBarred(peerId: string): boolean {
+    return this.#barred.has(peerId);
+  }
+
+  /** On disk when it returns. */
+  async bar(peerId: string, reason: string): Promise<void> {
+    if (this.#barred.size >= MAX_BARRED) throw new RangeError(`more than ${MAX_BARRED} barred members`);
+    const barred = { reason, atMs: this.#dependencies.clock() };
+    this.#barred.set(peerId, barred);
+    await this.#level.put(`barred!${peerId}`, barred, { sync: true });
+  }
+
+  /** The newer resolution wins; a time in the future counts as now. */
+  recordReference(record: ReferenceRecord): void {
+    const key = keyOf(record);
+    const resolvedAtMs = Math.min(record.resolvedAtMs, this.#dependencies.clock());
+    const known = this.#references.get(key);
+    if (known !== undefined && known.resolvedAtMs >= resolvedAtMs) return;
+    const value = { ...record, resolvedAtMs };
+    this.#references.set(key, value);
+    this.#write(key, value);
+  }
+
+  findReference(query: ReferenceQuery): ReferenceRecord | undefined {
+    const key = keyOf(query);
+    const record = this.#references.get(key);
+    if (record === undefined || !this.#isTooOld(record)) return record;
+    this.#references.delete(key);
+    return undefined;
+  }
+
+  async close(): Promise<void> {
+    clearTimeout(this.#timer);
+    this.#flush();
+    await this.#writing;
+    await this.#level.close();
+  }
+
+  async #load(): Promise<void> {
+    const records: [string, ReferenceRecord][] = [];
+    for await (const [key, value] of this.#level.iterator()) {
+      if (key.startsWith('barred!')) this.#barred.set(key.slice('barred!'.length), value as Barred);
+      const record = referenceRecordSchema.safeParse(value);
+      if (key.startsWith('reference!') && record.success) records.push([key, record.data]);
+    }
+    records.sort(([, one], [, other]) => one.resolvedAtMs - other.resolvedAtMs);
+    for (const [key, record] of records) {
+      if (this.#isTooOld(record)) this.#write(key, undefined);
+      else this.#references.set(key, record);
+    }
+  }
+
+  #isTooOld(record: ReferenceRecord): boolean {
+    return this.#dependencies.clock() - record.resolvedAtMs > this.#lifetimeMs;
+  }
+
+  /** Many writes of one key within `WRITE_BEHIND_MS` become one; what is pending is bounded by the table's size. */
+  #write(key: string, record: ReferenceRecord | undefined): void {
+    this.#pending.set(key, record);
+    this.#timer ??= setTimeout(() => this.#flush(), WRITE_BEHIND_MS).unref();
+  }
+
+  #flush(): void {
+    this.#timer = undefined;
+    this.#writing = this.#writing.then(async () => {
+      const pending = this.#pending;
+      this.#pending = new Map();
+      if (pending.size === 0) return;
+      const batch = [...pending].map(([key, value]) =>
+        value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
+      );
+      try {
+        await this.#level.batch(batch);
+      } catch (error) {
+        this.#dependencies.logger.error({ err: error, count: batch.length }, 'references were not written to disk');
+      }
+    });
+  }
+}
+
+/** JSON keeps the three parts apart whatever they hold. */
+function keyOf(query: ReferenceQuery): string {
+  return `reference!${JSON.stringify([query.registry, query.repository, query.reference])}`;
+}
+
+function startError(path: string, error: unknown): TrackerStartError {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  if (cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_LOCKED') {
+    return new TrackerStartError('STATE_LOCKED', `${path} is in use: another tracker runs on this data directory.`, {
+      cause,
+    });
+  }
+  const what = cause instanceof Error ? cause.message : String(cause);
+  return new TrackerStartError(
+    'STATE_DAMAGED',
+    `${path} cannot be opened (${what}). Restore it from a backup, or remove that directory: agents announce ` +
+      'themselves again; barred members and remembered references are lost.',
+    { cause },
+  );
+}
