@@ -1,0 +1,417 @@
+/**
+ * The store on a disk. Memory (`Ledger`) says what is here, files hold the bytes, the index survives the process.
+ *
+ *     open ──────► OpenFiles ─► one shared descriptor per blob
+ *     partial ───► Space (evict, reserve) ─► PartialFile ─► commit: hash, fsync, rename, fsync folder, index
+ *     put ───────► hash, Space, temporary file, and the same end
+ *
+ * Every step of a commit may be the last one before a crash; `recover.ts` says what the next start makes of it. Commits,
+ * drops and openings of partials take turns per digest; evictions take turns among themselves (`Space`).
+ */
+import { constants } from 'node:fs';
+import { type FileHandle, open, rename } from 'node:fs/promises';
+import { type Digest, digestAlgorithm } from '@shoal/oci';
+import { pieceCountOf } from '@shoal/swarm';
+import type { Logger } from 'pino';
+import { checkBlob, checkBytes } from './blob-check.ts';
+import type { BlobIndex, BlobMeta } from './blob-index.ts';
+import { type BlobHandle, type BlobRecord, type BlobStore, type PartialBlob, StoreError } from './blob-store.ts';
+import { hasCode, storeErrorFrom } from './failure.ts';
+import { writeExactly } from './file-bytes.ts';
+import { FILE_MODE, removeFile, type StoreLayout, syncFolder } from './layout.ts';
+import { type BlobEntry, type Evictable, type Ledger, type PartialEntry, recordOf } from './ledger.ts';
+import { type OpenFile, OpenFiles } from './open-files.ts';
+import { type HandleOwner, OpenedBlob } from './opened-blob.ts';
+import { PartialFile, type PartialOwner } from './partial-file.ts';
+import { Space, type SpaceOptions } from './space.ts';
+import { Turns } from './turns.ts';
+
+/** A use is written to the index when the one it knows is older than this. */
+const COARSE_USE_MS = 60_000;
+
+export interface FileBlobStoreDependencies {
+  layout: StoreLayout;
+  index: BlobIndex;
+  ledger: Ledger;
+  logger: Logger;
+  clock: () => number;
+  diskFree: () => Promise<number>;
+  /** A committed blob is no longer found, for whatever reason. Called before its file goes. */
+  onEvicted?: ((digest: Digest) => void) | undefined;
+}
+
+export class FileBlobStore implements BlobStore {
+  readonly notes: BlobStore['notes'];
+  readonly #options: SpaceOptions;
+  readonly #dependencies: FileBlobStoreDependencies;
+  readonly #ledger: Ledger;
+  readonly #index: BlobIndex;
+  readonly #layout: StoreLayout;
+  readonly #files: OpenFiles;
+  readonly #space: Space;
+  readonly #turns = new Turns();
+  readonly #partials = new Set<PartialFile>();
+  #temporaries = 0;
+  #closing: Promise<void> | undefined;
+
+  constructor(options: SpaceOptions, dependencies: FileBlobStoreDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#ledger = dependencies.ledger;
+    this.#index = dependencies.index;
+    this.#layout = dependencies.layout;
+    this.#files = new OpenFiles(dependencies.ledger);
+    this.#space = new Space(options, {
+      ledger: dependencies.ledger,
+      diskFree: dependencies.diskFree,
+      evict: (victim) => this.#evict(victim),
+    });
+    this.notes = this.#openNotes();
+  }
+
+  async find(digest: Digest): Promise<BlobRecord | undefined> {
+    this.#mustBeOpen();
+    const entry = this.#ledger.blob(digest);
+    return entry === undefined ? undefined : recordOf(entry);
+  }
+
+  async open(digest: Digest): Promise<BlobHandle | undefined> {
+    this.#mustBeOpen();
+    const entry = this.#ledger.blob(digest);
+    if (entry === undefined) return undefined;
+    let opened: OpenFile;
+    try {
+      opened = await this.#files.acquire(entry, this.#layout.blob(digest));
+    } catch (error) {
+      if (hasCode(error, 'EMFILE') || hasCode(error, 'ENFILE')) throw storeErrorFrom(error, `cannot open ${digest}`);
+      await this.#dropDamaged(entry, error);
+      return undefined;
+    }
+    this.#touch(entry);
+    return new OpenedBlob(entry, opened, this.#handleOwner);
+  }
+
+  async partial(digest: Digest, sizeBytes: number): Promise<PartialBlob> {
+    this.#mustBeOpen();
+    if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw new StoreError('io', `${sizeBytes} is not a size`);
+    return this.#turns.run(digest, async () => {
+      this.#mustBeOpen();
+      await this.#ledger.partial(digest)?.leaving;
+      const before = this.#ledger.partial(digest);
+      if (before?.open) throw new StoreError('io', `the partial ${digest} is open already`);
+      if (before !== undefined && before.sizeBytes !== sizeBytes) await this.#removePartial(before);
+      const heldBytes = this.#ledger.partial(digest)?.heldBytes ?? 0;
+      const entry = await this.#space.reserve(
+        sizeBytes - heldBytes,
+        () => this.#startPartial(digest, sizeBytes),
+        digest,
+      );
+      return this.#openPartial(entry);
+    });
+  }
+
+  async put(digest: Digest, bytes: Uint8Array, mediaType?: string): Promise<void> {
+    this.#mustBeOpen();
+    const pieceHashes = checkBytes(bytes, digest);
+    if (pieceHashes === undefined) throw new StoreError('digest-mismatch', `these bytes do not hash to ${digest}`);
+    await this.#turns.run(digest, async () => {
+      this.#mustBeOpen();
+      const here = this.#ledger.blob(digest);
+      if (here !== undefined) {
+        this.#touch(here);
+        if (mediaType !== undefined) await this.#rename(here, mediaType);
+        return;
+      }
+      const stale = this.#ledger.partial(digest);
+      if (stale !== undefined && !stale.open) await this.#removePartial(stale);
+      await this.#space.reserve(bytes.length, () => this.#ledger.speakFor(bytes.length));
+      try {
+        await this.#writeWhole(digest, bytes);
+        const record =
+          mediaType === undefined
+            ? { digest, sizeBytes: bytes.length }
+            : { digest, sizeBytes: bytes.length, mediaType };
+        await this.#settle(record, pieceHashes, 0);
+      } finally {
+        this.#ledger.speakFor(-bytes.length);
+      }
+    });
+  }
+
+  async drop(digest: Digest): Promise<void> {
+    this.#mustBeOpen();
+    await this.#turns.run(digest, async () => {
+      const entry = this.#ledger.blob(digest);
+      if (entry !== undefined) await this.#removeBlob(entry);
+    });
+  }
+
+  async *list(): AsyncGenerator<BlobRecord> {
+    this.#mustBeOpen();
+    for (const entry of [...this.#ledger.blobs()]) if (!entry.gone) yield recordOf(entry);
+  }
+
+  usage(): { bytes: number; blobs: number; quotaBytes: number } {
+    return { bytes: this.#ledger.bytes, blobs: this.#ledger.blobCount, quotaBytes: this.#options.quotaBytes };
+  }
+
+  /** Evicts what is over the quota or under the floor, as after a start with a smaller quota. */
+  async trim(): Promise<void> {
+    await this.#space.reserve(0, () => undefined);
+  }
+
+  async close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #close(): Promise<void> {
+    await this.#turns.idle();
+    await Promise.all([...this.#partials].map((partial) => partial.close()));
+    await this.#turns.idle();
+    const uses: [Digest, BlobMeta][] = [];
+    for (const entry of this.#ledger.blobs()) {
+      if (entry.usedAt !== entry.savedUseAt) uses.push([entry.digest, metaOf(entry)]);
+    }
+    await this.#index.saveMetas(uses).catch((error: unknown) => this.#complain(error, 'the last uses were not saved'));
+    await this.#files.close();
+    await this.#index.close();
+  }
+
+  readonly #handleOwner: HandleOwner = {
+    pieceHashes: (entry, opened) => {
+      opened.pieceHashes ??= this.#pieceHashes(entry, opened).catch((error: unknown) => {
+        opened.pieceHashes = undefined;
+        throw error;
+      });
+      return opened.pieceHashes;
+    },
+    failed: async (entry, error) => {
+      if (this.#closing !== undefined) return new StoreError('closed', 'the store is closed', { cause: error });
+      await this.#dropDamaged(entry, error);
+      return storeErrorFrom(error, `${entry.digest} is damaged and was dropped`);
+    },
+    release: (entry) => this.#files.release(entry),
+  };
+
+  readonly #partialOwner: PartialOwner = {
+    commit: (partial, pieceHashes, mediaType) =>
+      this.#turns.run(partial.digest, async () => {
+        const { digest, sizeBytes, entry } = partial;
+        await this.#moveIn(this.#layout.partial(digest), digest);
+        const known = mediaType ?? this.#ledger.blob(digest)?.mediaType;
+        const record = known === undefined ? { digest, sizeBytes } : { digest, sizeBytes, mediaType: known };
+        const blob = await this.#settle(record, pieceHashes, partial.pieces.count);
+        this.#ledger.removePartial(entry);
+        this.#partials.delete(partial);
+        this.#files.adopt(blob, partial.file);
+      }),
+    leave: async (partial, keep) => {
+      this.#partials.delete(partial);
+      await this.#leavePartial(partial.entry, keep);
+    },
+    readCommitted: async (digest, offset, length) => {
+      const blob = await this.open(digest);
+      if (blob === undefined) throw new StoreError('closed', `${digest} was committed and is gone since`);
+      try {
+        return await blob.read(offset, length);
+      } finally {
+        blob.release();
+      }
+    },
+  };
+
+  #startPartial(digest: Digest, sizeBytes: number): PartialEntry {
+    const usedAt = this.#dependencies.clock();
+    const entry =
+      this.#ledger.partial(digest) ?? this.#ledger.addPartial({ digest, sizeBytes, heldBytes: 0, usedAt, open: true });
+    entry.open = true;
+    entry.usedAt = usedAt;
+    return entry;
+  }
+
+  async #openPartial(entry: PartialEntry): Promise<PartialFile> {
+    const { digest, sizeBytes, usedAt } = entry;
+    let file: FileHandle | undefined;
+    try {
+      const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
+      file = await open(this.#layout.partial(digest), flags, FILE_MODE);
+      await this.#index.putPartial(digest, { sizeBytes, usedAt });
+      // Counted again while its pieces are checked.
+      entry.heldBytes = 0;
+      const owner = this.#partialOwner;
+      const partial = new PartialFile({ digest, sizeBytes }, { file, index: this.#index, entry, owner });
+      await partial.resume();
+      this.#partials.add(partial);
+      return partial;
+    } catch (error) {
+      await file?.close();
+      await this.#leavePartial(entry, true);
+      throw storeErrorFrom(error, `cannot open the partial ${digest}`);
+    }
+  }
+
+  /** An open partial with nothing in it is not worth a resume. */
+  async #leavePartial(entry: PartialEntry, keep: boolean): Promise<void> {
+    if (!keep || entry.heldBytes === 0) {
+      await this.#removePartial(entry);
+      return;
+    }
+    entry.usedAt = this.#dependencies.clock();
+    entry.open = false;
+  }
+
+  /** The entry stays until the files are gone, so that a new partial cannot lose its file to this removal. */
+  #removePartial(entry: PartialEntry): Promise<void> {
+    entry.leaving ??= this.#erasePartial(entry).finally(() => this.#ledger.removePartial(entry));
+    return entry.leaving;
+  }
+
+  async #erasePartial({ digest }: PartialEntry): Promise<void> {
+    try {
+      await removeFile(this.#layout.partial(digest));
+      await this.#index.deletePartial(digest);
+    } catch (error) {
+      this.#complain(error, 'a partial was not removed cleanly; the next start will');
+    }
+  }
+
+  async #writeWhole(digest: Digest, bytes: Uint8Array): Promise<void> {
+    const path = `${this.#layout.partial(digest)}.put-${this.#temporaries++}`;
+    try {
+      const file = await open(path, 'wx', FILE_MODE);
+      try {
+        await writeExactly(file, bytes, 0);
+        await file.sync();
+      } finally {
+        await file.close();
+      }
+      await this.#moveIn(path, digest);
+    } catch (error) {
+      await removeFile(path).catch((left: unknown) => this.#complain(left, 'a temporary file is left'));
+      throw storeErrorFrom(error, `cannot keep ${digest}`);
+    }
+  }
+
+  async #moveIn(from: string, digest: Digest): Promise<void> {
+    await rename(from, this.#layout.blob(digest));
+    await syncFolder(this.#layout.blobFolder(digestAlgorithm(digest)));
+  }
+
+  /** The file is in its place: records it. Without the index the blob is just as committed, only slower to reopen. */
+  async #settle(record: BlobRecord, pieceHashes: Uint8Array, fromPieces: number): Promise<BlobEntry> {
+    const { digest, sizeBytes, mediaType } = record;
+    const usedAt = this.#dependencies.clock();
+    await this.#index
+      .putBlob(digest, { sizeBytes, usedAt, mediaType }, pieceHashes, fromPieces)
+      .catch((error: unknown) => this.#complain(error, 'a blob is not in the index; the next start hashes it again'));
+    const before = this.#ledger.blob(digest);
+    const entry = this.#ledger.addBlob(record, usedAt);
+    if (before?.users === 0) this.#files.forget(before);
+    return entry;
+  }
+
+  async #rename(entry: BlobEntry, mediaType: string): Promise<void> {
+    if (entry.mediaType === mediaType) return;
+    entry.mediaType = mediaType;
+    await this.#index.saveMetas([[entry.digest, metaOf(entry)]]);
+  }
+
+  async #pieceHashes(entry: BlobEntry, opened: OpenFile): Promise<Uint8Array> {
+    const { digest, sizeBytes } = entry;
+    const known = await this.#index.pieceHashes(digest, pieceCountOf(sizeBytes));
+    if (known !== undefined) return known;
+    try {
+      const hashes = await checkBlob(opened.file, digest, sizeBytes);
+      if (hashes === undefined) throw new StoreError('io', `${digest} does not hash to its name`);
+      await this.#index
+        .putBlob(digest, metaOf(entry), hashes)
+        .catch((error: unknown) => this.#complain(error, 'piece hashes were not saved'));
+      return hashes;
+    } catch (error) {
+      throw await this.#handleOwner.failed(entry, error);
+    }
+  }
+
+  #touch(entry: BlobEntry): void {
+    const now = this.#dependencies.clock();
+    this.#ledger.touch(entry, now);
+    if (now - entry.savedUseAt < COARSE_USE_MS) return;
+    entry.savedUseAt = now;
+    this.#index
+      .saveMetas([[entry.digest, metaOf(entry)]])
+      .catch((error: unknown) => this.#complain(error, 'a use was not saved'));
+  }
+
+  async #dropDamaged(entry: BlobEntry, error: unknown): Promise<void> {
+    if (entry.gone || this.#closing !== undefined) return;
+    this.#dependencies.logger.warn({ err: error, digest: entry.digest }, 'dropped a damaged blob');
+    // Not findable from this moment, whoever else has a turn with this digest.
+    this.#withdraw(entry);
+    await this.#turns.run(entry.digest, async () => {
+      if (this.#ledger.blob(entry.digest) === undefined) await this.#erase(entry);
+    });
+  }
+
+  #evict(victim: Evictable): Promise<void> {
+    if (victim.kind === 'partial') return this.#removePartial(victim.entry);
+    this.#dependencies.logger.debug({ digest: victim.entry.digest, sizeBytes: victim.bytes }, 'evicted a blob');
+    return this.#removeBlob(victim.entry);
+  }
+
+  async #removeBlob(entry: BlobEntry): Promise<void> {
+    this.#withdraw(entry);
+    await this.#erase(entry);
+  }
+
+  #withdraw(entry: BlobEntry): void {
+    this.#ledger.removeBlob(entry);
+    if (entry.users === 0) this.#files.forget(entry);
+    this.#dependencies.onEvicted?.(entry.digest);
+  }
+
+  /** Readers keep what they have open: the bytes go when the last descriptor does. */
+  async #erase(entry: BlobEntry): Promise<void> {
+    try {
+      await removeFile(this.#layout.blob(entry.digest));
+      await this.#index.deleteBlob(entry.digest);
+    } catch (error) {
+      this.#complain(error, 'a blob was not removed cleanly; the next start will');
+    }
+  }
+
+  #complain(error: unknown, what: string): void {
+    this.#dependencies.logger.warn({ err: error }, what);
+  }
+
+  #openNotes(): BlobStore['notes'] {
+    const index = this.#index;
+    const checked = () => this.#mustBeOpen();
+    return {
+      async get(key) {
+        checked();
+        return index.note(key);
+      },
+      async put(key, value) {
+        checked();
+        await index.putNote(key, value);
+      },
+      async delete(key) {
+        checked();
+        await index.deleteNote(key);
+      },
+      async *entries(prefix) {
+        checked();
+        yield* index.notes(prefix);
+      },
+    };
+  }
+
+  #mustBeOpen(): void {
+    if (this.#closing !== undefined) throw new StoreError('closed', 'the store is closed');
+  }
+}
+
+function metaOf(entry: BlobEntry): BlobMeta {
+  return { sizeBytes: entry.sizeBytes, usedAt: entry.usedAt, mediaType: entry.mediaType };
+}

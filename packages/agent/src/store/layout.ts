@@ -1,0 +1,90 @@
+/**
+ * Where things lie under the data folder. Every folder is 0700 and every file 0600: the bytes of private images pass
+ * through here, and access to them is decided elsewhere.
+ *
+ *     blobs/sha256/<hex>  blobs/sha512/<hex>   committed, named by what they hash to
+ *     partial/<hex>                            arriving; `partial/<hex>.put-<n>` while a small object is written
+ *     index/                                   the level database; `index.corrupt-<time>` is one that was moved aside
+ */
+import { access, chmod, constants, mkdir, open, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type Digest, digestAlgorithm, digestHex } from '@shoal/oci';
+import { StoreError } from './blob-store.ts';
+import { hasCode, storeErrorFrom } from './failure.ts';
+
+const FOLDER_MODE = 0o700;
+export const FILE_MODE = 0o600;
+export const BLOB_FOLDERS = ['sha256', 'sha512'] as const;
+
+export class StoreLayout {
+  readonly root: string;
+  readonly partials: string;
+  readonly index: string;
+
+  constructor(dataDir: string) {
+    this.root = dataDir;
+    this.partials = join(dataDir, 'partial');
+    this.index = join(dataDir, 'index');
+  }
+
+  blobFolder(algorithm: (typeof BLOB_FOLDERS)[number]): string {
+    return join(this.root, 'blobs', algorithm);
+  }
+
+  blob(digest: Digest): string {
+    return join(this.blobFolder(digestAlgorithm(digest)), digestHex(digest));
+  }
+
+  partial(digest: Digest): string {
+    return join(this.partials, digestHex(digest));
+  }
+
+  /** @throws StoreError unwritable, disk-full, io */
+  async prepare(): Promise<void> {
+    const folders = [join(this.root, 'blobs'), ...BLOB_FOLDERS.map((name) => this.blobFolder(name))];
+    folders.push(this.partials, this.index);
+    try {
+      await mkdir(this.root, { recursive: true, mode: FOLDER_MODE });
+      for (const folder of folders) {
+        await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+        await chmod(folder, FOLDER_MODE);
+        await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+      }
+    } catch (error) {
+      throw unusable(this.root, error);
+    }
+  }
+}
+
+/** Says which folder cannot be used and what to do about it. */
+export function unusable(dataDir: string, cause: unknown): StoreError {
+  const named = storeErrorFrom(cause, `cannot keep blobs in ${dataDir}`);
+  if (hasCode(cause, 'LEVEL_LOCKED')) {
+    return new StoreError('unwritable', `${dataDir} is in use by another agent; give this one a folder of its own`, {
+      cause,
+    });
+  }
+  // On a folder that does not exist and cannot be made (/proc, a path through a file) the system says ENOENT or ENOTDIR.
+  if (named.code !== 'unwritable' && !hasCode(cause, 'ENOENT')) return named;
+  const hint = 'it must be a folder this user can write to; create it, change its owner, or choose another data folder';
+  return new StoreError('unwritable', `${named.message} (${hint})`, { cause });
+}
+
+/** Makes renames and removals in a folder survive a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  const folder = await open(path, 'r');
+  try {
+    await folder.sync();
+  } finally {
+    await folder.close();
+  }
+}
+
+/** Removes a file; one that is already gone is fine. */
+export async function removeFile(path: string): Promise<void> {
+  try {
+    await unlink(path);
+  } catch (error) {
+    if (!hasCode(error, 'ENOENT')) throw storeErrorFrom(error, `cannot remove ${path}`);
+  }
+}
