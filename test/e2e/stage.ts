@@ -1,6 +1,6 @@
 import { expect } from 'vitest';
 import { AgentProcess } from '../support/daemon/agent-process.ts';
-import { DockerRegistry } from '../support/daemon/docker-registry.ts';
+import { DockerRegistry, registryCredentials } from '../support/daemon/docker-registry.ts';
 import { buildRunnableImage, pushImage, type RunnableImage } from '../support/daemon/runnable-image.ts';
 
 export interface StageOptions {
@@ -10,6 +10,8 @@ export interface StageOptions {
   readonly repository: string;
   /** The registry's name in image references; by default its real `127.0.0.1:PORT`. */
   readonly registryName?: string;
+  /** Whether the registry wants credentials. @default false */
+  readonly isPrivate?: boolean;
 }
 
 /** What every suite starts from: a real registry that holds an image, and an agent that knows the registry. */
@@ -31,9 +33,11 @@ export class Stage implements AsyncDisposable {
 
   static async set(options: StageOptions): Promise<Stage> {
     await using cleanup = new AsyncDisposableStack();
+    const isPrivate = options.isPrivate ?? false;
     const image = cleanup.use(await buildRunnableImage({ seed: options.seed }));
-    const registry = cleanup.use(await DockerRegistry.start());
-    await pushImage(image, registry.host, options.repository);
+    const registry = cleanup.use(await DockerRegistry.start({ isPrivate }));
+    const destination = `${registry.host}/${options.repository}`;
+    await pushImage(image, destination, isPrivate ? registryCredentials : undefined);
     const registries = { [options.registryName ?? registry.host]: registry.url };
     const agent = cleanup.use(await AgentProcess.start({ registries }));
     await registry.settle();

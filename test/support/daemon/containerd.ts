@@ -64,9 +64,17 @@ export class Containerd implements AsyncDisposable {
     return run(requireProgram('ctr'), ['--address', this.socket, ...args]);
   }
 
-  /** `ctr images pull`, unpacking included. `ctr` does not read config.toml, so it is told where hosts.toml is. */
-  async pull(image: string): Promise<void> {
-    await this.ctr(['images', 'pull', '--hosts-dir', this.#folder.join('certs.d'), image]);
+  /**
+   * `ctr images pull`, unpacking included.
+   * @param credentials `USER:PASSWORD` for the registry, if it wants any
+   */
+  async pull(image: string, credentials?: string): Promise<void> {
+    await this.ctr(this.#pullArgs(image, credentials));
+  }
+
+  /** As `pull`, reporting how it went. */
+  tryPull(image: string, credentials?: string): Promise<CommandResult> {
+    return this.tryCtr(this.#pullArgs(image, credentials));
   }
 
   /** Removes an image and, before it returns, all of its content and snapshots. */
@@ -84,6 +92,13 @@ export class Containerd implements AsyncDisposable {
   runContainer(image: string, namespace = 'default'): Promise<string> {
     const container = `shoal-${randomBytes(6).toString('hex')}`;
     return this.ctr(['--namespace', namespace, 'run', '--rm', image, container]);
+  }
+
+  #pullArgs(image: string, credentials: string | undefined): string[] {
+    // `ctr` does not read config.toml, so it is told where hosts.toml is.
+    const args = ['images', 'pull', '--hosts-dir', this.#folder.join('certs.d')];
+    if (credentials !== undefined) args.push('--user', credentials);
+    return [...args, image];
   }
 
   async stop(): Promise<void> {

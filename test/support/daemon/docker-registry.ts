@@ -14,7 +14,20 @@ export interface RegistryRequest {
   readonly userAgent: string;
 }
 
-// 127.0.0.1 - - [20/Nov/2026:21:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "shoal/0.1.0"
+export interface DockerRegistryOptions {
+  /** Whether it answers only to `registryCredentials`, by a Basic challenge. @default false */
+  readonly isPrivate?: boolean;
+}
+
+const user = 'shoal-test';
+const password = 'test-password';
+// The registry accepts bcrypt alone: this is `password` at the lowest cost.
+const passwordHash = '$2b$04$abcdefghijklmnopqrstuuobFaEJANklW4I6zZpcLRbXjrME4Qa2m';
+
+/** What a private registry accepts, as `USER:PASSWORD`. */
+export const registryCredentials: string = `${user}:${password}`;
+
+// 127.0.0.1 - shoal-test [20/Nov/2026:21:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "shoal/0.1.0"
 const accessLine = /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) [^"]*" (\d+) (\d+) "(?:[^"\\]|\\.)*" "((?:[^"\\]|\\.)*)"$/;
 const listeningLine = /listening on (127\.0\.0\.1:\d+)/;
 const quietMs = 150;
@@ -38,9 +51,10 @@ export class DockerRegistry implements AsyncDisposable {
     });
   }
 
-  static async start(): Promise<DockerRegistry> {
+  static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const folder = await DaemonFolder.create('registry');
-    const config = await folder.write('config.yml', configuration(folder.join('data')));
+    const passwords = options.isPrivate ? await folder.write('htpasswd', `${user}:${passwordHash}\n`) : undefined;
+    const config = await folder.write('config.yml', configuration(folder.join('data'), passwords));
     const registry = new DockerRegistry(folder, config);
     await using unready = new AsyncDisposableStack();
     unready.use(registry);
@@ -111,7 +125,8 @@ export class DockerRegistry implements AsyncDisposable {
   }
 }
 
-function configuration(data: string): string {
+function configuration(data: string, passwords: string | undefined): string {
+  const auth = passwords === undefined ? '' : `auth:\n  htpasswd:\n    realm: shoal-test\n    path: ${passwords}\n`;
   return `version: 0.1
 log:
   level: info
@@ -121,5 +136,5 @@ storage:
 http:
   addr: 127.0.0.1:0
   secret: shoal-test
-`;
+${auth}`;
 }

@@ -187,16 +187,14 @@ export async function buildRunnableImage(options: RunnableImageOptions): Promise
   };
 }
 
-/** Pushes the image, index included and unchanged, to `HOST:PORT/REPOSITORY` with the image's tag. */
-export async function pushImage(image: RunnableImage, registry: string, repository: string): Promise<void> {
-  await run(requireProgram('skopeo'), [
-    '--insecure-policy',
-    'copy',
-    '--quiet',
-    '--all',
-    '--preserve-digests',
-    '--dest-tls-verify=false',
-    `oci:${image.layout}:${image.tag}`,
-    `docker://${registry}/${repository}:${image.tag}`,
-  ]);
+/**
+ * Pushes the image, index included and unchanged, with the image's tag.
+ * @param repository `HOST:PORT/REPOSITORY`
+ * @param credentials `USER:PASSWORD` for the registry, if it wants any
+ */
+export async function pushImage(image: RunnableImage, repository: string, credentials?: string): Promise<void> {
+  const options = ['--quiet', '--all', '--preserve-digests', '--dest-tls-verify=false'];
+  if (credentials !== undefined) options.push('--dest-creds', credentials);
+  const images = [`oci:${image.layout}:${image.tag}`, `docker://${repository}:${image.tag}`];
+  await run(requireProgram('skopeo'), ['--insecure-policy', 'copy', ...options, ...images]);
 }

@@ -16,10 +16,13 @@ export class Skopeo implements AsyncDisposable {
     return new Skopeo(await createClientFolder('skp', routes));
   }
 
-  /** Copies an image, every platform and unchanged, into an OCI layout; gives the layout's folder. */
-  async copyToLayout(image: string): Promise<string> {
-    const layout = this.#folder.join(`copy-${this.#copies++}`);
-    await run(requireProgram('skopeo'), this.#copyArgs(image, layout), { env: clientEnvironment(this.#folder) });
+  /**
+   * Copies an image, every platform and unchanged, into an OCI layout; gives the layout's folder.
+   * @param credentials `USER:PASSWORD` for the registry, if it wants any
+   */
+  async copyToLayout(image: string, credentials?: string): Promise<string> {
+    const layout = this.#newLayout();
+    await run(requireProgram('skopeo'), this.#copyArgs(image, layout, credentials), this.#options);
     return layout;
   }
 
@@ -27,10 +30,20 @@ export class Skopeo implements AsyncDisposable {
     await this.#folder[Symbol.asyncDispose]();
   }
 
-  #copyArgs(image: string, layout: string): string[] {
+  get #options(): { env: Record<string, string> } {
+    return { env: clientEnvironment(this.#folder) };
+  }
+
+  #newLayout(): string {
+    return this.#folder.join(`copy-${this.#copies++}`);
+  }
+
+  #copyArgs(image: string, layout: string, credentials?: string): string[] {
     // Skopeo 1.9 does not read CONTAINERS_REGISTRIES_CONF.
     const settings = ['--policy', this.#folder.join('policy.json')];
     settings.push('--registries-conf', this.#folder.join('registries.conf'));
-    return [...settings, 'copy', '--quiet', '--all', '--preserve-digests', `docker://${image}`, `oci:${layout}:copy`];
+    const options = ['--quiet', '--all', '--preserve-digests'];
+    if (credentials !== undefined) options.push('--src-creds', credentials);
+    return [...settings, 'copy', ...options, `docker://${image}`, `oci:${layout}:copy`];
   }
 }
