@@ -64,7 +64,10 @@ export async function openStore(options: StoreOptions, dependencies: StoreDepend
   try {
     await store.trim();
   } catch (error) {
-    if (!(error instanceof StoreError) || error.code !== 'disk-full') throw error;
+    if (!(error instanceof StoreError) || error.code !== 'disk-full') {
+      await store.close();
+      throw error;
+    }
     logger.warn({ err: error }, 'too little disk is free: what is here is served, nothing new is kept');
   }
   return store;
