@@ -1,0 +1,174 @@
+/** For the tests of this room: a cluster key that signs certificates, and agents on real sockets of 127.0.0.1. */
+import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import type { Digest } from '@shoal/oci';
+import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
+import type { PeerRecord } from '@shoal/wire';
+import { SignJWT } from 'jose';
+import { pino } from 'pino';
+import type { Membership } from '../tracker-client/tracker-client.ts';
+import { rawPublicKey } from './ed25519-key.ts';
+import { type Identity, identityOfSeed } from './identity.ts';
+import { type PeerNetworkHooks, type PeerNetworkOptions, startPeerNetwork } from './network.ts';
+import type { Holdings, PeerNetwork, WantListener } from './peer-network.ts';
+
+export class TestCluster {
+  readonly #key: KeyObject;
+  readonly clusterKey: string;
+
+  constructor() {
+    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+    this.#key = privateKey;
+    this.clusterKey = Buffer.from(rawPublicKey(publicKey)).toString('base64url');
+  }
+
+  certify(peerId: string, claims: { audience?: string; expiresAtMs?: number } = {}): Promise<string> {
+    return new SignJWT({ zone: 'z' })
+      .setProtectedHeader({ alg: 'EdDSA' })
+      .setAudience(claims.audience ?? 'peers')
+      .setSubject(peerId)
+      .setExpirationTime(Math.floor((claims.expiresAtMs ?? Date.now() + 3_600_000) / 1000))
+      .sign(this.#key);
+  }
+
+  async membership(peerId: string): Promise<Membership> {
+    return {
+      certificate: await this.certify(peerId),
+      clusterKey: this.clusterKey,
+      expiresAtMs: Date.now() + 3_600_000,
+    };
+  }
+}
+
+export interface TestBlob {
+  digest: Digest;
+  sizeBytes: number;
+  bytes: Buffer;
+}
+
+export function randomBlob(sizeBytes: number): TestBlob {
+  const bytes = randomBytes(sizeBytes);
+  return { digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest, sizeBytes, bytes };
+}
+
+export function pieceOf(blob: TestBlob, index: number): Buffer {
+  const { offset, length } = pieceExtent(blob.sizeBytes, index);
+  return blob.bytes.subarray(offset, offset + length);
+}
+
+interface HeldBlob {
+  sizeBytes: number;
+  pieces: PieceMap;
+  read: Map<number, { bytes: Uint8Array; attestation: Uint8Array }>;
+}
+
+/** Holdings in memory; tests may put anything in, right or wrong. */
+export class TestHoldings implements Holdings {
+  readonly blobs = new Map<Digest, HeldBlob>();
+  /** When set, every read waits for it. */
+  gate: Promise<void> | undefined;
+  reads = 0;
+  lookups = 0;
+
+  put(blob: TestBlob, index: number, attestation: Uint8Array, bytes: Uint8Array = pieceOf(blob, index)): void {
+    const held = this.blobs.get(blob.digest) ?? {
+      sizeBytes: blob.sizeBytes,
+      pieces: PieceMap.empty(pieceCountOf(blob.sizeBytes)),
+      read: new Map(),
+    };
+    this.blobs.set(blob.digest, held);
+    held.pieces.add(index);
+    held.read.set(index, { bytes, attestation });
+  }
+
+  held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
+    this.lookups++;
+    return Promise.resolve(this.blobs.get(digest));
+  }
+
+  async read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
+    this.reads++;
+    await this.gate;
+    return this.blobs.get(digest)?.read.get(index);
+  }
+}
+
+export interface TestAgent {
+  network: PeerNetwork;
+  holdings: TestHoldings;
+  identity: Identity;
+  record: PeerRecord;
+  met: PeerRecord[];
+  /** Holds all pieces of the blob, attested by this agent. */
+  holdAll(blob: TestBlob): void;
+}
+
+export async function startAgent(
+  cluster: TestCluster,
+  options: Partial<PeerNetworkOptions> & {
+    seed?: Uint8Array;
+    membership?: () => Membership | undefined;
+    clock?: () => number;
+    hooks?: PeerNetworkHooks;
+  } = {},
+): Promise<TestAgent> {
+  const identity = identityOfSeed(options.seed ?? randomBytes(32));
+  const { peerId } = identity;
+  const own = await cluster.membership(peerId);
+  const holdings = new TestHoldings();
+  const met: PeerRecord[] = [];
+  const network = await startPeerNetwork(
+    { listen: ['/ip4/127.0.0.1/tcp/0'], privateKeySeed: identity.seed, zone: 'zone-a', ...options },
+    {
+      holdings,
+      membership: options.membership ?? (() => own),
+      logger: pino({ level: 'silent' }),
+      clock: options.clock ?? Date.now,
+      hooks: { onKnownPeer: (peer) => met.push(peer), ...options.hooks },
+    },
+  );
+  const holdAll = (blob: TestBlob) => {
+    for (let index = 0; index < pieceCountOf(blob.sizeBytes); index++) {
+      const sha256 = createHash('sha256').update(pieceOf(blob, index)).digest();
+      const attestation = network.attest({ digest: blob.digest, sizeBytes: blob.sizeBytes, index }, sha256);
+      holdings.put(blob, index, attestation);
+    }
+  };
+  const record = { peerId, addresses: network.addresses(), zone: 'zone-a', complete: false };
+  return { network, holdings, identity, record, met, holdAll };
+}
+
+/** Polls until `condition` holds. */
+export async function until(condition: () => boolean, timeoutMs = 5_000): Promise<void> {
+  const endMs = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > endMs) throw new Error(`not so within ${timeoutMs} ms: ${condition}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+export async function connect(from: TestAgent, to: TestAgent): Promise<void> {
+  from.network.dial([to.record]);
+  const sees = (one: TestAgent, other: TestAgent) =>
+    one.network.connected().some(({ peerId }) => peerId === other.identity.peerId);
+  await until(() => sees(from, to) && sees(to, from));
+}
+
+/** A want listener that keeps what it was told. */
+export class RecordingListener implements WantListener {
+  readonly maps = new Map<string, PieceMap>();
+  readonly events: string[] = [];
+
+  map(peerId: string, zone: string, sizeBytes: number, pieces: PieceMap): void {
+    this.events.push(`map ${zone} ${sizeBytes} ${pieces.held}/${pieces.count}`);
+    this.maps.set(peerId, pieces);
+  }
+
+  have(_peerId: string, index: number): void {
+    this.events.push(`have ${index}`);
+  }
+
+  gone(peerId: string): void {
+    this.events.push('gone');
+    this.maps.delete(peerId);
+  }
+}

@@ -1,0 +1,56 @@
+/** The libp2p node under the peer network: TCP, Noise, yamux and identify, with limits that fit bulk transfers. */
+import { noise } from '@chainsafe/libp2p-noise';
+import { yamux } from '@chainsafe/libp2p-yamux';
+import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
+import { type Identify, identify } from '@libp2p/identify';
+import { tcp } from '@libp2p/tcp';
+import { createLibp2p, type Libp2p } from 'libp2p';
+
+const MAX_STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
+/** Anything below twice the window lets a paused reader lose its stream. */
+const MAX_READ_BUFFER_BYTES: number = 2 * MAX_STREAM_WINDOW_BYTES;
+/** Many agents may sit behind one address, and all start at once. */
+const INBOUND_CONNECTIONS_PER_SECOND_AND_ADDRESS = 200;
+const MAX_INCOMING_PENDING_CONNECTIONS = 128;
+/** Room beside the members for connections that have not said HELLO yet, so that strangers cannot keep members out. */
+const UNVERIFIED_CONNECTIONS = 64;
+const DIAL_TIMEOUT_MS = 3_000;
+const ADDRESS_DIAL_TIMEOUT_MS = 1_500;
+/** A ping waits behind bulk data and a busy event loop; only a peer that is truly gone may fail it. */
+const PING_INTERVAL_MS = 15_000;
+const PING_TIMEOUT_MS = 20_000;
+
+export type Node = Libp2p<{ identify: Identify }>;
+
+/** Made but not started: handlers are registered first. */
+export async function createNode(options: {
+  privateKeySeed: Uint8Array;
+  listen: readonly string[];
+  announce: readonly string[];
+  maxConnections: number;
+}): Promise<Node> {
+  return createLibp2p({
+    start: false,
+    privateKey: await generateKeyPairFromSeed('Ed25519', options.privateKeySeed),
+    addresses: { listen: [...options.listen], announce: [...options.announce] },
+    transports: [tcp()],
+    connectionEncrypters: [noise()],
+    streamMuxers: [
+      yamux({
+        streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_READ_BUFFER_BYTES },
+      }),
+    ],
+    services: { identify: identify() },
+    connectionManager: {
+      maxConnections: options.maxConnections + UNVERIFIED_CONNECTIONS,
+      inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND_AND_ADDRESS,
+      maxIncomingPendingConnections: MAX_INCOMING_PENDING_CONNECTIONS,
+      dialTimeout: DIAL_TIMEOUT_MS,
+      addressDialTimeout: ADDRESS_DIAL_TIMEOUT_MS,
+    },
+    connectionMonitor: {
+      pingInterval: PING_INTERVAL_MS,
+      pingTimeout: { minTimeout: PING_TIMEOUT_MS, maxTimeout: 3 * PING_TIMEOUT_MS },
+    },
+  });
+}

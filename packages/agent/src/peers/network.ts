@@ -1,0 +1,387 @@
+/**
+ * The peer network: one libp2p node, one link per connection, and the agent's wants on top of them.
+ *
+ *   dial() ──► dialer ──► connection ──► PeerLink ──HELLO──► member ──► wants are sent, maps come back
+ *                                                              │
+ *   fetchPiece() ─────────────────────────────────────────────►└──► piece pool ──► bytes, verified
+ *
+ * Nothing here decides what to fetch or from whom; `pull` does, and it also decides what a failure means for a peer.
+ * Without membership the network neither dials nor answers.
+ */
+import type { KeyObject } from 'node:crypto';
+import type { Connection, Stream } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import type { Digest } from '@shoal/oci';
+import { type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
+import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
+import type { Logger } from 'pino';
+import type { Membership } from '../tracker-client/tracker-client.ts';
+import { dialableAddresses } from './addresses.ts';
+import { type Piece, signAttestation } from './attesting.ts';
+import { CertificateChecker } from './certificate.ts';
+import { Dialer } from './dialer.ts';
+import { privateKeyOfSeed } from './ed25519-key.ts';
+import { createNode, type Node } from './libp2p-node.ts';
+import { type LinkOwner, PeerLink } from './peer-link.ts';
+import { type FetchedPiece, type Holdings, PeerError, type PeerNetwork, type WantListener } from './peer-network.ts';
+import { PieceServer } from './piece-server.ts';
+
+export const DEFAULT_MAX_CONNECTIONS = 100;
+export const DEFAULT_UPLOAD_SLOTS = 16;
+export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
+/** Piece streams that one peer may open here, whatever it is configured for. */
+const MAX_INBOUND_PIECE_STREAMS = 16;
+const RENEWAL_INTERVAL_MS = 30_000;
+/** Two connections of one pair that started within this time are two simultaneous dials; later, the older one is dead. */
+const SIMULTANEOUS_DIAL_MS = 10_000;
+/** What is under way on a connection that lost against its twin may finish. */
+const RETIRE_AFTER_MS = 5_000;
+const MAX_ADDRESSES_PER_PEER = 8;
+
+export interface PeerNetworkOptions {
+  /** Multiaddrs, e.g. /ip4/0.0.0.0/tcp/7301. */
+  listen: readonly string[];
+  /** What others should dial instead of the listening addresses. */
+  announce?: readonly string[];
+  /** 32-byte Ed25519 seed. */
+  privateKeySeed: Uint8Array;
+  zone: string;
+  /** @default 100 */
+  maxConnections?: number;
+  /** Pieces sent at once, to all peers together. @default 16 */
+  uploadSlots?: number;
+  /** Pieces asked of one peer at once. @default 4 */
+  pieceStreamsPerPeer?: number;
+}
+
+export interface PeerNetworkDependencies {
+  holdings: Holdings;
+  membership: () => Membership | undefined;
+  logger: Logger;
+  /** Milliseconds since the epoch; certificates are judged by it. */
+  clock: () => number;
+  /** For jitter only. @default Math.random */
+  random?: Random;
+  hooks?: PeerNetworkHooks;
+}
+
+export interface PeerNetworkHooks {
+  onBytesSent?: (bytes: number) => void;
+  onBytesReceived?: (bytes: number) => void;
+  /** Members connected now. */
+  onPeers?: (count: number) => void;
+  /** A member was met: worth remembering for the next start. */
+  onKnownPeer?: (peer: PeerRecord) => void;
+}
+
+/** Starts listening. @throws Error when an address cannot be listened on */
+export async function startPeerNetwork(
+  options: PeerNetworkOptions,
+  dependencies: PeerNetworkDependencies,
+): Promise<PeerNetwork> {
+  const node = await createNode({
+    privateKeySeed: options.privateKeySeed,
+    listen: options.listen,
+    announce: options.announce ?? [],
+    maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+  });
+  const network = new Libp2pPeerNetwork(node, options, dependencies);
+  try {
+    await network.start();
+  } catch (error) {
+    await network.stop();
+    throw error;
+  }
+  return network;
+}
+
+class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
+  readonly peerId: string;
+  readonly #node: Node;
+  readonly #options: PeerNetworkOptions;
+  readonly #dependencies: PeerNetworkDependencies;
+  readonly #hooks: PeerNetworkHooks;
+  readonly #logger: Logger;
+  readonly #maxConnections: number;
+  readonly #key: KeyObject;
+  readonly #checker = new CertificateChecker();
+  readonly #dialer: Dialer;
+  readonly #server: PieceServer;
+  /** Every connection that is not closed, by connection id. */
+  readonly #links = new Map<string, PeerLink>();
+  /** The one link that is used for a member. */
+  readonly #members = new Map<string, PeerLink>();
+  readonly #wants = new Map<Digest, Set<WantListener>>();
+  readonly #retiring = new Set<NodeJS.Timeout>();
+  #renewal: NodeJS.Timeout | undefined;
+  #stopping = false;
+
+  constructor(node: Node, options: PeerNetworkOptions, dependencies: PeerNetworkDependencies) {
+    this.peerId = node.peerId.toString();
+    this.#node = node;
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#hooks = dependencies.hooks ?? {};
+    this.#logger = dependencies.logger;
+    this.#maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
+    this.#key = privateKeyOfSeed(options.privateKeySeed);
+    this.#dialer = new Dialer({
+      connect: (peer, signal) => this.#connect(peer, signal),
+      wanted: (peerId) => this.#isWorthDialling(peerId),
+      clock: dependencies.clock,
+      random: dependencies.random ?? Math.random,
+      logger: this.#logger,
+    });
+    this.#server = new PieceServer(
+      { uploadSlots: options.uploadSlots ?? DEFAULT_UPLOAD_SLOTS },
+      {
+        holdings: dependencies.holdings,
+        logger: this.#logger,
+        onBytesSent: (bytes) => this.#hooks.onBytesSent?.(bytes),
+      },
+    );
+  }
+
+  async start(): Promise<void> {
+    const node = this.#node;
+    node.addEventListener('connection:open', ({ detail }) => this.#onConnection(detail));
+    node.addEventListener('peer:identify', ({ detail }) => {
+      const link = this.#links.get(detail.connection.id);
+      if (link === undefined) return;
+      link.listenAddresses = dialableAddresses(detail.listenAddrs.map(String));
+      this.#reportKnown(link);
+    });
+    const oneStream = { maxInboundStreams: 1, maxOutboundStreams: 1 };
+    await node.handle(CONTROL_PROTOCOL, (stream, connection) => this.#onControlStream(stream, connection), oneStream);
+    await node.handle(PIECE_PROTOCOL, (stream, connection) => this.#onPieceStream(stream, connection), {
+      maxInboundStreams: MAX_INBOUND_PIECE_STREAMS,
+      maxOutboundStreams: (this.#options.pieceStreamsPerPeer ?? DEFAULT_PIECE_STREAMS_PER_PEER) * 2,
+    });
+    await node.start();
+    this.#renewal = setInterval(() => {
+      for (const link of this.#links.values()) link.renew();
+    }, RENEWAL_INTERVAL_MS);
+    this.#renewal.unref();
+  }
+
+  addresses(): string[] {
+    return dialableAddresses(this.#node.getMultiaddrs().map(String));
+  }
+
+  dial(peers: readonly PeerRecord[]): void {
+    if (this.#dependencies.membership() !== undefined) this.#dialer.dial(peers);
+  }
+
+  connected(): { peerId: string; zone: string }[] {
+    return [...this.#members.values()].map(({ peerId, zone }) => ({ peerId, zone }));
+  }
+
+  want(digest: Digest, listener: WantListener): { close(): void } {
+    const listeners = this.#wants.get(digest) ?? new Set();
+    this.#wants.set(digest, listeners);
+    listeners.add(listener);
+    for (const link of this.#members.values()) link.want(digest);
+    return {
+      close: () => {
+        if (!listeners.delete(listener) || listeners.size > 0) return;
+        this.#wants.delete(digest);
+        for (const link of this.#links.values()) link.unwant(digest);
+      },
+    };
+  }
+
+  publish(digest: Digest, sizeBytes: number, index: number): void {
+    for (const link of this.#links.values()) link.publish(digest, sizeBytes, index);
+  }
+
+  withdraw(digest: Digest): void {
+    for (const link of this.#links.values()) link.withdraw(digest);
+  }
+
+  fetchPiece(
+    peerId: string,
+    piece: Piece,
+    options: { deadlineMs: number; signal: AbortSignal },
+  ): Promise<FetchedPiece> {
+    const link = this.#members.get(peerId);
+    if (link === undefined) return Promise.reject(new PeerError('gone', 'peer is not connected'));
+    if (!Number.isInteger(piece.index) || piece.index < 0 || piece.index >= pieceCountOf(piece.sizeBytes)) {
+      return Promise.reject(new RangeError(`piece ${piece.index} of a blob of ${piece.sizeBytes} bytes`));
+    }
+    return link.fetchPiece(piece, options);
+  }
+
+  /** Without membership there is nobody to sign as: the attestation is empty, and such a piece is not served to peers. */
+  attest(piece: Piece, sha256: Uint8Array): Uint8Array {
+    const certificate = this.#dependencies.membership()?.certificate;
+    if (certificate === undefined) return new Uint8Array(0);
+    return signAttestation(piece, sha256, certificate, this.#key);
+  }
+
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    clearInterval(this.#renewal);
+    for (const timer of this.#retiring) clearTimeout(timer);
+    this.#dialer.stop();
+    for (const link of this.#links.values()) link.close(new Error('stopping'));
+    await this.#node.stop();
+  }
+
+  // From the links.
+
+  onOpen(link: PeerLink): void {
+    this.#dialer.succeeded(link.peerId);
+    const other = this.#members.get(link.peerId);
+    if (other === undefined && this.#members.size >= this.#maxConnections) {
+      link.close(new Error('enough peers'));
+      return;
+    }
+    if (other !== undefined) {
+      const loser = this.#loserOf(other, link);
+      this.#retire(loser);
+      if (loser === link) return;
+      this.#forget(other);
+    }
+    this.#members.set(link.peerId, link);
+    this.#hooks.onPeers?.(this.#members.size);
+    this.#logger.debug({ peer: link.peerId, zone: link.zone }, 'peer connected');
+    for (const digest of this.#wants.keys()) link.want(digest);
+    this.#reportKnown(link);
+  }
+
+  onMap(link: PeerLink, digest: Digest, sizeBytes: number, pieces: PieceMap): void {
+    if (!this.#isUsed(link)) return;
+    for (const listener of this.#listeners(digest)) listener.map(link.peerId, link.zone, sizeBytes, pieces.clone());
+  }
+
+  onHave(link: PeerLink, digest: Digest, index: number): void {
+    if (!this.#isUsed(link)) return;
+    for (const listener of this.#listeners(digest)) listener.have(link.peerId, index);
+  }
+
+  onWithdraw(link: PeerLink, digest: Digest): void {
+    if (!this.#isUsed(link)) return;
+    for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+  }
+
+  onClosed(link: PeerLink): void {
+    for (const [id, known] of this.#links) if (known === link) this.#links.delete(id);
+    if (this.#isUsed(link)) {
+      this.#members.delete(link.peerId);
+      this.#hooks.onPeers?.(this.#members.size);
+      this.#forget(link);
+    } else if (link.dialedByUs && !this.#members.has(link.peerId) && !this.#stopping) {
+      this.#dialer.failed(link.peerId);
+    }
+  }
+
+  // From libp2p.
+
+  #onConnection(connection: Connection): void {
+    const link = this.#linkOf(connection);
+    if (link?.dialedByUs) void link.greet();
+  }
+
+  #onControlStream(stream: Stream, connection: Connection): void {
+    const link = this.#linkOf(connection);
+    if (link === undefined) stream.abort(new Error('no link'));
+    else link.acceptControl(stream);
+  }
+
+  #onPieceStream(stream: Stream, connection: Connection): void {
+    const link = this.#linkOf(connection);
+    if (!link?.open) {
+      stream.abort(new Error('no HELLO yet'));
+      link?.close(new Error('piece stream before HELLO'));
+      return;
+    }
+    this.#server.serve(stream, (error) => link.close(error));
+  }
+
+  /** Undefined when nothing may be said on this connection. */
+  #linkOf(connection: Connection): PeerLink | undefined {
+    const known = this.#links.get(connection.id);
+    if (known !== undefined) return known;
+    const { holdings, membership, clock, logger } = this.#dependencies;
+    if (this.#stopping || membership() === undefined || connection.status !== 'open') {
+      connection.abort(new Error('not a member yet'));
+      return undefined;
+    }
+    const link = new PeerLink(
+      {
+        connection,
+        zone: this.#options.zone,
+        pieceStreams: this.#options.pieceStreamsPerPeer ?? DEFAULT_PIECE_STREAMS_PER_PEER,
+      },
+      {
+        owner: this,
+        holdings,
+        membership,
+        checker: this.#checker,
+        clock,
+        logger,
+        onBytesReceived: (bytes) => this.#hooks.onBytesReceived?.(bytes),
+      },
+    );
+    this.#links.set(connection.id, link);
+    return link;
+  }
+
+  // The rest.
+
+  async #connect(peer: PeerRecord, signal: AbortSignal): Promise<void> {
+    const addresses = peer.addresses.slice(0, MAX_ADDRESSES_PER_PEER);
+    await this.#node.dial(
+      addresses.map((address) => multiaddr(`${address}/p2p/${peer.peerId}`)),
+      { signal },
+    );
+  }
+
+  #isWorthDialling(peerId: string): boolean {
+    return peerId !== this.peerId && !this.#members.has(peerId) && this.#members.size < this.#maxConnections;
+  }
+
+  #isUsed(link: PeerLink): boolean {
+    return this.#members.get(link.peerId) === link;
+  }
+
+  #listeners(digest: Digest): WantListener[] {
+    return [...(this.#wants.get(digest) ?? [])];
+  }
+
+  /**
+   * Of two links to one peer, the one to give up. Both ends must choose alike: of two dials that crossed, the one by the
+   * smaller PeerId stays; else the newer, as nobody dials a peer it is connected to.
+   */
+  #loserOf(older: PeerLink, newer: PeerLink): PeerLink {
+    const crossed =
+      older.dialedByUs !== newer.dialedByUs && newer.startedAtMs - older.startedAtMs < SIMULTANEOUS_DIAL_MS;
+    if (!crossed) return older;
+    const ourDialStays = this.peerId < newer.peerId;
+    return newer.dialedByUs === ourDialStays ? older : newer;
+  }
+
+  #retire(link: PeerLink): void {
+    const timer = setTimeout(() => {
+      this.#retiring.delete(timer);
+      link.close(new Error('another connection to this peer is used'));
+    }, RETIRE_AFTER_MS);
+    timer.unref();
+    this.#retiring.add(timer);
+  }
+
+  /** What this link told of blobs does not hold any more. */
+  #forget(link: PeerLink): void {
+    const told = [...link.told.keys()];
+    link.told.clear();
+    for (const digest of told) for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+  }
+
+  #reportKnown(link: PeerLink): void {
+    if (!this.#isUsed(link)) return;
+    const dialed = link.dialedAddress;
+    const addresses = [...new Set([...(dialed === undefined ? [] : [dialed]), ...link.listenAddresses])];
+    if (addresses.length === 0) return;
+    this.#hooks.onKnownPeer?.({ peerId: link.peerId, addresses, zone: link.zone, complete: false });
+  }
+}

@@ -1,0 +1,182 @@
+/**
+ * The asking side of one bulk stream: one request at a time, and the bytes of the answer go straight into the one
+ * buffer made for the piece. A stream that failed in any way is reset and never used again.
+ *
+ * 1. send REQUEST
+ * 2. read PIECE or REFUSE; check the length against the blob's arithmetic and the attestation against the cluster
+ * 3. read the bytes, hashing as they come
+ * 4. compare the hash with the attested one; only then is there a piece
+ *
+ * The deadline covers the first byte and then every 64 KiB, so a trickle does not pass for progress.
+ */
+import { createHash, type Hash } from 'node:crypto';
+import type { Stream } from '@libp2p/interface';
+import { pieceExtent } from '@shoal/swarm';
+import {
+  decodePieceAnswer,
+  encodePieceRequest,
+  FrameAssembler,
+  FrameError,
+  MAX_PIECE_ANSWER_BODY_BYTES,
+} from '@shoal/wire';
+import type { Uint8ArrayList } from 'uint8arraylist';
+import type { Piece } from './attesting.ts';
+import { type FetchedPiece, PeerError } from './peer-network.ts';
+
+const PROGRESS_BYTES = 64 * 1024;
+
+export interface PieceStreamDependencies {
+  /** The attested SHA-256. @throws PeerError corrupt */
+  checkAttestation: (attestation: Uint8Array, piece: Piece) => Uint8Array;
+  onBytesReceived: (bytes: number) => void;
+  /** Called once, when the stream is of no more use. */
+  onClosed: (stream: PieceStream) => void;
+  /** The peer broke the protocol. */
+  onMisuse: (error: PeerError) => void;
+}
+
+interface Exchange {
+  readonly piece: Piece;
+  readonly length: number;
+  readonly settle: (error: PeerError | undefined, fetched?: FetchedPiece) => void;
+  readonly timer: NodeJS.Timeout;
+  receiving?: Receiving;
+}
+
+interface Receiving {
+  readonly bytes: Buffer;
+  readonly hash: Hash;
+  readonly attestation: Uint8Array;
+  readonly sha256: Uint8Array;
+  received: number;
+  progressAt: number;
+}
+
+export class PieceStream {
+  readonly #stream: Stream;
+  readonly #dependencies: PieceStreamDependencies;
+  readonly #assembler = new FrameAssembler(MAX_PIECE_ANSWER_BODY_BYTES);
+  #exchange: Exchange | undefined;
+  #usable = true;
+
+  /** Takes over a newly opened stream; nothing may have been awaited since it was opened. */
+  constructor(stream: Stream, dependencies: PieceStreamDependencies) {
+    this.#stream = stream;
+    this.#dependencies = dependencies;
+    stream.addEventListener('message', ({ data }: { data: Uint8Array | Uint8ArrayList }) => this.#onMessage(data));
+    stream.addEventListener('close', () => this.#fail(new PeerError('gone', 'piece stream closed')));
+    stream.addEventListener('remoteCloseWrite', () => this.#fail(new PeerError('gone', 'piece stream ended')));
+    if (stream.status !== 'open') this.#usable = false;
+  }
+
+  get usable(): boolean {
+    return this.#usable;
+  }
+
+  /** @throws PeerError */
+  fetch(piece: Piece, options: { deadlineMs: number; signal: AbortSignal }): Promise<FetchedPiece> {
+    const { deadlineMs, signal } = options;
+    return new Promise((resolve, reject) => {
+      const onAbort = () => this.#fail(new PeerError('cancelled', 'piece not needed any more'));
+      const timer = setTimeout(
+        () => this.#fail(new PeerError('timeout', `no progress for ${deadlineMs} ms`)),
+        deadlineMs,
+      );
+      const settle: Exchange['settle'] = (error, fetched) => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.#exchange = undefined;
+        if (fetched === undefined) reject(error);
+        else resolve(fetched);
+      };
+      const { length } = pieceExtent(piece.sizeBytes, piece.index);
+      this.#exchange = { piece, length, settle, timer };
+      signal.addEventListener('abort', onAbort, { once: true });
+      if (signal.aborted) return onAbort();
+      if (!this.#usable) return this.#fail(new PeerError('gone', 'piece stream closed'));
+      try {
+        this.#stream.send(encodePieceRequest(piece));
+      } catch (error) {
+        this.#fail(new PeerError('gone', 'piece stream closed', { cause: error }));
+      }
+    });
+  }
+
+  /** Ends the stream and whatever is under way on it. */
+  close(): void {
+    this.#fail(new PeerError('gone', 'connection closed'));
+  }
+
+  #onMessage(data: Uint8Array | Uint8ArrayList): void {
+    try {
+      for (const chunk of data instanceof Uint8Array ? [data] : data) this.#onChunk(chunk);
+    } catch (error) {
+      if (error instanceof PeerError) this.#fail(error);
+      else if (error instanceof FrameError) this.#fail(new PeerError('protocol', error.message, { cause: error }));
+      else this.#fail(new PeerError('gone', 'piece could not be received', { cause: error }));
+    }
+  }
+
+  #onChunk(chunk: Uint8Array): void {
+    for (let offset = 0; offset < chunk.length && this.#usable; ) {
+      const exchange = this.#exchange;
+      if (exchange === undefined) throw new PeerError('protocol', 'bytes that nobody asked for');
+      if (exchange.receiving === undefined) {
+        const { next, body } = this.#assembler.take(chunk, offset);
+        offset = next;
+        if (body !== undefined) this.#onAnswer(exchange, body);
+      } else {
+        const part = chunk.subarray(offset, offset + exchange.length - exchange.receiving.received);
+        offset += part.length;
+        this.#onBytes(exchange, exchange.receiving, part);
+      }
+    }
+  }
+
+  #onAnswer(exchange: Exchange, body: Uint8Array): void {
+    exchange.timer.refresh();
+    const answer = decodePieceAnswer(body);
+    if (answer.type === 'refuse') {
+      const { reason, retryAfterMs } = answer;
+      exchange.settle(new PeerError(reason, `peer refused: ${reason}`, { retryAfterMs }));
+      return;
+    }
+    if (answer.length !== exchange.length) {
+      throw new PeerError('protocol', `piece of ${answer.length} bytes where ${exchange.length} were asked for`);
+    }
+    const attestation = Uint8Array.from(answer.attestation);
+    const sha256 = Uint8Array.from(this.#dependencies.checkAttestation(attestation, exchange.piece));
+    exchange.receiving = {
+      bytes: Buffer.allocUnsafeSlow(exchange.length),
+      hash: createHash('sha256'),
+      attestation,
+      sha256,
+      received: 0,
+      progressAt: PROGRESS_BYTES,
+    };
+  }
+
+  #onBytes(exchange: Exchange, receiving: Receiving, part: Uint8Array): void {
+    receiving.bytes.set(part, receiving.received);
+    receiving.hash.update(part);
+    receiving.received += part.length;
+    this.#dependencies.onBytesReceived(part.length);
+    if (receiving.received >= receiving.progressAt) {
+      receiving.progressAt = receiving.received + PROGRESS_BYTES;
+      exchange.timer.refresh();
+    }
+    if (receiving.received < exchange.length) return;
+    const { bytes, sha256, attestation } = receiving;
+    if (!receiving.hash.digest().equals(sha256)) throw new PeerError('corrupt', 'piece does not match its attestation');
+    exchange.settle(undefined, { bytes, sha256, attestation });
+  }
+
+  #fail(error: PeerError): void {
+    this.#exchange?.settle(error);
+    if (!this.#usable) return;
+    this.#usable = false;
+    this.#stream.abort(error);
+    this.#dependencies.onClosed(this);
+    if (error.code === 'protocol') this.#dependencies.onMisuse(error);
+  }
+}

@@ -1,0 +1,163 @@
+/** What somebody hears who reaches the port without being a member: nothing. */
+import { randomBytes } from 'node:crypto';
+import type { Connection } from '@libp2p/interface';
+import { multiaddr } from '@multiformats/multiaddr';
+import { CONTROL_PROTOCOL, encodeControlFrame, encodePieceRequest, PIECE_PROTOCOL } from '@shoal/wire';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import {
+  connect,
+  RecordingListener,
+  randomBlob,
+  startAgent,
+  type TestAgent,
+  TestCluster,
+  until,
+} from './cluster.fixture.ts';
+import { createNode, type Node } from './libp2p-node.ts';
+
+const cluster = new TestCluster();
+const blob = randomBlob(100_000);
+let agent: TestAgent;
+let stranger: Node;
+const received: Uint8Array[] = [];
+
+beforeEach(async () => {
+  received.length = 0;
+  agent = await startAgent(cluster);
+  agent.holdAll(blob);
+  stranger = await createNode({ privateKeySeed: randomBytes(32), listen: [], announce: [], maxConnections: 10 });
+  await stranger.start();
+});
+afterEach(async () => {
+  await Promise.all([agent.network.stop(), stranger.stop()]);
+});
+
+const reach = (): Promise<Connection> =>
+  stranger.dial(multiaddr(`${agent.record.addresses[0]}/p2p/${agent.record.peerId}`));
+
+/** Opens a stream, sends `bytes` and collects whatever comes back. */
+async function say(connection: Connection, protocol: string, ...frames: Uint8Array[]): Promise<void> {
+  const stream = await connection.newStream(protocol);
+  stream.addEventListener('message', ({ data }) => received.push(data.subarray()));
+  for (const frame of frames) stream.send(frame);
+}
+
+async function expectShownTheDoor(connection: Connection, withinMs = 2_000): Promise<void> {
+  await until(() => connection.status !== 'open', withinMs);
+  expect(received).toEqual([]);
+  expect(agent.network.connected()).toEqual([]);
+  expect([agent.holdings.reads, agent.holdings.lookups]).toEqual([0, 0]);
+}
+
+const want = () => encodeControlFrame({ type: 'want', digest: blob.digest });
+const hello = (certificate: string) => encodeControlFrame({ type: 'hello', certificate, zone: '' });
+const own = () => stranger.peerId.toString();
+
+test('a member with the same tools is answered', async () => {
+  const connection = await reach();
+  await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), want());
+  await until(() => received.length > 0 && agent.holdings.lookups > 0);
+  expect(agent.network.connected()).toEqual([{ peerId: own(), zone: '' }]);
+});
+
+test.each([
+  ['no HELLO before a WANT', async () => [want()]],
+  ['a certificate of another cluster', async () => [hello(await new TestCluster().certify(own())), want()]],
+  ['the certificate of another PeerId', async () => [hello(await cluster.certify(agent.record.peerId)), want()]],
+  [
+    'a certificate that ran out',
+    async () => [hello(await cluster.certify(own(), { expiresAtMs: Date.now() - 360_000 })), want()],
+  ],
+  [
+    'a session meant for the tracker',
+    async () => [hello(await cluster.certify(own(), { audience: 'tracker' })), want()],
+  ],
+  ['a certificate without signature', async () => [hello(unsigned(own())), want()]],
+  ['an empty certificate', async () => [hello(''), want()]],
+  ['random bytes', async () => [randomBytes(1000)]],
+])('%s ends the connection without a word', async (_what, frames) => {
+  const connection = await reach();
+  await say(connection, CONTROL_PROTOCOL, ...(await frames()));
+  await expectShownTheDoor(connection);
+});
+
+test('a piece asked for without HELLO is not read', async () => {
+  const connection = await reach();
+  await say(connection, PIECE_PROTOCOL, encodePieceRequest({ digest: blob.digest, index: 0 })).catch(() => {});
+  await expectShownTheDoor(connection);
+});
+
+test('silence is ended after 5 s', async () => {
+  const connection = await reach();
+  await expectShownTheDoor(connection, 8_000);
+}, 10_000);
+
+test('a member that breaks the protocol later is disconnected', async () => {
+  const connection = await reach();
+  const map = encodeControlFrame({ type: 'map', digest: blob.digest, sizeBytes: 1_000_000, bitmap: new Uint8Array(9) });
+  await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), map);
+  await until(() => connection.status !== 'open');
+});
+
+test('a member that asks for two pieces ahead on one stream is disconnected', async () => {
+  const connection = await reach();
+  await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())));
+  await until(() => received.length > 0);
+  agent.holdings.gate = new Promise(() => {});
+  const request = encodePieceRequest({ digest: blob.digest, index: 0 });
+  await say(connection, PIECE_PROTOCOL, request, request, request);
+  await until(() => connection.status !== 'open');
+});
+
+test('a member that does not read its control stream is disconnected', async () => {
+  const connection = await reach();
+  const stream = await connection.newStream(CONTROL_PROTOCOL);
+  stream.addEventListener('message', () => {});
+  stream.send(hello(await cluster.certify(own())));
+  stream.send(want());
+  await until(() => agent.holdings.lookups > 0);
+  stream.pause();
+  for (let round = 0; round < 60_000 && agent.network.connected().length > 0; round++) {
+    agent.network.publish(blob.digest, blob.sizeBytes, 0);
+    if (round % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until(() => agent.network.connected().length === 0);
+});
+
+test('an agent that dials an impostor tells it nothing but its HELLO', async () => {
+  const impostor = await startAgent(new TestCluster());
+  try {
+    const listener = new RecordingListener();
+    impostor.network.want(blob.digest, listener);
+    agent.network.dial([impostor.record]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(agent.network.connected()).toEqual([]);
+    expect(impostor.network.connected()).toEqual([]);
+    expect(listener.events).toEqual([]);
+  } finally {
+    await impostor.network.stop();
+  }
+});
+
+test('a link ends when the certificate of the peer runs out unrenewed', async () => {
+  let nowMs = Date.now();
+  const one = await startAgent(cluster, { clock: () => nowMs });
+  try {
+    await connect(agent, one);
+    nowMs += 3_600_000 + 360_000;
+    // The check is due every 30 s; a new connection is judged at once.
+    await agent.network.stop();
+    await until(() => one.network.connected().length === 0);
+    agent = await startAgent(cluster, { seed: agent.identity.seed });
+    agent.network.dial([one.record]);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(one.network.connected()).toEqual([]);
+  } finally {
+    await one.network.stop();
+  }
+});
+
+function unsigned(peerId: string): string {
+  const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
+  return `${part({ alg: 'none' })}.${part({ aud: 'peers', sub: peerId, exp: Date.now() })}.`;
+}
