@@ -350,7 +350,6 @@ export class BlobPull {
     } catch (error) {
       const mismatch = error instanceof StoreError && error.code === 'digest-mismatch';
       if (mismatch) {
-        this.#dependencies.network.withdraw(this.digest);
         this.#fail(new PullError('mismatch', `${this.digest}: the bytes do not match the digest`, { cause: error }));
       } else {
         this.#fail(new PullError('store', `${this.digest}: could not be stored`, { cause: error }));
@@ -369,6 +368,7 @@ export class BlobPull {
     if (this.#state === 'failed' || this.#state === 'committed') return;
     this.#state = 'failed';
     this.#failure = error;
+    this.#dependencies.network.withdraw(this.digest);
     this.#end();
     this.#wake();
   }
