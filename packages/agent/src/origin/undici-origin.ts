@@ -1,0 +1,254 @@
+/**
+ * OriginClient over undici. What each call means is here; how a request gets to a registry is in request.ts (auth),
+ * redirect.ts (hops and their checks), exchange.ts (deadlines), body.ts (reading).
+ */
+import { createHash } from 'node:crypto';
+import {
+  type Digest,
+  digestAlgorithm,
+  MANIFEST_ACCEPT,
+  MAX_MANIFEST_BYTES,
+  manifestMediaTypeOf,
+  parseDigest,
+} from '@shoal/oci';
+import { RegistryAuth } from './auth.ts';
+import { isRanged, readBlobAnswer } from './blob-answer.ts';
+import { contentLength, discard, readBody, readWhole } from './body.ts';
+import { parseContentRange } from './content-range.ts';
+import { Endpoints } from './endpoint.ts';
+import type { Answer } from './exchange.ts';
+import { statusFailure } from './failure.ts';
+import {
+  type OriginBody,
+  type OriginCall,
+  type OriginClient,
+  OriginError,
+  type Repository,
+  type ResolvedManifest,
+} from './origin-client.ts';
+import {
+  DEFAULT_DEADLINES,
+  DEFAULT_MAX_CONNECTIONS_PER_REGISTRY,
+  MAX_RELAY_BYTES,
+  type OriginDependencies,
+  type OriginOptions,
+} from './origin-options.ts';
+import { createFollow, type FollowedAnswer } from './redirect.ts';
+import { RegistryRequester } from './request.ts';
+
+const RELAYED_HEADERS = [
+  'content-type',
+  'docker-content-digest',
+  'docker-distribution-api-version',
+  'link',
+  'oci-filters-applied',
+  'retry-after',
+] as const;
+
+const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
+
+export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
+  const {
+    registries = {},
+    maxConnectionsPerRegistry = DEFAULT_MAX_CONNECTIONS_PER_REGISTRY,
+    version = 'dev',
+  } = options;
+  const { clock = Date.now, onBytes = () => {}, onRequest } = dependencies;
+  const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
+  const { dialMs, stallMs } = deadlines;
+  const closing = new AbortController();
+  const endpoints = new Endpoints({ registries, dialMs, maxConnectionsPerRegistry });
+  const follow = createFollow(
+    { deadlines, version },
+    { logger: dependencies.logger, ...(onRequest === undefined ? {} : { onRequest }) },
+  );
+  const auth = new RegistryAuth({ stallMs, signal: closing.signal }, { follow, clock, onBytes });
+  const requester = new RegistryRequester({ stallMs }, { endpoints, auth, follow });
+  return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, closing });
+}
+
+interface Parts {
+  endpoints: Endpoints;
+  requester: RegistryRequester;
+  clock: () => number;
+  onBytes: (registry: string, sizeBytes: number) => void;
+  closing: AbortController;
+}
+
+class UndiciOrigin implements OriginClient {
+  readonly #stallMs: number;
+  readonly #parts: Parts;
+
+  constructor(options: { stallMs: number }, parts: Parts) {
+    this.#stallMs = options.stallMs;
+    this.#parts = parts;
+  }
+
+  allowed(registry: string): boolean {
+    return this.#parts.endpoints.allowed(registry);
+  }
+
+  async resolve(
+    repository: Repository,
+    reference: string,
+    accept: string,
+    call: OriginCall,
+  ): Promise<ResolvedManifest> {
+    const answer = await this.#askManifest('HEAD', repository, reference, accept, call);
+    const { status, headers } = answer;
+    await this.#discard(answer);
+    if (status === 200) {
+      const digest = namedDigest(reference, headers['docker-content-digest'], answer.url.host);
+      const sizeBytes = contentLength(answer) ?? 0;
+      const mediaType = headers['content-type'];
+      // Some registries answer HEAD without a length or with 0, which no manifest has.
+      if (digest !== undefined && sizeBytes > 0 && mediaType !== undefined) return { digest, mediaType, sizeBytes };
+    } else if (status === 404 || status === 429) {
+      throw statusFailure(answer, this.#parts.clock());
+    }
+    const { digest, mediaType, sizeBytes } = await this.manifest(repository, reference, accept, call);
+    return { digest, mediaType, sizeBytes };
+  }
+
+  async manifest(
+    repository: Repository,
+    reference: string,
+    accept: string,
+    call: OriginCall,
+  ): Promise<ResolvedManifest & { bytes: Buffer }> {
+    const answer = await this.#askManifest('GET', repository, reference, accept, call);
+    if (answer.status !== 200) throw await this.#refused(answer);
+    const bytes = await this.#readWhole(answer, repository, MAX_MANIFEST_BYTES);
+    const { host } = answer.url;
+    const named = namedDigest(reference, answer.headers['docker-content-digest'], host);
+    const digest = named ?? hash(bytes, 'sha256');
+    if (named !== undefined && hash(bytes, digestAlgorithm(named)) !== named) {
+      throw new OriginError('invalid', `${host} sent a manifest that is not ${named}`);
+    }
+    const mediaType = answer.headers['content-type'] ?? manifestMediaTypeOf(bytes) ?? FALLBACK_MEDIA_TYPE;
+    return { digest, mediaType, sizeBytes: bytes.length, bytes };
+  }
+
+  async stat(repository: Repository, digest: Digest, call: OriginCall): Promise<{ sizeBytes: number | undefined }> {
+    const answer = await this.#askBlob('HEAD', repository, digest, {}, call);
+    await this.#discard(answer);
+    const sizeBytes = contentLength(answer);
+    if (answer.status === 200 && sizeBytes !== undefined && (sizeBytes > 0 || digest === hash('', 'sha256'))) {
+      return { sizeBytes };
+    }
+    if (answer.status === 429) throw statusFailure(answer, this.#parts.clock());
+    // HEAD on blobs lies or fails in many ways (signed addresses, proxies, ECR public): the first byte tells the truth.
+    const read = await this.#askBlob('GET', repository, digest, { range: 'bytes=0-0' }, call);
+    read.body.destroy();
+    const range = parseContentRange(read.headers['content-range']);
+    if (read.status === 416 && range?.sizeBytes === 0) return { sizeBytes: 0 };
+    if (read.status === 206 && range !== undefined) return { sizeBytes: range.sizeBytes };
+    if (read.status === 200) return { sizeBytes: contentLength(read) };
+    throw statusFailure(read, this.#parts.clock());
+  }
+
+  async blob(
+    repository: Repository,
+    digest: Digest,
+    range: { offset: number; end?: number },
+    call: OriginCall,
+  ): Promise<OriginBody> {
+    const { offset, end } = range;
+    if (offset < 0 || (end !== undefined && end <= offset)) throw new RangeError(`no bytes in [${offset}, ${end})`);
+    const asked = { offset, end };
+    const headers = isRanged(asked) ? { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` } : {};
+    const answer = await this.#askBlob('GET', repository, digest, headers, call);
+    try {
+      const { sizeBytes, expectedBytes, maxBytes, ...start } = readBlobAnswer(answer, asked, this.#parts.clock());
+      const chunks = readBody(answer, {
+        stallMs: this.#stallMs,
+        expectedBytes,
+        maxBytes,
+        onBytes: (count) => this.#parts.onBytes(repository.registry, count),
+      });
+      return { offset: start.offset, sizeBytes, chunks, close: () => answer.body.destroy() };
+    } catch (error) {
+      answer.body.destroy();
+      throw error;
+    }
+  }
+
+  async relay(
+    repository: Repository,
+    path: string,
+    call: OriginCall & { accept?: string },
+  ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
+    const headers = call.accept === undefined ? {} : { accept: call.accept };
+    const answer = await this.#parts.requester.send({ repository, kind: 'relay', method: 'GET', path, headers }, call);
+    const body = await this.#readWhole(answer, repository, MAX_RELAY_BYTES);
+    const kept = RELAYED_HEADERS.flatMap((name) => {
+      const value = answer.headers[name];
+      return value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as const];
+    });
+    return { status: answer.status, headers: Object.fromEntries(kept), body };
+  }
+
+  async close(): Promise<void> {
+    this.#parts.closing.abort();
+    await this.#parts.endpoints.close();
+  }
+
+  #askManifest(
+    method: 'GET' | 'HEAD',
+    repository: Repository,
+    reference: string,
+    accept: string,
+    call: OriginCall,
+  ): Promise<Answer> {
+    const headers = { accept: accept === '' ? MANIFEST_ACCEPT : accept };
+    const path = `manifests/${reference}`;
+    return this.#parts.requester.send({ repository, kind: 'manifest', method, path, headers }, call);
+  }
+
+  /** A redirect to an address whose signature has run out is asked for once more. */
+  async #askBlob(
+    method: 'GET' | 'HEAD',
+    repository: Repository,
+    digest: Digest,
+    headers: Record<string, string>,
+    call: OriginCall,
+  ): Promise<FollowedAnswer> {
+    const request = { repository, kind: 'blob', method, path: `blobs/${digest}`, headers } as const;
+    const answer = await this.#parts.requester.send(request, call);
+    if (answer.status !== 403 || !answer.redirected || method === 'HEAD') return answer;
+    await this.#discard(answer);
+    return this.#parts.requester.send(request, call);
+  }
+
+  async #refused(answer: Answer): Promise<OriginError> {
+    await this.#discard(answer);
+    return statusFailure(answer, this.#parts.clock());
+  }
+
+  #readWhole(answer: Answer, repository: Repository, maxBytes: number): Promise<Buffer> {
+    const onBytes = (count: number): void => this.#parts.onBytes(repository.registry, count);
+    return readWhole(answer, { stallMs: this.#stallMs, maxBytes, onBytes });
+  }
+
+  #discard(answer: Answer): Promise<void> {
+    return discard(answer, this.#stallMs);
+  }
+}
+
+/**
+ * The digest an answer stands for: the one asked for, else the one the registry names; undefined when neither is there.
+ * @throws OriginError `invalid` when the two disagree
+ */
+function namedDigest(reference: string, header: string | string[] | undefined, host: string): Digest | undefined {
+  const asked = parseDigest(reference);
+  const told = typeof header === 'string' ? parseDigest(header.trim()) : undefined;
+  if (asked === undefined) return told;
+  if (told !== undefined && told !== asked && digestAlgorithm(told) === digestAlgorithm(asked)) {
+    throw new OriginError('invalid', `${host} answered for ${told} when asked for ${asked}`);
+  }
+  return asked;
+}
+
+function hash(bytes: Uint8Array | string, algorithm: 'sha256' | 'sha512'): Digest {
+  return `${algorithm}:${createHash(algorithm).update(bytes).digest('hex')}` as Digest;
+}
