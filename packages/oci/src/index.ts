@@ -11,6 +11,7 @@ export {
   manifestChildren,
 } from './manifest.ts';
 export {
+  acceptCovers,
   DOCKER_CONFIG,
   DOCKER_LIST,
   DOCKER_MANIFEST,

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { type ManifestError, manifestChildren } from './manifest.ts';
-import { DOCKER_MANIFEST, manifestMediaTypeOf, OCI_INDEX, OCI_MANIFEST } from './media-type.ts';
+import { acceptCovers, DOCKER_MANIFEST, manifestMediaTypeOf, OCI_INDEX, OCI_MANIFEST } from './media-type.ts';
 
 const digestOf = (seed: number) => `sha256:${seed.toString(16).padStart(64, '0')}`;
 const layerType = 'application/vnd.oci.image.layer.v1.tar+gzip';
@@ -88,4 +88,12 @@ test.each([
   [undefined, { hello: 1 }],
 ])('takes %s from the bytes', (mediaType, manifest) => {
   expect(manifestMediaTypeOf(encode(manifest))).toBe(mediaType);
+});
+
+test('knows which types an Accept header takes', () => {
+  expect(acceptCovers('', OCI_INDEX)).toBe(true);
+  expect(acceptCovers(`a/b, ${OCI_INDEX.toUpperCase()};q=0.5`, OCI_INDEX)).toBe(true);
+  expect(acceptCovers('application/*', OCI_INDEX)).toBe(true);
+  expect(acceptCovers('*/*', OCI_INDEX)).toBe(true);
+  expect(acceptCovers(OCI_MANIFEST, OCI_INDEX)).toBe(false);
 });

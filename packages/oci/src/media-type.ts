@@ -28,6 +28,18 @@ export function isManifestMediaType(mediaType: string): boolean {
   return MANIFESTS.has(type.trim().toLowerCase());
 }
 
+/** Whether an Accept header takes this media type; weights are ignored, and no header takes everything. */
+export function acceptCovers(accept: string, mediaType: string): boolean {
+  const ranges = accept
+    .toLowerCase()
+    .split(',')
+    .map((range) => (range.split(';', 1)[0] ?? '').trim())
+    .filter((range) => range !== '');
+  const type = mediaType.toLowerCase();
+  const wildcard = `${type.slice(0, type.indexOf('/'))}/*`;
+  return ranges.length === 0 || ranges.some((range) => range === type || range === wildcard || range === '*/*');
+}
+
 /**
  * The media type of manifest bytes that came without one (from a peer): the `mediaType` field if there is one, else by
  * shape, because OCI makes the field optional. Undefined when the bytes are no manifest.

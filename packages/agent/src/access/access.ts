@@ -1,0 +1,164 @@
+/**
+ * Access: may this repository's reader have this digest?
+ *
+ * The store keeps content by digest alone, and a digest may have come from a private repository. So a digest is served
+ * only under a repository of which its origin has said that it holds it, to this node, with the credentials this node
+ * uses (none, or its own). The origin has said so when a manifest of the repository named the digest, or when it was
+ * asked about the digest itself. Each yes is recorded, survives a restart, and carries the size when that is known. A
+ * temporary failure of the origin is no yes; for a manifest, what the origin told another member of the cluster counts.
+ *
+ * What this protects: content pulled into one repository is not readable through another repository's name, and
+ * nothing is readable that this node could not pull itself. What it does not yet do: tell apart local clients with
+ * credentials of their own (all share the node's), or doubt a manifest of one registry that names content which only
+ * another registry ever held. Both belong here, in front of the same question.
+ *
+ * Called by `mirror` before every answer. It never reads content.
+ */
+import type { Descriptor, Digest } from '@shoal/oci';
+import { MANIFEST_ACCEPT } from '@shoal/oci';
+import type { Logger } from 'pino';
+import { type OriginCall, type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { withinDeadline } from './deadline.ts';
+import { type Readable, ReadableIndex } from './readable-index.ts';
+import { SharedLookups } from './shared-lookups.ts';
+
+/** The origin must say yes or no within this time. */
+const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
+
+export interface ReadRequest {
+  repository: Repository;
+  digest: Digest;
+  kind: 'blob' | 'manifest';
+  /** Sent upstream when a manifest has to be asked for. */
+  accept?: string;
+}
+
+export type ReadVerdict =
+  | { allowed: true; sizeBytes: number | undefined }
+  /** `error` is what the origin answered, or why it could not be asked. */
+  | { allowed: false; error: OriginError };
+
+export interface Access {
+  /** @throws only the reason of `call.signal` */
+  mayRead(request: ReadRequest, call: OriginCall): Promise<ReadVerdict>;
+  /**
+   * The origin gave this manifest under this repository: it and its children are readable there from now on. Foreign
+   * layers are not, because no registry checks that it holds them. Never throws: what cannot be kept is asked again.
+   */
+  record(
+    repository: Repository,
+    manifest: { digest: Digest; sizeBytes: number },
+    children: readonly Descriptor[],
+  ): Promise<void>;
+}
+
+export interface RepositoryAccessOptions {
+  /** @default 4 s */
+  lookupDeadlineMs?: number;
+}
+
+export interface RepositoryAccessDependencies {
+  origin: Pick<OriginClient, 'stat' | 'resolve'>;
+  tracker: Pick<TrackerClient, 'findReference' | 'recordReference'>;
+  notes: BlobStore['notes'];
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+export class RepositoryAccess implements Access {
+  readonly #lookupDeadlineMs: number;
+  readonly #dependencies: RepositoryAccessDependencies;
+  readonly #index: ReadableIndex;
+  readonly #lookups = new SharedLookups<Readable>();
+
+  constructor(options: RepositoryAccessOptions, dependencies: RepositoryAccessDependencies) {
+    this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
+    this.#dependencies = dependencies;
+    this.#index = new ReadableIndex(dependencies);
+  }
+
+  async mayRead(request: ReadRequest, call: OriginCall): Promise<ReadVerdict> {
+    const recorded = await this.#recorded(request);
+    if (recorded !== undefined) return { allowed: true, sizeBytes: recorded.sizeBytes };
+    const { registry, name } = request.repository;
+    const key = [registry, name, request.digest, request.kind].join(' ');
+    try {
+      const found = await this.#lookups.run(key, call.signal, (signal) => this.#ask(request, { ...call, signal }));
+      return { allowed: true, sizeBytes: found.sizeBytes };
+    } catch (error) {
+      call.signal.throwIfAborted();
+      return { allowed: false, error: asOriginError(error) };
+    }
+  }
+
+  async record(
+    repository: Repository,
+    manifest: { digest: Digest; sizeBytes: number },
+    children: readonly Descriptor[],
+  ): Promise<void> {
+    await this.#remember(repository, manifest.digest, [manifest, ...children.filter((child) => !child.foreign)]);
+  }
+
+  /** Forgets what has expired. Meant to be called once, at the agent's start. */
+  async prune(): Promise<void> {
+    await this.#index.prune();
+  }
+
+  /** @throws OriginError */
+  async #ask(request: ReadRequest, call: OriginCall): Promise<Readable> {
+    const found = await (request.kind === 'blob' ? this.#askBlob(request, call) : this.#askManifest(request, call));
+    await this.#remember(request.repository, request.digest, [found]);
+    return found;
+  }
+
+  async #askBlob({ repository, digest }: ReadRequest, call: OriginCall): Promise<Readable> {
+    const { sizeBytes } = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
+      this.#dependencies.origin.stat(repository, digest, { ...call, signal }),
+    );
+    return { digest, sizeBytes };
+  }
+
+  async #askManifest({ repository, digest, accept }: ReadRequest, call: OriginCall): Promise<Readable> {
+    const { origin, tracker, now } = this.#dependencies;
+    const query = { registry: repository.registry, repository: repository.name, reference: digest };
+    try {
+      const found = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
+        origin.resolve(repository, digest, accept ?? MANIFEST_ACCEPT, { ...call, signal }),
+      );
+      if (found.digest !== digest) throw new OriginError('invalid', `${repository.registry} answered another digest`);
+      const { mediaType, sizeBytes } = found;
+      tracker.recordReference({ ...query, digest, mediaType, sizeBytes, resolvedAtMs: now() });
+      return { digest, sizeBytes };
+    } catch (error) {
+      if (!(error instanceof OriginError) || !error.temporary) throw error;
+      const told = await tracker.findReference(query);
+      if (told === undefined || told.digest !== digest) throw error;
+      return { digest, sizeBytes: told.sizeBytes };
+    }
+  }
+
+  async #recorded({ repository, digest }: ReadRequest): Promise<Readable | undefined> {
+    try {
+      return await this.#index.find(repository, digest);
+    } catch (err) {
+      this.#dependencies.logger.warn({ err, digest }, 'cannot read what was recorded as readable');
+      return undefined;
+    }
+  }
+
+  async #remember(repository: Repository, owner: Digest, readable: readonly Readable[]): Promise<void> {
+    try {
+      await this.#index.record(repository, owner, readable);
+    } catch (err) {
+      this.#dependencies.logger.warn({ err, digest: owner }, 'cannot record what is readable');
+    }
+  }
+}
+
+function asOriginError(error: unknown): OriginError {
+  if (error instanceof OriginError) return error;
+  return new OriginError('invalid', 'the origin could not be asked', { cause: error });
+}

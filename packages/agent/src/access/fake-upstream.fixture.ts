@@ -1,0 +1,61 @@
+import { createHash } from 'node:crypto';
+import { type Digest, parseDigest } from '@shoal/oci';
+import type { ReferenceQuery, ReferenceRecord } from '@shoal/wire';
+import { type OriginCall, OriginError, type Repository, type ResolvedManifest } from '../origin/origin-client.ts';
+
+export function sha256(content: string | Uint8Array): Digest {
+  const digest = parseDigest(`sha256:${createHash('sha256').update(content).digest('hex')}`);
+  if (digest === undefined) throw new Error('not a digest');
+  return digest;
+}
+
+/** Answers from two maps, `REGISTRY/NAME:REFERENCE` and `REGISTRY/NAME@DIGEST`, and counts what it is asked. */
+export class FakeUpstream {
+  readonly manifests = new Map<string, ResolvedManifest>();
+  readonly blobs = new Map<string, number | undefined>();
+  readonly asked: string[] = [];
+  /** What every call fails with, while set. */
+  failure: OriginError | undefined;
+  /** Every call waits for it. */
+  gate: Promise<void> = Promise.resolve();
+
+  async resolve({ registry, name }: Repository, reference: string, _accept: string, call: OriginCall) {
+    const separator = reference.includes(':') ? '@' : ':';
+    const found = await this.#answer(`${registry}/${name}${separator}${reference}`, call, this.manifests);
+    if (found === undefined) throw new OriginError('not-found', 'no such manifest', { status: 404 });
+    return found;
+  }
+
+  async stat({ registry, name }: Repository, digest: Digest, call: OriginCall) {
+    const key = `${registry}/${name}@${digest}`;
+    const sizeBytes = await this.#answer(key, call, this.blobs);
+    if (!this.blobs.has(key)) throw new OriginError('not-found', 'no such blob', { status: 404 });
+    return { sizeBytes };
+  }
+
+  async #answer<T>(key: string, call: OriginCall, held: Map<string, T>): Promise<T | undefined> {
+    this.asked.push(key);
+    await this.gate;
+    call.signal.throwIfAborted();
+    if (this.failure !== undefined) throw this.failure;
+    return held.get(key);
+  }
+}
+
+/** The tracker's memory for references. */
+export class FakeReferences {
+  readonly records: ReferenceRecord[] = [];
+
+  recordReference(record: ReferenceRecord): void {
+    this.records.push(record);
+  }
+
+  async findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined> {
+    return this.records.findLast(
+      (record) =>
+        record.registry === query.registry &&
+        record.repository === query.repository &&
+        record.reference === query.reference,
+    );
+  }
+}

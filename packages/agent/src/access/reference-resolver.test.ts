@@ -1,0 +1,127 @@
+import { OCI_INDEX, OCI_MANIFEST } from '@shoal/oci';
+import { pino } from 'pino';
+import { expect, test } from 'vitest';
+import { OriginError } from '../origin/origin-client.ts';
+import { FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
+import { memoryNotes } from './memory-notes.fixture.ts';
+import { ReferenceResolver, type ReferenceResolverOptions } from './reference-resolver.ts';
+
+const repository = { registry: 'docker.io', name: 'library/alpine' };
+const key = 'docker.io/library/alpine:latest';
+const call = () => ({ signal: new AbortController().signal, pullId: 'p' });
+const answer = (content: string, mediaType = OCI_MANIFEST) => ({ digest: sha256(content), mediaType, sizeBytes: 7 });
+const down = new OriginError('unreachable', 'down');
+
+function build(options: ReferenceResolverOptions = {}) {
+  const world = {
+    origin: new FakeUpstream(),
+    tracker: new FakeReferences(),
+    notes: memoryNotes(),
+    logger: pino({ level: 'silent' }),
+    clock: { nowMs: 1_000_000 },
+  };
+  const open = () => new ReferenceResolver(options, { ...world, now: () => world.clock.nowMs });
+  const resolver = open();
+  return { ...world, open, resolve: (accept = '') => resolver.resolve(repository, 'latest', accept, call()) };
+}
+
+test('22: a tag is asked for again every time', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('old'));
+  await world.resolve();
+  world.origin.manifests.set(key, answer('new'));
+  expect(await world.resolve()).toEqual({ ...answer('new'), stale: false });
+});
+
+test('23: simultaneous lookups of one tag are one', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await Promise.all([world.resolve(), world.resolve(), world.resolve()]);
+  expect(world.origin.asked).toHaveLength(1);
+});
+
+test('32: lookups with another Accept are not merged', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await Promise.all([world.resolve(OCI_INDEX), world.resolve(OCI_MANIFEST)]);
+  expect(world.origin.asked).toHaveLength(2);
+});
+
+test('within the freshness window the last answer is given', async () => {
+  const world = build({ freshMs: 1000 });
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  world.clock.nowMs += 999;
+  await world.resolve();
+  expect(world.origin.asked).toHaveLength(1);
+  world.clock.nowMs += 1;
+  await world.resolve();
+  expect(world.origin.asked).toHaveLength(2);
+});
+
+test('22: with the origin down, this agent remembers the last answer across a restart', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  world.origin.failure = down;
+  world.tracker.records.length = 0;
+  expect(await world.open().resolve(repository, 'latest', '', call())).toEqual({ ...answer('a'), stale: true });
+});
+
+test('with the origin down, the newest of what the cluster knows is given', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  world.origin.failure = down;
+  const record = { registry: 'docker.io', repository: 'library/alpine', reference: 'latest' };
+  world.tracker.recordReference({ ...record, ...answer('b'), resolvedAtMs: world.clock.nowMs + 1 });
+  expect(await world.resolve()).toEqual({ ...answer('b'), stale: true });
+});
+
+test('tells the cluster what the tag and the digest are, once a minute', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  await world.resolve();
+  expect(world.tracker.records.map(({ reference }) => reference)).toEqual(['latest', sha256('a')]);
+  world.clock.nowMs += 60_000;
+  await world.resolve();
+  expect(world.tracker.records).toHaveLength(4);
+});
+
+test('32: a stale answer has a type that the client accepts', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('index', OCI_INDEX));
+  await world.resolve(OCI_INDEX);
+  world.clock.nowMs += 1;
+  world.origin.manifests.set(key, answer('image', OCI_MANIFEST));
+  await world.resolve(OCI_MANIFEST);
+  world.origin.failure = down;
+  expect((await world.resolve(OCI_INDEX)).digest).toBe(sha256('index'));
+  await expect(world.resolve('a/b')).rejects.toThrow('down');
+});
+
+test('a plain no from the origin is never overruled', async () => {
+  const world = build();
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  world.origin.failure = new OriginError('unauthorized', 'no');
+  await expect(world.resolve()).rejects.toThrow('no');
+});
+
+test('22: an answer too old is not given, and is pruned', async () => {
+  const world = build({ maxStaleMs: 1000 });
+  world.origin.manifests.set(key, answer('a'));
+  await world.resolve();
+  world.origin.failure = down;
+  world.clock.nowMs += 1000;
+  await expect(world.resolve()).rejects.toThrow('down');
+  await world.open().prune();
+  expect(world.notes.held.size).toBe(0);
+});
+
+test('2: an origin that never answers counts as down after the deadline', async () => {
+  const world = build({ lookupDeadlineMs: 20 });
+  world.origin.gate = new Promise(() => {});
+  await expect(world.resolve()).rejects.toMatchObject({ code: 'timeout' });
+});

@@ -1,0 +1,196 @@
+/**
+ * What a tag is now. The origin is asked every time (a HEAD, which counts nowhere), because a tag may move at any
+ * moment; callers who ask at the same moment share one question. Only when the origin cannot be asked (down, slow, or
+ * rate-limited) does an older answer count: the newest of what this agent and the rest of the cluster were last told.
+ * A plain no from the origin is never overruled.
+ */
+import { acceptCovers, parseDigest } from '@shoal/oci';
+import { LRUCache } from 'lru-cache';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import {
+  type OriginCall,
+  type OriginClient,
+  OriginError,
+  type Repository,
+  type ResolvedManifest,
+} from '../origin/origin-client.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { withinDeadline } from './deadline.ts';
+import { SharedLookups } from './shared-lookups.ts';
+
+const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
+const DEFAULT_FRESH_MS = 0;
+const DEFAULT_MAX_STALE_MS: number = 7 * 24 * 60 * 60_000;
+/** The same answer is not written down again within a minute. */
+const RECORD_AGAIN_AFTER_MS = 60_000;
+const MAX_CACHED = 1024;
+/** One answer per media type: a tag can be an index to one client and a plain manifest to another. */
+const MAX_ANSWERS_PER_TAG = 4;
+const PREFIX = 'reference/';
+
+export interface Resolution extends ResolvedManifest {
+  /** The origin could not be asked; this is what it last said. */
+  stale: boolean;
+}
+
+export interface References {
+  /** @throws OriginError, or the reason of `call.signal` */
+  resolve(repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution>;
+}
+
+export interface ReferenceResolverOptions {
+  /** The origin must answer within this time. @default 4 s */
+  lookupDeadlineMs?: number;
+  /** An answer younger than this is given without asking. @default 0 */
+  freshMs?: number;
+  /** An answer older than this is never given; 0 turns stale answers off. @default 7 days */
+  maxStaleMs?: number;
+}
+
+export interface ReferenceResolverDependencies {
+  origin: Pick<OriginClient, 'resolve'>;
+  tracker: Pick<TrackerClient, 'findReference' | 'recordReference'>;
+  notes: BlobStore['notes'];
+  logger: Logger;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+const answersSchema = z.array(
+  z.object({ digest: z.string(), mediaType: z.string(), sizeBytes: z.number(), resolvedAtMs: z.number() }),
+);
+type Answer = ResolvedManifest & { resolvedAtMs: number };
+
+export class ReferenceResolver implements References {
+  readonly #lookupDeadlineMs: number;
+  readonly #freshMs: number;
+  readonly #maxStaleMs: number;
+  readonly #dependencies: ReferenceResolverDependencies;
+  readonly #lookups = new SharedLookups<Resolution>();
+  readonly #latest = new LRUCache<string, Answer & { writtenAtMs: number }>({ max: MAX_CACHED });
+
+  constructor(options: ReferenceResolverOptions, dependencies: ReferenceResolverDependencies) {
+    this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
+    this.#freshMs = options.freshMs ?? DEFAULT_FRESH_MS;
+    this.#maxStaleMs = options.maxStaleMs ?? DEFAULT_MAX_STALE_MS;
+    this.#dependencies = dependencies;
+  }
+
+  async resolve(repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
+    const key = `${keyOf(repository, tag)} ${accept}`;
+    const latest = this.#latest.get(key);
+    if (latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < this.#freshMs) {
+      return resolutionOf(latest, false);
+    }
+    return await this.#lookups.run(key, call.signal, (signal) =>
+      this.#ask(key, repository, tag, accept, { ...call, signal }),
+    );
+  }
+
+  /** Forgets answers too old to be given. Meant to be called once, at the agent's start. */
+  async prune(): Promise<void> {
+    const { notes } = this.#dependencies;
+    for await (const [key, value] of notes.entries(PREFIX)) {
+      if (!decode(value).some((answer) => this.#isUsable(answer))) await notes.delete(key);
+    }
+  }
+
+  async #ask(key: string, repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
+    const { origin, now } = this.#dependencies;
+    try {
+      const found = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
+        origin.resolve(repository, tag, accept, { ...call, signal }),
+      );
+      await this.#record(key, repository, tag, { ...found, resolvedAtMs: now() });
+      return resolutionOf(found, false);
+    } catch (error) {
+      if (!(error instanceof OriginError) || !error.temporary) throw error;
+      return await this.#lastKnown(repository, tag, accept, call, error);
+    }
+  }
+
+  async #record(key: string, repository: Repository, tag: string, answer: Answer): Promise<void> {
+    const before = this.#latest.get(key);
+    const isWritten =
+      before?.digest === answer.digest && answer.resolvedAtMs - before.writtenAtMs < RECORD_AGAIN_AFTER_MS;
+    this.#latest.set(key, { ...answer, writtenAtMs: isWritten ? before.writtenAtMs : answer.resolvedAtMs });
+    if (isWritten) return;
+    const { tracker, notes, logger } = this.#dependencies;
+    const { digest, mediaType, sizeBytes, resolvedAtMs } = answer;
+    const { registry, name } = repository;
+    const record = { registry, repository: name, digest, mediaType, sizeBytes, resolvedAtMs };
+    tracker.recordReference({ ...record, reference: tag });
+    // Clients that were told the digest ask for it by digest, perhaps at another node.
+    tracker.recordReference({ ...record, reference: digest });
+    try {
+      const noteKey = keyOf(repository, tag);
+      const others = decode(await notes.get(noteKey)).filter((other) => other.mediaType !== mediaType);
+      await notes.put(noteKey, JSON.stringify([answer, ...others].slice(0, MAX_ANSWERS_PER_TAG)));
+    } catch (err) {
+      logger.warn({ err, tag }, 'cannot note what a tag is');
+    }
+  }
+
+  async #lastKnown(
+    repository: Repository,
+    tag: string,
+    accept: string,
+    call: OriginCall,
+    error: OriginError,
+  ): Promise<Resolution> {
+    const [noted, told] = await Promise.all([this.#noted(repository, tag), this.#told(repository, tag)]);
+    const newest = [...noted, ...told]
+      .filter((answer) => this.#isUsable(answer) && acceptCovers(accept, answer.mediaType))
+      .sort((a, b) => b.resolvedAtMs - a.resolvedAtMs)[0];
+    if (newest === undefined) throw error;
+    this.#dependencies.logger.warn(
+      { pullId: call.pullId, repository, tag, digest: newest.digest, code: error.code, toldAtMs: newest.resolvedAtMs },
+      'the origin cannot be asked: answering with what the tag last was',
+    );
+    return resolutionOf(newest, true);
+  }
+
+  async #noted(repository: Repository, tag: string): Promise<Answer[]> {
+    try {
+      return decode(await this.#dependencies.notes.get(keyOf(repository, tag)));
+    } catch (err) {
+      this.#dependencies.logger.warn({ err, tag }, 'cannot read what a tag was');
+      return [];
+    }
+  }
+
+  async #told({ registry, name }: Repository, tag: string): Promise<Answer[]> {
+    const record = await this.#dependencies.tracker.findReference({ registry, repository: name, reference: tag });
+    return record === undefined ? [] : [record];
+  }
+
+  #isUsable(answer: Answer): boolean {
+    return this.#dependencies.now() - answer.resolvedAtMs < this.#maxStaleMs;
+  }
+}
+
+function resolutionOf({ digest, mediaType, sizeBytes }: ResolvedManifest, stale: boolean): Resolution {
+  return { digest, mediaType, sizeBytes, stale };
+}
+
+function keyOf({ registry, name }: Repository, tag: string): string {
+  return `${PREFIX}${registry}/${name}:${tag}`;
+}
+
+function decode(note: string | undefined): Answer[] {
+  if (note === undefined) return [];
+  let value: unknown;
+  try {
+    value = JSON.parse(note);
+  } catch {
+    return [];
+  }
+  const parsed = answersSchema.safeParse(value);
+  if (!parsed.success) return [];
+  return parsed.data.flatMap((answer) => {
+    const digest = parseDigest(answer.digest);
+    return digest === undefined ? [] : [{ ...answer, digest }];
+  });
+}

@@ -1,0 +1,54 @@
+/** What the mirror decided to say, before the first byte of it is sent. */
+import { type OciErrorCode, ociErrorBody } from '@shoal/oci';
+import { OriginError } from '../origin/origin-client.ts';
+
+/** `refused`: the request itself is at fault. `not-found`: the client may go upstream. */
+export type AnswerResult = 'ok' | 'not-found' | 'refused';
+
+export interface Answer {
+  status: number;
+  headers: Record<string, string>;
+  body: string | Buffer | BodyStream;
+  result: AnswerResult;
+}
+
+/** A body too large for memory. */
+export interface BodyStream {
+  /** Undefined: nobody said, so it goes out in HTTP chunks. */
+  lengthBytes: number | undefined;
+  /** Throws when no source is left. */
+  chunks: AsyncIterable<Uint8Array>;
+  /** Must be called once, whatever happened. */
+  close(): void;
+}
+
+export function isStream(body: Answer['body']): body is BodyStream {
+  return typeof body === 'object' && 'chunks' in body;
+}
+
+export function refusal(status: number, code: OciErrorCode, message: string): Answer {
+  return {
+    status,
+    headers: { 'content-type': 'application/json' },
+    body: ociErrorBody(code, message),
+    result: status === 404 ? 'not-found' : 'refused',
+  };
+}
+
+export function unsatisfiableRange(sizeBytes: number): Answer {
+  const answer = refusal(416, 'SIZE_INVALID', 'the range is outside the object');
+  answer.headers['content-range'] = `bytes */${sizeBytes}`;
+  return answer;
+}
+
+/**
+ * Nobody here can serve it: 404, whatever went wrong. A 404 sends every client to the next host at once, while
+ * 401, 429 and 5xx make some retry, wait, or give up the pull.
+ */
+export function notServed(code: OciErrorCode, error: unknown): Answer {
+  const reason = error instanceof OriginError ? `origin: ${error.code}` : 'no source has it';
+  const answer = refusal(404, code, reason);
+  const retryAfterMs = error instanceof OriginError ? error.retryAfterMs : undefined;
+  if (retryAfterMs !== undefined) answer.headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000));
+  return answer;
+}

@@ -1,0 +1,54 @@
+/** One request on its way through the mirror. */
+import type { Logger } from 'pino';
+import type { Access } from '../access/access.ts';
+import type { References } from '../access/reference-resolver.ts';
+import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
+import type { BlobReader, Pulls } from '../pull/pulls.ts';
+
+export interface Sources {
+  pulls: Pulls;
+  origin: Pick<OriginClient, 'allowed' | 'relay'>;
+  access: Access;
+  references: References;
+}
+
+export interface Exchange {
+  pullId: string;
+  isHead: boolean;
+  range: string | undefined;
+  ifRange: string | undefined;
+  accept: string | undefined;
+  logger: Logger;
+  /** Aborts when the client has gone or the mirror closes. */
+  signal: AbortSignal;
+  /** Aborts when an answer is due, and with `signal`. */
+  due: AbortSignal;
+}
+
+/** Lookups may take until the answer is due. */
+export function originCall(exchange: Exchange): OriginCall {
+  return { signal: exchange.due, pullId: exchange.pullId };
+}
+
+/**
+ * Opens a reader no later than the answer is due. The reader outlives that moment: it is bound to the client only.
+ * @throws OriginError, PullError, or the reason of `exchange.signal`
+ */
+export async function openInTime(
+  exchange: Exchange,
+  open: (signal: AbortSignal) => Promise<BlobReader>,
+): Promise<BlobReader> {
+  exchange.due.throwIfAborted();
+  const cancel = new AbortController();
+  const onDue = () => cancel.abort(exchange.due.reason);
+  exchange.due.addEventListener('abort', onDue, { once: true });
+  try {
+    return await open(AbortSignal.any([cancel.signal, exchange.signal]));
+  } finally {
+    exchange.due.removeEventListener('abort', onDue);
+  }
+}
+
+export function answerDue(): OriginError {
+  return new OriginError('timeout', 'no source answered in time');
+}
