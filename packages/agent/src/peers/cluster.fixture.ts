@@ -1,5 +1,5 @@
 /** For the tests of this room: a cluster key that signs certificates, and agents on real sockets of 127.0.0.1. */
-import { createHash, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import type { Digest } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
@@ -15,10 +15,18 @@ export class TestCluster {
   readonly #key: KeyObject;
   readonly clusterKey: string;
 
-  constructor() {
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-    this.#key = privateKey;
-    this.clusterKey = Buffer.from(rawPublicKey(publicKey)).toString('base64url');
+  constructor(key: KeyObject = generateKeyPairSync('ed25519').privateKey) {
+    this.#key = key;
+    this.clusterKey = Buffer.from(rawPublicKey(key)).toString('base64url');
+  }
+
+  /** The same cluster in another process, from `exportKey`. */
+  static fromKey(pem: string): TestCluster {
+    return new TestCluster(createPrivateKey(pem));
+  }
+
+  exportKey(): string {
+    return this.#key.export({ format: 'pem', type: 'pkcs8' }).toString();
   }
 
   certify(peerId: string, claims: { audience?: string; expiresAtMs?: number } = {}): Promise<string> {

@@ -31,7 +31,7 @@ export const DEFAULT_UPLOAD_SLOTS = 16;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;
-const RENEWAL_INTERVAL_MS = 30_000;
+export const DEFAULT_RENEWAL_INTERVAL_MS = 30_000;
 /** Two connections of one pair that started within this time are two simultaneous dials; later, the older one is dead. */
 const SIMULTANEOUS_DIAL_MS = 10_000;
 /** What is under way on a connection that lost against its twin may finish. */
@@ -52,6 +52,8 @@ export interface PeerNetworkOptions {
   uploadSlots?: number;
   /** Pieces asked of one peer at once. @default 4 */
   pieceStreamsPerPeer?: number;
+  /** How often certificates are looked at: renewed ones are shown, links of members without a current one end. @default 30 s */
+  renewalIntervalMs?: number;
 }
 
 export interface PeerNetworkDependencies {
@@ -160,7 +162,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     await node.start();
     this.#renewal = setInterval(() => {
       for (const link of this.#links.values()) link.renew();
-    }, RENEWAL_INTERVAL_MS);
+    }, this.#options.renewalIntervalMs ?? DEFAULT_RENEWAL_INTERVAL_MS);
     this.#renewal.unref();
   }
 

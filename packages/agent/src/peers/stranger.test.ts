@@ -13,6 +13,7 @@ import {
   TestCluster,
   until,
 } from './cluster.fixture.ts';
+import { identityOfSeed } from './identity.ts';
 import { createNode, type Node } from './libp2p-node.ts';
 
 const cluster = new TestCluster();
@@ -110,16 +111,20 @@ test('a member that asks for two pieces ahead on one stream is disconnected', as
 });
 
 test('a member that does not read its control stream is disconnected', async () => {
+  // A map of 64 KiB: a hundred of them are more than a stream's window and the queue together.
+  const huge = { ...randomBlob(10), sizeBytes: 2 * 1024 ** 4 };
+  agent.holdings.put(huge, 0, new Uint8Array(1), huge.bytes);
   const connection = await reach();
   const stream = await connection.newStream(CONTROL_PROTOCOL);
   stream.addEventListener('message', () => {});
   stream.send(hello(await cluster.certify(own())));
-  stream.send(want());
+  stream.send(encodeControlFrame({ type: 'want', digest: huge.digest }));
   await until(() => agent.holdings.lookups > 0);
   stream.pause();
-  for (let round = 0; round < 60_000 && agent.network.connected().length > 0; round++) {
-    agent.network.publish(blob.digest, blob.sizeBytes, 0);
-    if (round % 1000 === 0) await new Promise((resolve) => setImmediate(resolve));
+  for (let round = 0; round < 200 && agent.network.connected().length > 0; round++) {
+    agent.network.withdraw(huge.digest);
+    agent.network.publish(huge.digest, huge.sizeBytes, 0);
+    await new Promise((resolve) => setImmediate(resolve));
   }
   await until(() => agent.network.connected().length === 0);
 });
@@ -139,21 +144,27 @@ test('an agent that dials an impostor tells it nothing but its HELLO', async () 
   }
 });
 
-test('a link ends when the certificate of the peer runs out unrenewed', async () => {
+test('a link outlives a certificate that is renewed, and ends with one that is not', async () => {
   let nowMs = Date.now();
-  const one = await startAgent(cluster, { clock: () => nowMs });
+  const clock = () => nowMs;
+  const seed = randomBytes(32);
+  const { peerId } = identityOfSeed(seed);
+  let renewed = await cluster.membership(peerId);
+  const options = { clock, renewalIntervalMs: 20 };
+  const one = await startAgent(cluster, { ...options, seed, membership: () => renewed });
+  const two = await startAgent(cluster, options);
   try {
-    await connect(agent, one);
-    nowMs += 3_600_000 + 360_000;
-    // The check is due every 30 s; a new connection is judged at once.
-    await agent.network.stop();
-    await until(() => one.network.connected().length === 0);
-    agent = await startAgent(cluster, { seed: agent.identity.seed });
-    agent.network.dial([one.record]);
-    await new Promise((resolve) => setTimeout(resolve, 300));
-    expect(one.network.connected()).toEqual([]);
+    await connect(one, two);
+    const certificate = await cluster.certify(peerId, { expiresAtMs: nowMs + 7_200_000 });
+    renewed = { ...renewed, certificate };
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    nowMs += 3_600_000 + 240_000;
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    expect([one, two].map(({ network }) => network.connected().length)).toEqual([1, 1]);
+    nowMs += 120_000;
+    await until(() => one.network.connected().length === 0 && two.network.connected().length === 0);
   } finally {
-    await one.network.stop();
+    await Promise.all([one.network.stop(), two.network.stop()]);
   }
 });
 
