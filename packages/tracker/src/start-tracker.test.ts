@@ -1,0 +1,213 @@
+/** The API as any caller may use it, over real HTTPS. The agent's own client has its tests against it elsewhere. */
+import { generateKeyPairSync, sign } from 'node:crypto';
+import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { request } from 'node:https';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { seededRandom } from '@shoal/swarm';
+import {
+  joinAnswerSchema,
+  joinProofBytes,
+  MAX_ANNOUNCED_BLOBS,
+  parseJoinToken,
+  peerIdOfEd25519Key,
+  trackerErrorSchema,
+} from '@shoal/wire';
+import fc from 'fast-check';
+import { pino } from 'pino';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { startTracker, type Tracker } from './start-tracker.ts';
+
+let dataDir: string;
+let tracker: Tracker;
+
+const start = () =>
+  startTracker(
+    { listen: { host: '127.0.0.1', port: 0 }, dataDir },
+    { logger: pino({ level: 'silent' }), clock: Date.now, random: seededRandom(1) },
+  );
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'shoal-tracker-'));
+  tracker = await start();
+});
+
+afterEach(async () => {
+  await tracker.close();
+  await rm(dataDir, { recursive: true });
+});
+
+interface Reply {
+  status: number;
+  text: string;
+}
+
+function send(path: string, body?: string, headers: Record<string, string> = {}): Promise<Reply> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      method: body === undefined ? 'GET' : 'POST',
+      headers: { 'content-type': 'application/json', ...headers },
+      rejectUnauthorized: false,
+    };
+    const call = request(new URL(path, tracker.url), options, (response) => {
+      let text = '';
+      response.setEncoding('utf8');
+      response.on('data', (chunk: string) => {
+        text += chunk;
+      });
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, text }));
+      response.on('error', reject);
+    });
+    call.on('error', reject);
+    call.end(body);
+  });
+}
+
+async function session(audience: 'session' | 'certificate' = 'session'): Promise<Record<string, string>> {
+  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+  const peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
+  const sentAtMs = Date.now();
+  const proof = sign(null, joinProofBytes(peerId, sentAtMs), privateKey).toString('base64url');
+  const secret = parseJoinToken(tracker.joinToken)?.secret;
+  const { text } = await send('/v1/join', JSON.stringify({ secret, peerId, sentAtMs, proof, zone: 'a' }));
+  return { authorization: `Bearer ${joinAnswerSchema.parse(JSON.parse(text))[audience]}` };
+}
+
+function codeOf(reply: Reply): string {
+  return trackerErrorSchema.parse(JSON.parse(reply.text)).error.code;
+}
+
+const calls = [
+  '/v1/join',
+  '/v1/announce',
+  '/v1/lease',
+  '/v1/lease/renew',
+  '/v1/lease/release',
+  '/v1/reference',
+  '/v1/reference/find',
+  '/v1/leave',
+];
+
+test.each(calls)('%s refuses whatever is not its request, and never fails over it', async (path) => {
+  const headers = await session();
+  const garbage = ['', '{', '[]', '"text"', 'null', '7', '{"__proto__":{"a":1}}', '\u0000', '\ud800'];
+  for (const body of garbage) {
+    const reply = await send(path, body, headers);
+    expect([reply.status, codeOf(reply)], body).toEqual([400, 'BAD_REQUEST']);
+  }
+  const wrongType = await send(path, '{}', { ...headers, 'content-type': 'text/html' });
+  expect([wrongType.status, codeOf(wrongType)]).toEqual([400, 'BAD_REQUEST']);
+});
+
+test('any JSON at any call gives an answer of the API and never a 5xx', async () => {
+  const headers = await session();
+  const fields = ['digest', 'sizeBytes', 'registry', 'leaseId', 'pieces', 'blobs', 'addresses', 'secret', 'sentAtMs'];
+  const body = fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom(...fields), fc.jsonValue()));
+  await fc.assert(
+    fc.asyncProperty(fc.constantFrom(...calls), body, async (path, value) => {
+      const reply = await send(path, JSON.stringify(value), headers);
+      expect(reply.status).toBeLessThan(500);
+      if (reply.status !== 200) codeOf(reply);
+    }),
+    { numRuns: 150 },
+  );
+});
+
+test('a join whose numbers and signatures are extreme is refused like any other', async () => {
+  const secret = parseJoinToken(tracker.joinToken)?.secret;
+  const peerId = peerIdOfEd25519Key(new Uint8Array(32));
+  for (const sentAtMs of [0, -1, Number.MAX_SAFE_INTEGER, Number.MIN_SAFE_INTEGER]) {
+    for (const proof of ['', 'AAAA', 'A'.repeat(86), 'é'.repeat(86)]) {
+      const reply = await send('/v1/join', JSON.stringify({ secret, peerId, sentAtMs, proof, zone: '' }));
+      expect(reply.status).toBeGreaterThanOrEqual(400);
+      expect(reply.status).toBeLessThan(500);
+    }
+  }
+});
+
+test('nothing but joining works without a session, and a certificate is not a session', async () => {
+  const certificate = await session('certificate');
+  for (const path of calls.slice(1)) {
+    expect(codeOf(await send(path, '{}'))).toBe('NO_SESSION');
+    expect(codeOf(await send(path, '{}', certificate))).toBe('NO_SESSION');
+  }
+});
+
+test('bodies beyond their bound are refused, the largest allowed announcement is not', async () => {
+  const headers = await session();
+  expect((await send('/v1/lease', JSON.stringify({ registry: 'x'.repeat(20_000) }), headers)).status).toBe(413);
+  const digest = (index: number): string => `sha512:${index.toString(16).padStart(128, '0')}`;
+  const digests = Array.from({ length: MAX_ANNOUNCED_BLOBS }, (_, index) => digest(index));
+  const blobs = digests.map((each) => ({ digest: each, state: 'want' }));
+  const largest = JSON.stringify({ addresses: Array(16).fill('a'.repeat(256)), blobs, withdraw: digests });
+  expect((await send('/v1/announce', largest, headers)).status).toBe(200);
+});
+
+test('health and metrics answer without a session', async () => {
+  await send('/v1/announce', JSON.stringify({ addresses: [], blobs: [], withdraw: [] }), await session());
+  expect((await send('/healthz')).status).toBe(200);
+  const { text } = await send('/metrics');
+  expect(text).toMatch(/^shoal_tracker_agents 1$/m);
+  expect(text).toMatch(/^shoal_tracker_joins_total\{outcome="ok"\} 1$/m);
+});
+
+test('only its owner reads the identity, and nothing unfinished stays behind', async () => {
+  const files = (await readdir(dataDir)).filter((name) => name !== 'state');
+  expect(files.sort()).toEqual(['cluster-key.pem', 'join-secret', 'join-token', 'tls.pem']);
+  for (const name of files) expect((await stat(join(dataDir, name))).mode & 0o777).toBe(0o600);
+  expect(await readFile(join(dataDir, 'join-token'), 'utf8')).toBe(`${tracker.joinToken}\n`);
+});
+
+test('a first start that was cut off is completed by the next one', async () => {
+  await tracker.close();
+  await rm(join(dataDir, 'join-token'));
+  await rm(join(dataDir, 'join-secret'));
+  await writeFile(join(dataDir, 'join-secret.new'), 'half');
+  tracker = await start();
+  expect(parseJoinToken(tracker.joinToken)).toBeDefined();
+});
+
+test.each(['tls.pem', 'cluster-key.pem', 'join-secret'])(
+  'a damaged or missing %s stops the start and is named',
+  async (name) => {
+    await tracker.close();
+    const path = join(dataDir, name);
+    const whole = await readFile(path);
+    await truncate(path, 10);
+    await expect(start()).rejects.toMatchObject({ code: 'IDENTITY_DAMAGED', message: expect.stringContaining(path) });
+    await rm(path);
+    await expect(start()).rejects.toMatchObject({
+      code: 'IDENTITY_INCOMPLETE',
+      message: expect.stringContaining(path),
+    });
+    await writeFile(path, whole);
+    await chmod(path, 0o600);
+    tracker = await start();
+  },
+);
+
+test('two trackers do not run on one data directory', async () => {
+  await expect(start()).rejects.toMatchObject({ code: 'STATE_LOCKED' });
+});
+
+test('a damaged state is named', async () => {
+  await tracker.close();
+  const current = join(dataDir, 'state', 'CURRENT');
+  const whole = await readFile(current);
+  await writeFile(current, 'garbage');
+  await expect(start()).rejects.toMatchObject({ code: 'STATE_DAMAGED', message: expect.stringContaining('state') });
+  await writeFile(current, whole);
+  tracker = await start();
+});
+
+test('references outlive a restart', async () => {
+  const query = { registry: 'r', repository: 'a/b', reference: 'latest' };
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const record = { ...query, digest, mediaType: 'm', sizeBytes: 1, resolvedAtMs: Date.now() - 1_000 };
+  await send('/v1/reference', JSON.stringify(record), await session());
+  await send('/v1/reference', JSON.stringify({ ...record, resolvedAtMs: 1, sizeBytes: 2 }), await session());
+  await tracker.close();
+  tracker = await start();
+  const found = await send('/v1/reference/find', JSON.stringify(query), await session());
+  expect(JSON.parse(found.text)).toEqual(record);
+});
