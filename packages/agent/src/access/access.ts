@@ -36,7 +36,7 @@ export interface ReadRequest {
 }
 
 export type ReadVerdict =
-  | { allowed: true; sizeBytes: number | undefined }
+  | { allowed: true; sizeBytes: number | undefined; mediaType: string | undefined }
   /** `error` is what the origin answered, or why it could not be asked. */
   | { allowed: false; error: OriginError };
 
@@ -49,7 +49,7 @@ export interface Access {
    */
   record(
     repository: Repository,
-    manifest: { digest: Digest; sizeBytes: number },
+    manifest: { digest: Digest; sizeBytes: number; mediaType?: string },
     children: readonly Descriptor[],
   ): Promise<void>;
 }
@@ -82,12 +82,12 @@ export class RepositoryAccess implements Access {
 
   async mayRead(request: ReadRequest, call: OriginCall): Promise<ReadVerdict> {
     const recorded = await this.#recorded(request);
-    if (recorded !== undefined) return { allowed: true, sizeBytes: recorded.sizeBytes };
+    if (recorded !== undefined) return yes(recorded);
     const { registry, name } = request.repository;
     const key = [registry, name, request.digest, request.kind].join(' ');
     try {
       const found = await this.#lookups.run(key, call.signal, (signal) => this.#ask(request, { ...call, signal }));
-      return { allowed: true, sizeBytes: found.sizeBytes };
+      return yes(found);
     } catch (error) {
       call.signal.throwIfAborted();
       return { allowed: false, error: asOriginError(error) };
@@ -96,10 +96,13 @@ export class RepositoryAccess implements Access {
 
   async record(
     repository: Repository,
-    manifest: { digest: Digest; sizeBytes: number },
+    manifest: { digest: Digest; sizeBytes: number; mediaType?: string },
     children: readonly Descriptor[],
   ): Promise<void> {
-    await this.#remember(repository, manifest.digest, [manifest, ...children.filter((child) => !child.foreign)]);
+    await this.#remember(repository, manifest.digest, [
+      manifest,
+      ...children.filter((child) => !child.foreign).map(readableChild),
+    ]);
   }
 
   /** Forgets what has expired. Meant to be called once, at the agent's start. */
@@ -131,12 +134,12 @@ export class RepositoryAccess implements Access {
       if (found.digest !== digest) throw new OriginError('invalid', `${repository.registry} answered another digest`);
       const { mediaType, sizeBytes } = found;
       tracker.recordReference({ ...query, digest, mediaType, sizeBytes, resolvedAtMs: now() });
-      return { digest, sizeBytes };
+      return { digest, sizeBytes, mediaType };
     } catch (error) {
       if (!(error instanceof OriginError) || !error.temporary) throw error;
       const told = await tracker.findReference(query);
       if (told === undefined || told.digest !== digest) throw error;
-      return { digest, sizeBytes: told.sizeBytes };
+      return { digest, sizeBytes: told.sizeBytes, mediaType: told.mediaType };
     }
   }
 
@@ -156,6 +159,14 @@ export class RepositoryAccess implements Access {
       this.#dependencies.logger.warn({ err, digest: owner }, 'cannot record what is readable');
     }
   }
+}
+
+function yes({ sizeBytes, mediaType }: Readable): ReadVerdict {
+  return { allowed: true, sizeBytes, mediaType };
+}
+
+function readableChild({ digest, sizeBytes, mediaType, kind }: Descriptor): Readable {
+  return { digest, sizeBytes, ...(kind === 'manifest' && mediaType !== '' ? { mediaType } : {}) };
 }
 
 function asOriginError(error: unknown): OriginError {

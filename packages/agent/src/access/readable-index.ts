@@ -22,6 +22,8 @@ export interface Readable {
   digest: Digest;
   /** Undefined when the origin did not tell. */
   sizeBytes: number | undefined;
+  /** Of a manifest, when somebody said it. */
+  mediaType?: string | undefined;
 }
 
 interface Entry {
@@ -29,7 +31,7 @@ interface Entry {
   readable: Readable[];
 }
 
-const noteSchema = z.object({ t: z.number(), c: z.array(z.tuple([z.string(), z.number().nullable()])) });
+const noteSchema = z.object({ t: z.number(), c: z.array(z.tuple([z.string(), z.number().nullable()], z.string())) });
 
 export interface ReadableIndexDependencies {
   notes: BlobStore['notes'];
@@ -132,23 +134,27 @@ class Known {
   }
 
   #add({ recordedAtMs, readable }: Entry): void {
-    for (const { digest, sizeBytes } of readable) {
-      const known = this.#readable.get(digest);
-      this.#readable.set(digest, { digest, sizeBytes: sizeBytes ?? known?.sizeBytes, recordedAtMs });
+    for (const one of readable) {
+      this.#readable.set(one.digest, { ...complete(one, this.#readable.get(one.digest)), recordedAtMs });
     }
   }
 }
 
 function merge(before: Entry | undefined, readable: readonly Readable[], recordedAtMs: number): Entry {
   const merged = new Map(before?.readable.map((one) => [one.digest, one]));
-  for (const { digest, sizeBytes } of readable) {
-    merged.set(digest, { digest, sizeBytes: sizeBytes ?? merged.get(digest)?.sizeBytes });
-  }
+  for (const one of readable) merged.set(one.digest, complete(one, merged.get(one.digest)));
   return { recordedAtMs, readable: [...merged.values()] };
 }
 
+/** What is said now, and what was said before where nothing is. */
+function complete({ digest, sizeBytes, mediaType }: Readable, before: Readable | undefined): Readable {
+  return { digest, sizeBytes: sizeBytes ?? before?.sizeBytes, mediaType: mediaType ?? before?.mediaType };
+}
+
 function sameReadable(a: readonly Readable[], b: readonly Readable[]): boolean {
-  return a.length === b.length && a.every((one, index) => one.sizeBytes === b[index]?.sizeBytes);
+  const isSame = (one: Readable, index: number) =>
+    one.sizeBytes === b[index]?.sizeBytes && one.mediaType === b[index]?.mediaType;
+  return a.length === b.length && a.every(isSame);
 }
 
 /** No host or repository name contains `@`, so one repository's keys never start with another's. */
@@ -157,7 +163,12 @@ function keyOf({ registry, name }: Repository): string {
 }
 
 function encode({ recordedAtMs, readable }: Entry): string {
-  return JSON.stringify({ t: recordedAtMs, c: readable.map(({ digest, sizeBytes }) => [digest, sizeBytes ?? null]) });
+  const children = readable.map(({ digest, sizeBytes, mediaType }) => [
+    digest,
+    sizeBytes ?? null,
+    ...(mediaType === undefined ? [] : [mediaType]),
+  ]);
+  return JSON.stringify({ t: recordedAtMs, c: children });
 }
 
 function decode(note: string): Entry | undefined {
@@ -169,9 +180,9 @@ function decode(note: string): Entry | undefined {
   }
   const parsed = noteSchema.safeParse(value);
   if (!parsed.success) return undefined;
-  const readable = parsed.data.c.flatMap(([text, size]) => {
+  const readable = parsed.data.c.flatMap(([text, size, mediaType]) => {
     const digest = parseDigest(text);
-    return digest === undefined ? [] : [{ digest, sizeBytes: size ?? undefined }];
+    return digest === undefined ? [] : [{ digest, sizeBytes: size ?? undefined, mediaType }];
   });
   return { recordedAtMs: parsed.data.t, readable };
 }

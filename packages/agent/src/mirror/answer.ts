@@ -12,6 +12,8 @@ export interface Answer {
   result: AnswerResult;
 }
 
+export type SmallAnswer = Answer & { body: string | Buffer };
+
 /** A body too large for memory. */
 export interface BodyStream {
   /** Undefined: nobody said, so it goes out in HTTP chunks. */
@@ -26,7 +28,7 @@ export function isStream(body: Answer['body']): body is BodyStream {
   return typeof body === 'object' && 'chunks' in body;
 }
 
-export function refusal(status: number, code: OciErrorCode, message: string): Answer {
+export function refusal(status: number, code: OciErrorCode, message: string): SmallAnswer {
   return {
     status,
     headers: { 'content-type': 'application/json' },
@@ -35,7 +37,7 @@ export function refusal(status: number, code: OciErrorCode, message: string): An
   };
 }
 
-export function unsatisfiableRange(sizeBytes: number): Answer {
+export function unsatisfiableRange(sizeBytes: number): SmallAnswer {
   const answer = refusal(416, 'SIZE_INVALID', 'the range is outside the object');
   answer.headers['content-range'] = `bytes */${sizeBytes}`;
   return answer;
@@ -45,7 +47,7 @@ export function unsatisfiableRange(sizeBytes: number): Answer {
  * Nobody here can serve it: 404, whatever went wrong. A 404 sends every client to the next host at once, while
  * 401, 429 and 5xx make some retry, wait, or give up the pull.
  */
-export function notServed(code: OciErrorCode, error: unknown): Answer {
+export function notServed(code: OciErrorCode, error: unknown): SmallAnswer {
   const reason = error instanceof OriginError ? `origin: ${error.code}` : 'no source has it';
   const answer = refusal(404, code, reason);
   const retryAfterMs = error instanceof OriginError ? error.retryAfterMs : undefined;

@@ -37,7 +37,7 @@ export async function answerManifest(
       ? await resolveTag(repository, reference.tag, exchange, sources)
       : await checkAccess(repository, reference.digest, exchange, sources);
   // A HEAD by tag only asks whether the tag has moved: reading the manifest for it would count as a pull upstream.
-  if (exchange.isHead && wanted.mediaType !== undefined && wanted.sizeHintBytes !== undefined) {
+  if ('tag' in reference && exchange.isHead && wanted.mediaType !== undefined && wanted.sizeHintBytes !== undefined) {
     const headers = { ...headersOf(wanted.digest, wanted.mediaType), 'content-length': String(wanted.sizeHintBytes) };
     return { status: 200, headers, body: '', result: 'ok' };
   }
@@ -64,12 +64,12 @@ async function checkAccess(
   const request = { repository, digest, kind: 'manifest', ...(accept === undefined ? {} : { accept }) } as const;
   const verdict = await sources.access.mayRead(request, originCall(exchange));
   if (!verdict.allowed) throw verdict.error;
-  return { digest, sizeHintBytes: verdict.sizeBytes, mediaType: undefined };
+  return { digest, sizeHintBytes: verdict.sizeBytes, mediaType: plain(verdict.mediaType) };
 }
 
 async function readManifest(
   repository: Repository,
-  { digest, sizeHintBytes }: Wanted,
+  { digest, sizeHintBytes, mediaType }: Wanted,
   exchange: Exchange,
   { pulls }: Sources,
 ): Promise<{ bytes: Buffer; mediaType: string | undefined }> {
@@ -79,6 +79,7 @@ async function readManifest(
     pullId: exchange.pullId,
     accept: exchange.accept ?? MANIFEST_ACCEPT,
     ...(sizeHintBytes === undefined ? {} : { sizeHintBytes }),
+    ...(mediaType === undefined ? {} : { mediaType }),
   } as const;
   const reader = await openInTime(exchange, (signal) => pulls.open(digest, source, 0, signal));
   try {

@@ -14,11 +14,10 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
-import { ociErrorBody } from '@shoal/oci';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { OriginError } from '../origin/origin-client.ts';
-import { type Answer, type AnswerResult, isStream, notServed, refusal } from './answer.ts';
+import { type Answer, type AnswerResult, isStream, notServed, refusal, type SmallAnswer } from './answer.ts';
 import { answerBlob } from './blob-answer.ts';
 import { answerDue, type Exchange, type Sources } from './exchange.ts';
 import { hasPassedAgent } from './loop.ts';
@@ -222,7 +221,7 @@ class MirrorServer implements Mirror {
     }
     if (!isStream(body)) {
       if (reply.request.method !== 'HEAD') observer.onBytesToClient(body.length);
-      await sendAnswer(reply, answer);
+      await sendAnswer(reply, { ...answer, body });
       return answer.result;
     }
     reply.hijack();
@@ -271,13 +270,13 @@ function logNotServed(logger: Logger, route: Route, error: unknown): void {
   } else logger.info({ repository: what, code: error.code, reason: error.message }, 'not served');
 }
 
-function unknownPath(): Answer {
+function unknownPath(): SmallAnswer {
   return refusal(404, 'UNSUPPORTED', 'not a path of the distribution API');
 }
 
-async function sendAnswer(reply: FastifyReply, { status, headers, body }: Answer): Promise<void> {
-  const payload = isStream(body) ? ociErrorBody('UNSUPPORTED', 'not a small answer') : body;
-  await reply.code(status).headers(headers).send(payload);
+/** Bytes, never text: fastify adds a charset to the type of a text, and containerd then takes a manifest for none. */
+async function sendAnswer(reply: FastifyReply, { status, headers, body }: SmallAnswer): Promise<void> {
+  await reply.code(status).headers(headers).send(Buffer.from(body));
 }
 
 /** The client's own id when it is short and plain, so that its logs and ours meet. */
