@@ -1,0 +1,262 @@
+/**
+ * Builds one agent out of its rooms and takes it apart again. The only place that knows them all.
+ *
+ * Start: store → identity → tracker client → peers → mirror → admin, so that nobody is told of this agent before it can
+ * answer. Stop: the other way round, so that nothing is asked of a room that is gone.
+ */
+import { randomBytes } from 'node:crypto';
+import { seededRandom } from '@shoal/swarm';
+import type { Logger } from 'pino';
+import { z } from 'zod';
+import { RepositoryAccess } from './access/access.ts';
+import { ReferenceResolver } from './access/reference-resolver.ts';
+import { startAdmin } from './admin/admin.ts';
+import { Metrics } from './admin/metrics.ts';
+import type { AgentConfig } from './config/agent-config.ts';
+import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
+import { KnownPeers } from './known-peers.ts';
+import { startMirror } from './mirror/mirror.ts';
+import { createOriginClient } from './origin/undici-origin.ts';
+import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
+import { startPeerNetwork } from './peers/network.ts';
+import type { PeerNetwork } from './peers/peer-network.ts';
+import { PullRegistry } from './pull/pull-registry.ts';
+import { StoredHoldings } from './pull/stored-holdings.ts';
+import type { BlobStore } from './store/blob-store.ts';
+import { openStore } from './store/open-store.ts';
+import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
+import type { Membership } from './tracker-client/tracker-client.ts';
+
+export interface RunningAgent {
+  /** `http://HOST:PORT` */
+  mirrorUrl: string;
+  adminUrl: string;
+  peerId: string;
+  /** Multiaddrs without /p2p. */
+  peerAddresses: string[];
+  /** Lets downloads go on for a moment, says goodbye to the tracker, closes the store. */
+  stop(): Promise<void>;
+}
+
+const MEMBERSHIP_NOTE = 'agent/membership';
+const MEET_EVERY_MS = 10_000;
+
+const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
+
+/** @throws StartError, in words for the person who started it */
+export async function startAgent(config: AgentConfig, { logger }: { logger: Logger }): Promise<RunningAgent> {
+  const stops: (() => Promise<void>)[] = [];
+  const stop = async (): Promise<void> => {
+    for (const close of stops.splice(0).reverse()) {
+      await close().catch((err: unknown) => logger.warn({ err }, 'stopping'));
+    }
+  };
+  try {
+    return { ...(await start(config, logger, stops)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(
+  config: AgentConfig,
+  logger: Logger,
+  stops: (() => Promise<void>)[],
+): Promise<Omit<RunningAgent, 'stop'>> {
+  const clock = Date.now;
+  const metrics = new Metrics();
+  const data = { kind: 'data', flag: '--data', path: config.dataDir } as const;
+
+  let network: PeerNetwork | undefined;
+  let tracker: StartableTrackerClient | undefined;
+  const store = await openStore(
+    { dataDir: config.dataDir, quotaBytes: config.cacheSizeBytes, minFreeDiskBytes: config.minFreeDiskBytes },
+    {
+      logger: logger.child({ room: 'store' }),
+      clock,
+      onEvicted: (digest) => {
+        network?.withdraw(digest);
+        tracker?.withdraw([digest]);
+      },
+    },
+  ).catch((error: unknown) => {
+    throw startErrorFrom(error, data);
+  });
+  stops.push(() => store.close());
+  const knownPeers = new KnownPeers(store.notes);
+  await knownPeers.load();
+  const identity = await loadOrCreateIdentity(config.dataDir).catch((error: unknown) => {
+    throw identityFailure(error, config.dataDir);
+  });
+
+  const client = createTrackerClient(
+    { trackers: config.trackers, joinToken: config.joinToken ?? '', zone: config.zone },
+    {
+      identity,
+      addresses: () => network?.addresses() ?? [],
+      onMembership: (membership) => void store.notes.put(MEMBERSHIP_NOTE, JSON.stringify(membership)),
+      savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
+      onPeers: (_digest, peers) => network?.dial(peers),
+      logger: logger.child({ room: 'tracker-client' }),
+      clock,
+    },
+  );
+  tracker = client;
+
+  let pulls: PullRegistry | undefined;
+  const peers: PeerNetwork = await startPeerNetwork(
+    {
+      listen: config.peerListen,
+      ...(config.peerAnnounce === undefined ? {} : { announce: config.peerAnnounce }),
+      privateKeySeed: identity.seed,
+      zone: config.zone,
+      maxConnections: config.peers.maxConnections,
+      uploadSlots: config.peers.uploadSlots,
+    },
+    {
+      holdings: new StoredHoldings({
+        store,
+        partial: (digest) => pulls?.partial(digest),
+        attest: (piece, sha256) => peers.attest(piece, sha256),
+      }),
+      membership: () => client.membership(),
+      logger: logger.child({ room: 'peers' }),
+      clock,
+      hooks: {
+        onBytesSent: (bytes) => metrics.bytes('peer', 'out', bytes),
+        onBytesReceived: (bytes) => metrics.bytes('peer', 'in', bytes),
+        onKnownPeer: (peer) => void knownPeers.remember(peer),
+      },
+    },
+  ).catch((error: unknown) => {
+    throw startErrorFrom(error, { kind: 'listen', flag: '--peer-listen', address: config.peerListen.join(', ') });
+  });
+  network = peers;
+  stops.push(() => peers.stop());
+  await join(client, config, identity.peerId);
+  stops.push(() => client.close());
+  await announceStored(store, client);
+
+  const origin = createOriginClient(
+    { registries: config.registries, deadlines: config.origin },
+    {
+      logger: logger.child({ room: 'origin' }),
+      onBytes: (_registry, bytes) => metrics.bytes('origin', 'in', bytes),
+      onRequest: (_registry, kind, status) => metrics.originRequest(kind, status),
+    },
+  );
+  stops.push(() => origin.close());
+  const registry = new PullRegistry(
+    { zone: config.zone },
+    {
+      store,
+      network: peers,
+      tracker: client,
+      origin,
+      logger: logger.child({ room: 'pull' }),
+      clock,
+      random: seededRandom(randomBytes(4).readUInt32LE()),
+      onPieceRejected: (reason) => metrics.pieceRejected(reason),
+      onStoreBytes: (bytes) => metrics.bytes('store', 'in', bytes),
+      onPullEnded: (result, seconds) => metrics.pullEnded(result, seconds),
+    },
+  );
+  pulls = registry;
+  stops.push(() => registry.close());
+  const stopMeeting = meetKnownPeers(knownPeers, client, peers);
+  stops.push(async () => stopMeeting());
+
+  const lookups = { origin, tracker: client, notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
+  const mirror = await startMirror(
+    { ...config.mirror, defaultRegistry: config.defaultRegistry },
+    {
+      pulls: registry,
+      origin,
+      access: new RepositoryAccess({}, lookups),
+      references: new ReferenceResolver({}, lookups),
+      logger: logger.child({ room: 'mirror' }),
+      observer: {
+        onRequest: ({ kind, result }) => metrics.mirrorRequest(kind, result),
+        onBytesToClient: (bytes) => metrics.bytes('client', 'out', bytes),
+      },
+      now: () => performance.now(),
+    },
+  ).catch((error: unknown) => {
+    throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
+  });
+  stops.push(() => mirror.close());
+
+  metrics.watch({
+    cacheBytes: () => store.usage().bytes,
+    cacheQuotaBytes: () => store.usage().quotaBytes,
+    cacheBlobs: () => store.usage().blobs,
+    peers: () => peers.connected().length,
+    pullsOpen: () => registry.openCount(),
+    trackerReachable: () => client.reachable(),
+  });
+  const admin = await startAdmin(config.admin, {
+    metrics,
+    // A pull works without a tracker, so that alone makes no agent unready.
+    readiness: () => ({ ready: true, reasons: [] }),
+    status: () => ({
+      peerId: identity.peerId,
+      peers: peers.connected(),
+      trackerReachable: client.reachable(),
+      pullsOpen: registry.openCount(),
+      cache: store.usage(),
+    }),
+    logger: logger.child({ room: 'admin' }),
+  }).catch((error: unknown) => {
+    throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });
+  });
+  stops.push(() => admin.close());
+  return {
+    mirrorUrl: `http://${mirror.address}`,
+    adminUrl: admin.url,
+    peerId: identity.peerId,
+    peerAddresses: peers.addresses(),
+  };
+}
+
+async function savedMembership(store: BlobStore): Promise<Membership | undefined> {
+  const note = await store.notes.get(MEMBERSHIP_NOTE);
+  try {
+    return note === undefined ? undefined : membershipSchema.parse(JSON.parse(note));
+  } catch {
+    return undefined;
+  }
+}
+
+/** Joins; goes on without a tracker when none answers. @throws StartError when it refuses this agent for good */
+async function join(client: StartableTrackerClient, config: AgentConfig, peerId: string): Promise<void> {
+  const outcome = await client.start();
+  if (typeof outcome === 'string') return;
+  const url = config.trackers.join(', ');
+  if (outcome.fatal === 'WRONG_JOIN_TOKEN') throw wrongJoinToken(url);
+  if (outcome.fatal === 'WRONG_PIN') throw wrongTracker(url);
+  if (outcome.fatal === 'BARRED') throw barred(url, peerId);
+  throw new StartError('clock-skew', outcome.message, 'Set the clock, e.g. with timedatectl set-ntp true');
+}
+
+async function announceStored(store: BlobStore, client: StartableTrackerClient): Promise<void> {
+  for await (const { digest } of store.list()) client.have([digest]);
+}
+
+/** While the tracker is away, keeps in touch with the members met before. */
+function meetKnownPeers(knownPeers: KnownPeers, client: StartableTrackerClient, network: PeerNetwork): () => void {
+  const meet = (): void => {
+    if (!client.reachable()) network.dial(knownPeers.all());
+  };
+  meet();
+  const timer = setInterval(meet, MEET_EVERY_MS);
+  return () => clearInterval(timer);
+}
+
+function identityFailure(error: unknown, dataDir: string): StartError {
+  if (error instanceof IdentityError && error.code === 'damaged') {
+    const hint = 'Restore that file, or remove it to join as a new agent; no blob is lost';
+    return new StartError('data-damaged', error.message, hint, { cause: error });
+  }
+  return startErrorFrom(error, { kind: 'data', flag: '--data', path: dataDir });
+}
