@@ -64,6 +64,11 @@ describe('connecting', () => {
     expect(one.network.addresses().join()).not.toMatch(/0\.0\.0\.0|p2p/);
   });
 
+  test('a port in use is an error at the start', async () => {
+    const one = await agent();
+    await expect(startAgent(cluster, { listen: one.record.addresses })).rejects.toThrow(Error);
+  });
+
   test('a dial that crossed another leaves one connection in use, on both sides', async () => {
     const one = await agent();
     const two = await agent();
@@ -294,6 +299,20 @@ describe('pieces', () => {
     cancel.abort();
     await expect(fetching).rejects.toMatchObject({ code: 'cancelled' });
     await expect(waiting).resolves.toBeDefined();
+  });
+
+  test('whose turn comes when they are cancelled pass it on', async () => {
+    const { asker, holder } = await pair({ pieceStreamsPerPeer: 1 });
+    const blob = randomBlob(100_000);
+    holder.holdAll(blob);
+    const cancels = [...Array(5)].map(() => new AbortController());
+    const fetches = cancels.map(({ signal }) => fetchFrom(asker, holder, blob, 0, { signal }));
+    const first = fetches[0]!.then(() => {
+      for (const cancel of cancels.slice(1, 4)) cancel.abort();
+    });
+    const settled = await Promise.allSettled(fetches);
+    await first;
+    expect([settled[0]!.status, settled[4]!.status]).toEqual(['fulfilled', 'fulfilled']);
   });
 
   test('beyond the upload slots and their queue are refused as busy', async () => {

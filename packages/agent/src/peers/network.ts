@@ -76,7 +76,7 @@ export interface PeerNetworkHooks {
   onKnownPeer?: (peer: PeerRecord) => void;
 }
 
-/** Starts listening. @throws Error when an address cannot be listened on */
+/** Starts listening. @throws Error when none of the addresses can be listened on */
 export async function startPeerNetwork(
   options: PeerNetworkOptions,
   dependencies: PeerNetworkDependencies,

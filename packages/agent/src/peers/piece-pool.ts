@@ -52,14 +52,21 @@ export class PiecePool {
   }
 
   async #take(options: FetchOptions): Promise<PieceStream> {
-    for (;;) {
-      if (options.signal.aborted) throw new PeerError('cancelled', 'piece not needed any more');
-      if (this.#closed) throw new PeerError('gone', 'connection closed');
-      const idle = this.#idle.pop();
-      if (idle?.usable) return idle;
-      if (idle !== undefined) continue;
-      if (this.#streams.size + this.#opening < this.#maxStreams) return this.#open(options);
-      await this.#turn(options);
+    const expiresAtMs = performance.now() + options.deadlineMs;
+    try {
+      for (;;) {
+        if (options.signal.aborted) throw new PeerError('cancelled', 'piece not needed any more');
+        if (this.#closed) throw new PeerError('gone', 'connection closed');
+        const idle = this.#idle.pop();
+        if (idle?.usable) return idle;
+        if (idle !== undefined) continue;
+        if (this.#streams.size + this.#opening < this.#maxStreams) return await this.#open(options);
+        await this.#turn(expiresAtMs - performance.now(), options.signal);
+      }
+    } catch (error) {
+      // It may have been this caller's turn.
+      this.#wakeOne();
+      throw error;
     }
   }
 
@@ -80,7 +87,6 @@ export class PiecePool {
       if (this.#closed) stream.close();
       return stream;
     } catch (error) {
-      this.#wakeOne();
       if (options.signal.aborted) throw new PeerError('cancelled', 'piece not needed any more');
       if (timeout.aborted) throw new PeerError('timeout', 'piece stream did not open in time');
       throw new PeerError('gone', 'piece stream did not open', { cause: error });
@@ -90,7 +96,7 @@ export class PiecePool {
   }
 
   /** Resolves when something changed and it is this caller's turn to look again. */
-  #turn({ deadlineMs, signal }: FetchOptions): Promise<void> {
+  #turn(withinMs: number, signal: AbortSignal): Promise<void> {
     const busy = () => new PeerError('busy', 'every stream to this peer is in use', { retryAfterMs: RETRY_AFTER_MS });
     if (this.#waiting.length >= MAX_WAITING) return Promise.reject(busy());
     return new Promise((resolve, reject) => {
@@ -104,7 +110,7 @@ export class PiecePool {
       };
       const wake = () => settle();
       const onAbort = () => settle(new PeerError('cancelled', 'piece not needed any more'));
-      const timer = setTimeout(() => settle(busy()), deadlineMs);
+      const timer = setTimeout(() => settle(busy()), Math.max(0, withinMs));
       signal.addEventListener('abort', onAbort, { once: true });
       this.#waiting.push(wake);
     });
