@@ -1,23 +1,37 @@
 /**
- * The agent's own HTTP face, on loopback by default: is it alive, is it ready, what has it done.
- * It never serves content and never shows a secret.
+ * The agent's face toward its operator, on loopback unless told otherwise. Read only: nothing here changes the agent.
+ *
+ * | path       | answer |
+ * | ---------- | ------ |
+ * | /healthz   | 200 while the process answers at all: a liveness probe that fails asks for a restart |
+ * | /readyz    | 200, or 503 with the reasons why the mirror should not be used now |
+ * | /metrics   | Prometheus text |
+ * | /v1/status | JSON for `shoal status` |
  */
-import Fastify from 'fastify';
+import type { AddressInfo } from 'node:net';
+import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import type { Metrics } from './metrics.ts';
 
-const CLOSE_DEADLINE_MS = 1_000;
+const REQUEST_DEADLINE_MS = 5_000;
+const MAX_CONNECTIONS = 64;
+
+export interface AdminOptions {
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+}
 
 export interface Readiness {
   ready: boolean;
-  /** What is missing, for a person. */
+  /** Why not; empty when ready. */
   reasons: string[];
 }
 
 export interface AdminDependencies {
-  metrics: Metrics;
+  metrics: Pick<Metrics, 'text' | 'contentType'>;
   readiness: () => Readiness;
-  /** Anything JSON can hold. */
+  /** Anything JSON can hold; without secrets. */
   status: () => object;
   logger: Logger;
 }
@@ -25,32 +39,51 @@ export interface AdminDependencies {
 export interface Admin {
   /** `http://HOST:PORT` */
   url: string;
-  close(): Promise<void>;
+  stop(): Promise<void>;
 }
 
-/** @throws when the address cannot be bound */
-export async function startAdmin(
-  listen: { host: string; port: number },
-  { metrics, readiness, status, logger }: AdminDependencies,
-): Promise<Admin> {
-  const app = Fastify({ forceCloseConnections: true });
-  app.get('/healthz', async () => ({ status: 'ok' }));
-  app.get('/readyz', async (_request, reply) => {
+/** @throws the error of `listen` */
+export async function startAdmin(options: AdminOptions, dependencies: AdminDependencies): Promise<Admin> {
+  const { metrics, readiness, status, logger } = dependencies;
+  const server = fastify({
+    forceCloseConnections: true,
+    connectionTimeout: REQUEST_DEADLINE_MS,
+    requestTimeout: REQUEST_DEADLINE_MS,
+  });
+  server.server.maxConnections = MAX_CONNECTIONS;
+  server.addHook('onRequest', async (_request, reply) => {
+    reply.header('cache-control', 'no-store');
+  });
+  server.get('/healthz', async () => ({ status: 'ok' }));
+  server.get('/readyz', async (_request, reply) => {
     const { ready, reasons } = readiness();
-    return reply.code(ready ? 200 : 503).send({ ready, reasons });
+    return reply.status(ready ? 200 : 503).send({ ready, reasons });
   });
-  app.get('/metrics', async (_request, reply) => {
-    return reply.type(metrics.registry.contentType).send(await metrics.registry.metrics());
+  server.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
+  server.get('/v1/status', async () => status());
+  server.setNotFoundHandler((_request, reply) =>
+    reply.status(404).send({ error: 'not found', paths: ['/healthz', '/readyz', '/metrics', '/v1/status'] }),
+  );
+  server.setErrorHandler((err, request, reply) => {
+    logger.error({ err, path: request.routeOptions.url }, 'an admin request failed');
+    return reply.status(500).send({ error: 'internal error' });
   });
-  app.get('/v1/status', async () => status());
-  app.setErrorHandler((err, _request, reply) => {
-    logger.error({ err }, 'the admin page failed');
-    return reply.code(500).send({ error: 'internal' });
-  });
-  const url = await app.listen(listen);
-  const close = async (): Promise<void> => {
-    const late = new Promise<void>((resolve) => setTimeout(resolve, CLOSE_DEADLINE_MS).unref());
-    await Promise.race([app.close(), late]);
-  };
-  return { url, close };
+  await listen(server, options);
+  return { url: urlOf(options.host, server.server.address()), stop: () => server.close() };
+}
+
+async function listen(server: FastifyInstance, options: AdminOptions): Promise<void> {
+  try {
+    await server.listen(options);
+  } catch (error) {
+    await server.close();
+    throw error;
+  }
+}
+
+/** A wildcard address stands as loopback, so that the URL can be used as it is. */
+function urlOf(host: string, address: AddressInfo | string | null): string {
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
+  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

@@ -1,100 +1,130 @@
-/** Every number an agent reports, in one place; names end in their unit. */
+/**
+ * All metrics of an agent, in one registry of its own. The rooms know nothing of Prometheus: the composition root calls
+ * these methods from their hooks, and hands over one function that is asked for the gauges at each scrape.
+ *
+ * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class.
+ */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
-const PULL_SECONDS_BUCKETS = [0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600];
+/**
+ * Where bytes come from and go to: `peer` in and out, `origin` in, `client` out (the container runtime), `store` in (read
+ * from disk in place of the network).
+ */
+export type ByteSource = 'peer' | 'origin' | 'store' | 'client';
+export type ByteDirection = 'in' | 'out';
 
-/** Where bytes came from or went to. `store`: sent to a client from a blob that was complete here before it was asked for. */
-export type ByteSide = 'peer' | 'origin' | 'store' | 'client';
-
-/** What can only be read off when it is asked for. */
-export interface Gauges {
-  cacheBytes(): number;
-  cacheQuotaBytes(): number;
-  cacheBlobs(): number;
-  peers(): number;
-  pullsOpen(): number;
-  trackerReachable(): boolean;
+/** What is so now. */
+export interface AgentGauges {
+  cacheBytes: number;
+  cacheQuotaBytes: number;
+  cacheBlobs: number;
+  peers: number;
+  pullsOpen: number;
+  trackerReachable: boolean;
 }
 
-export class Metrics {
-  readonly registry: Registry = new Registry();
-  readonly #bytes: Counter<'side' | 'direction'>;
-  readonly #pulls: Counter<'result'>;
-  readonly #pullSeconds: Histogram<'result'>;
-  readonly #originRequests: Counter<'kind' | 'status'>;
-  readonly #mirrorRequests: Counter<'kind' | 'result'>;
-  readonly #piecesRejected: Counter<'reason'>;
+export interface Metrics {
+  bytes(source: ByteSource, direction: ByteDirection, sizeBytes: number): void;
+  pullEnded(result: string, seconds: number): void;
+  /** @param status 0 when no answer came */
+  originRequest(kind: string, status: number): void;
+  mirrorRequest(kind: string, result: string, seconds?: number): void;
+  pieceRejected(reason: string): void;
+  /** Asked at each scrape; the last one given counts. */
+  observe(gauges: () => AgentGauges): void;
+  readonly contentType: string;
+  /** The page in Prometheus' text format. */
+  text(): Promise<string>;
+}
 
-  constructor() {
-    const registers = [this.registry];
-    const counter = <T extends string>(name: string, help: string, labelNames: T[]): Counter<T> =>
-      new Counter({ name, help, labelNames, registers });
-    this.#bytes = counter('shoal_bytes_total', 'Content bytes, by where they came from or went to', [
-      'side',
-      'direction',
-    ]);
-    this.#pulls = counter('shoal_pulls_total', 'Pulls of one blob that ended', ['result']);
-    this.#originRequests = counter('shoal_origin_requests_total', 'Requests to registries', ['kind', 'status']);
-    this.#mirrorRequests = counter('shoal_mirror_requests_total', 'Requests of container runtimes', ['kind', 'result']);
-    this.#piecesRejected = counter('shoal_pieces_rejected_total', 'Pieces from peers that were refused', ['reason']);
-    this.#pullSeconds = new Histogram({
-      name: 'shoal_pull_seconds',
-      help: 'How long pulls of one blob took',
-      labelNames: ['result'],
-      buckets: PULL_SECONDS_BUCKETS,
+const PULL_SECONDS_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900];
+const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2, 10, 60];
+
+export function createMetrics(): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  let gauges: (() => AgentGauges) | undefined;
+  const bytes = new Counter({
+    name: 'shoal_bytes_total',
+    help: 'Bytes by where they came from (in) or went to (out).',
+    labelNames: ['source', 'direction'],
+    registers,
+  });
+  const pulls = new Counter({
+    name: 'shoal_pulls_total',
+    help: 'Pulls that ended, by result.',
+    labelNames: ['result'],
+    registers,
+  });
+  const pullSeconds = new Histogram({
+    name: 'shoal_pull_seconds',
+    help: 'How long a pull took, from the first request to the last verified byte.',
+    buckets: PULL_SECONDS_BUCKETS,
+    registers,
+  });
+  const originRequests = new Counter({
+    name: 'shoal_origin_requests_total',
+    help: 'Requests sent to registries, by kind and class of the answer; "none" when there was no answer.',
+    labelNames: ['kind', 'status'],
+    registers,
+  });
+  const mirrorRequests = new Counter({
+    name: 'shoal_mirror_requests_total',
+    help: 'Requests of the container runtime, by kind and result.',
+    labelNames: ['kind', 'result'],
+    registers,
+  });
+  const mirrorSeconds = new Histogram({
+    name: 'shoal_mirror_request_seconds',
+    help: 'How long a request of the container runtime took, its body included.',
+    labelNames: ['kind'],
+    buckets: REQUEST_SECONDS_BUCKETS,
+    registers,
+  });
+  const piecesRejected = new Counter({
+    name: 'shoal_pieces_rejected_total',
+    help: 'Pieces that were thrown away because they were not what they should be.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const gauge = (name: string, help: string, value: (now: AgentGauges) => number): void => {
+    new Gauge({
+      name,
+      help,
       registers,
+      collect() {
+        if (gauges !== undefined) this.set(value(gauges()));
+      },
     });
-    for (const [side, direction] of [
-      ['peer', 'in'],
-      ['peer', 'out'],
-      ['origin', 'in'],
-      ['store', 'in'],
-      ['client', 'out'],
-    ] as const) {
-      this.#bytes.inc({ side, direction }, 0);
-    }
-    collectDefaultMetrics({ register: this.registry });
-  }
+  };
+  gauge('shoal_cache_bytes', 'Disk taken and reserved by blobs.', (now) => now.cacheBytes);
+  gauge('shoal_cache_quota_bytes', 'Most disk that blobs may take.', (now) => now.cacheQuotaBytes);
+  gauge('shoal_cache_blobs', 'Complete blobs on disk.', (now) => now.cacheBlobs);
+  gauge('shoal_peers', 'Verified members connected now.', (now) => now.peers);
+  gauge('shoal_pulls_open', 'Pulls under way.', (now) => now.pullsOpen);
+  gauge('shoal_tracker_reachable', '1 while the tracker answers.', (now) => (now.trackerReachable ? 1 : 0));
+  collectDefaultMetrics({ register: registry });
 
-  /** Shows what `gauges` says at each scrape. */
-  watch(gauges: Gauges): void {
-    const gauge = (name: string, help: string, read: () => number): void => {
-      new Gauge({
-        name,
-        help,
-        registers: [this.registry],
-        collect() {
-          this.set(read());
-        },
-      });
-    };
-    gauge('shoal_cache_bytes', 'Bytes kept and reserved in the store', () => gauges.cacheBytes());
-    gauge('shoal_cache_quota_bytes', 'Bytes the store may take', () => gauges.cacheQuotaBytes());
-    gauge('shoal_cache_blobs', 'Complete blobs in the store', () => gauges.cacheBlobs());
-    gauge('shoal_peers', 'Members connected', () => gauges.peers());
-    gauge('shoal_pulls_open', 'Pulls under way', () => gauges.pullsOpen());
-    gauge('shoal_tracker_reachable', '1 when the tracker answered lately', () => Number(gauges.trackerReachable()));
-  }
+  return {
+    bytes: (source, direction, sizeBytes) => bytes.inc({ source, direction }, sizeBytes),
+    pullEnded(result, seconds) {
+      pulls.inc({ result });
+      pullSeconds.observe(seconds);
+    },
+    originRequest: (kind, status) => originRequests.inc({ kind, status: statusClass(status) }),
+    mirrorRequest(kind, result, seconds) {
+      mirrorRequests.inc({ kind, result });
+      if (seconds !== undefined) mirrorSeconds.observe({ kind }, seconds);
+    },
+    pieceRejected: (reason) => piecesRejected.inc({ reason }),
+    observe(given) {
+      gauges = given;
+    },
+    contentType: registry.contentType,
+    text: () => registry.metrics(),
+  };
+}
 
-  bytes(side: ByteSide, direction: 'in' | 'out', count: number): void {
-    this.#bytes.inc({ side, direction }, count);
-  }
-
-  pullEnded(result: string, seconds: number): void {
-    this.#pulls.inc({ result });
-    this.#pullSeconds.observe({ result }, seconds);
-  }
-
-  /** @param status the HTTP status; 0 when no answer came */
-  originRequest(kind: string, status: number): void {
-    this.#originRequests.inc({ kind, status: status === 0 ? 'none' : `${Math.floor(status / 100)}xx` });
-  }
-
-  mirrorRequest(kind: string, result: string): void {
-    this.#mirrorRequests.inc({ kind, result });
-  }
-
-  pieceRejected(reason: string): void {
-    this.#piecesRejected.inc({ reason });
-  }
+function statusClass(status: number): string {
+  return status >= 100 && status < 600 ? `${Math.floor(status / 100)}xx` : 'none';
 }

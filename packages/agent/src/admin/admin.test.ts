@@ -1,0 +1,89 @@
+import { pino } from 'pino';
+import { afterEach, expect, test } from 'vitest';
+import { type Admin, type AdminDependencies, startAdmin } from './admin.ts';
+import { createMetrics } from './metrics.ts';
+
+const running: Admin[] = [];
+afterEach(async () => {
+  await Promise.all(running.splice(0).map((admin) => admin.stop()));
+});
+
+async function start(given: Partial<AdminDependencies> = {}): Promise<Admin> {
+  const admin = await startAdmin(
+    { host: '127.0.0.1', port: 0 },
+    {
+      metrics: createMetrics(),
+      readiness: () => ({ ready: true, reasons: [] }),
+      status: () => ({}),
+      logger: pino({ level: 'silent' }),
+      ...given,
+    },
+  );
+  running.push(admin);
+  return admin;
+}
+
+test('is alive even while it is not ready', async () => {
+  const admin = await start({ readiness: () => ({ ready: false, reasons: ['the disk is full'] }) });
+  expect((await fetch(`${admin.url}/healthz`)).status).toBe(200);
+});
+
+test('says with 503 why it is not ready, and 200 once it is', async () => {
+  let reasons = ['the disk is full', 'no mirror'];
+  const admin = await start({ readiness: () => ({ ready: reasons.length === 0, reasons }) });
+  const before = await fetch(`${admin.url}/readyz`);
+  expect(before.status).toBe(503);
+  expect(await before.json()).toEqual({ ready: false, reasons: ['the disk is full', 'no mirror'] });
+  reasons = [];
+  const after = await fetch(`${admin.url}/readyz`);
+  expect(after.status).toBe(200);
+  expect(await after.json()).toEqual({ ready: true, reasons: [] });
+});
+
+test('gives the metrics page with its own content type', async () => {
+  const metrics = createMetrics();
+  metrics.bytes('origin', 'in', 42);
+  const admin = await start({ metrics });
+  const answer = await fetch(`${admin.url}/metrics`);
+  expect(answer.headers.get('content-type')).toMatch(/^text\/plain; version=0\.0\.4/);
+  expect(await answer.text()).toContain('shoal_bytes_total{source="origin",direction="in"} 42\n');
+});
+
+test('gives the status as JSON', async () => {
+  const admin = await start({ status: () => ({ peerId: 'abc' }) });
+  expect(await (await fetch(`${admin.url}/v1/status`)).json()).toEqual({ peerId: 'abc' });
+});
+
+test('answers a failing status with 500 and no detail', async () => {
+  const admin = await start({
+    status: () => {
+      throw new Error('password=hunter2');
+    },
+  });
+  const answer = await fetch(`${admin.url}/v1/status`);
+  expect(answer.status).toBe(500);
+  expect(await answer.text()).not.toContain('hunter2');
+});
+
+test('names its paths to somebody who is lost', async () => {
+  const admin = await start();
+  const answer = await fetch(`${admin.url}/`);
+  expect(answer.status).toBe(404);
+  expect(await answer.json()).toMatchObject({ paths: expect.arrayContaining(['/readyz']) });
+});
+
+test('rejects with the system error when its port is taken', async () => {
+  const first = await start();
+  const port = Number(new URL(first.url).port);
+  await expect(
+    startAdmin(
+      { host: '127.0.0.1', port },
+      {
+        metrics: createMetrics(),
+        readiness: () => ({ ready: true, reasons: [] }),
+        status: () => ({}),
+        logger: pino({ level: 'silent' }),
+      },
+    ),
+  ).rejects.toMatchObject({ code: 'EADDRINUSE' });
+});

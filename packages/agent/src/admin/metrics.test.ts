@@ -1,0 +1,57 @@
+import { expect, test } from 'vitest';
+import { createMetrics } from './metrics.ts';
+
+test('two agents in one process count apart', async () => {
+  const [one, other] = [createMetrics(), createMetrics()];
+  one.bytes('peer', 'in', 7);
+  expect(await one.text()).toContain('shoal_bytes_total{source="peer",direction="in"} 7\n');
+  expect(await other.text()).not.toContain('source="peer"');
+});
+
+test('gauges are asked at each scrape', async () => {
+  const metrics = createMetrics();
+  let peers = 3;
+  metrics.observe(() => ({
+    cacheBytes: 10,
+    cacheQuotaBytes: 100,
+    cacheBlobs: 1,
+    peers,
+    pullsOpen: 2,
+    trackerReachable: true,
+  }));
+  expect(await metrics.text()).toMatch(/^shoal_peers 3$/m);
+  peers = 0;
+  const page = await metrics.text();
+  expect(page).toMatch(/^shoal_peers 0$/m);
+  expect(page).toMatch(/^shoal_cache_bytes 10$/m);
+  expect(page).toMatch(/^shoal_tracker_reachable 1$/m);
+});
+
+test('answers of registries are counted by class, and missing ones apart', async () => {
+  const metrics = createMetrics();
+  metrics.originRequest('blob', 200);
+  metrics.originRequest('blob', 206);
+  metrics.originRequest('blob', 0);
+  metrics.originRequest('manifest', 429);
+  const page = await metrics.text();
+  expect(page).toContain('shoal_origin_requests_total{kind="blob",status="2xx"} 2\n');
+  expect(page).toContain('shoal_origin_requests_total{kind="blob",status="none"} 1\n');
+  expect(page).toContain('shoal_origin_requests_total{kind="manifest",status="4xx"} 1\n');
+});
+
+test('a pull that ended is counted and timed', async () => {
+  const metrics = createMetrics();
+  metrics.pullEnded('ok', 0.2);
+  metrics.mirrorRequest('blob', 'hit', 0.01);
+  metrics.pieceRejected('corrupt');
+  const page = await metrics.text();
+  expect(page).toContain('shoal_pulls_total{result="ok"} 1\n');
+  expect(page).toContain('shoal_pull_seconds_bucket{le="0.5"} 1\n');
+  expect(page).toContain('shoal_pull_seconds_bucket{le="0.1"} 0\n');
+  expect(page).toContain('shoal_mirror_requests_total{kind="blob",result="hit"} 1\n');
+  expect(page).toContain('shoal_pieces_rejected_total{reason="corrupt"} 1\n');
+});
+
+test('the process itself is measured', async () => {
+  expect(await createMetrics().text()).toContain('process_resident_memory_bytes');
+});

@@ -1,0 +1,201 @@
+/**
+ * Everything an agent can be told, as it is used: sizes in bytes, times in milliseconds, files already read. The command
+ * line turns flags, environment and YAML into this; `startAgent` takes it.
+ *
+ * A message here continues a sentence that starts with the wrong value ("ftp://x" is not …), never repeats the value,
+ * and says what to write instead: the caller knows where the value came from and whether it may be shown.
+ */
+import { normaliseRegistryHost } from '@shoal/oci';
+import { parseJoinToken } from '@shoal/wire';
+import { z } from 'zod';
+import * as defaults from './defaults.ts';
+import { isAnnounceAddress, isListenAddress } from './peer-address.ts';
+
+export interface HostPort {
+  /** A name or address; IPv6 without brackets. */
+  host: string;
+  /** 0 takes a free one. */
+  port: number;
+}
+
+const MAX_TEXT_LENGTH = 4_096;
+const MAX_PEM_LENGTH = 2 ** 20;
+const MAX_PORT = 65_535;
+const ZONE = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;
+
+/** Text that must fulfil `test`; `message` is its only complaint. */
+function text(test: (value: string) => boolean, message: string): z.ZodType<string, string> {
+  return z.string({ error: message }).refine((value) => value.length <= MAX_TEXT_LENGTH && test(value), {
+    error: message,
+  });
+}
+
+function wholeNumber(min: number, max: number, unit: string): z.ZodType<number, number> {
+  const error = `is out of range; choose ${min} to ${max}${unit}`;
+  return z.number({ error }).int({ error }).min(min, { error }).max(max, { error });
+}
+
+const hostPort = z.object({ host: z.string().min(1), port: z.number().int().min(0).max(MAX_PORT) });
+
+const zone = text(
+  (value) => ZONE.test(value),
+  'is not a zone; use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
+);
+
+/** The URL's origin is all a tracker has. */
+const trackerUrl = text((value) => {
+  const url = URL.parse(value);
+  return url !== null && url.protocol === 'https:' && isPlain(url) && url.pathname === '/' && url.search === '';
+}, 'is not the address of a tracker; write it like https://10.0.0.5:7302').transform((value) => new URL(value).origin);
+
+const registryUrl = text((value) => {
+  const url = URL.parse(value);
+  return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
+}, 'is not the address of a registry; write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file');
+
+function isPlain(url: URL): boolean {
+  return url.username === '' && url.password === '' && url.hash === '';
+}
+
+const registryHost = text(
+  (value) => normaliseRegistryHost(value) !== undefined,
+  'is not a registry host; write it like docker.io or registry.example.com:5000',
+).transform((value) => normaliseRegistryHost(value) ?? value);
+
+const registry = z
+  .strictObject({
+    /** How to reach it. @default https://HOST, or http://HOST for loopback hosts */
+    url: registryUrl.optional(),
+    username: text((value) => value.length > 0, 'is empty; leave it out or fill it in').optional(),
+    password: text((value) => value.length > 0, 'is empty; leave it out or fill it in').optional(),
+    /** Accept any certificate. */
+    insecureTls: z.boolean({ error: 'is not true or false; write one of them' }).optional(),
+    /** PEM certificates trusted beside the system's. */
+    ca: z
+      .string()
+      .max(MAX_PEM_LENGTH)
+      .includes('-----BEGIN CERTIFICATE-----', { error: 'holds no PEM certificate; name a file that does' })
+      .optional(),
+  })
+  .refine(({ username, password }) => (username === undefined) === (password === undefined), {
+    error: 'has only one of username and password; give both or neither',
+  })
+  .transform(present);
+
+/** Without the keys whose value is undefined, as `exactOptionalPropertyTypes` wants it. */
+function present<T extends object>(value: T): { [K in keyof T]: Exclude<T[K], undefined> } {
+  const entries = Object.entries(value).filter(([, held]) => held !== undefined);
+  return Object.fromEntries(entries) as { [K in keyof T]: Exclude<T[K], undefined> };
+}
+
+const registries = z.record(z.string(), registry).transform((byName, context) => {
+  const byHost: Record<string, z.output<typeof registry>> = {};
+  for (const [name, value] of Object.entries(byName)) {
+    const host = normaliseRegistryHost(name);
+    if (host === undefined) {
+      const message = 'is not a registry host; write it like docker.io or registry.example.com:5000';
+      context.addIssue({ code: 'custom', message, path: [name], params: { isKey: true } });
+    } else if (byHost[host] !== undefined) {
+      const message = `is a second spelling of ${host}; keep one of them`;
+      context.addIssue({ code: 'custom', message, path: [name], params: { isKey: true } });
+    } else byHost[host] = value;
+  }
+  if (Object.keys(byName).length > defaults.MAX_REGISTRIES) {
+    context.addIssue({ code: 'custom', message: `has too many hosts; ${defaults.MAX_REGISTRIES} are allowed` });
+  }
+  return byHost;
+});
+
+const deadline = wholeNumber(1, defaults.MAX_DEADLINE_MS, ' ms');
+const list = <T extends z.ZodType>(item: T): z.ZodArray<T> =>
+  z
+    .array(item)
+    .max(defaults.MAX_LIST_LENGTH, { error: `has too many entries; ${defaults.MAX_LIST_LENGTH} are allowed` });
+
+export const logSchema = z.object({
+  level: z
+    .enum(['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'], {
+      error: 'is not a log level; choose trace, debug, info, warn, error, fatal or silent',
+    })
+    .default(defaults.DEFAULT_LOG_LEVEL),
+  format: z
+    .enum(['auto', 'json', 'pretty'], { error: 'is not a log format; choose auto, json or pretty' })
+    .default(defaults.DEFAULT_LOG_FORMAT),
+});
+
+export const agentConfigSchema = z
+  .strictObject({
+    /** The mirror's HTTP address, for the container runtime. */
+    mirror: hostPort.default({ ...defaults.DEFAULT_MIRROR }),
+    /** Multiaddrs to take other agents' connections on. */
+    peerListen: list(
+      text(isListenAddress, 'is not an address to listen on; write it like /ip4/0.0.0.0/tcp/7301 or /ip6/::/tcp/7301'),
+    )
+      .min(1, { error: 'is empty; give at least one address, e.g. /ip4/0.0.0.0/tcp/7301' })
+      .default([defaults.DEFAULT_PEER_LISTEN]),
+    /** Multiaddrs told to others in place of the ones found; needed behind NAT. */
+    peerAnnounce: list(
+      text(
+        isAnnounceAddress,
+        'is not an address others can dial; write it like /ip4/10.0.0.7/tcp/7301 or /dns4/node7.example/tcp/7301',
+      ),
+    ).optional(),
+    admin: hostPort.default({ ...defaults.DEFAULT_ADMIN }),
+    dataDir: text((value) => value.length > 0 && !value.includes('\0'), 'is not a folder; name one').default(
+      defaults.DEFAULT_DATA_DIR,
+    ),
+    /** None: no swarm, only this machine's cache. */
+    trackers: list(trackerUrl).default([]),
+    joinToken: text(
+      (value) => parseJoinToken(value) !== undefined,
+      'is not a join token; the tracker writes one like shoal1.….… into the file join-token in its data folder',
+    )
+      .transform((value) => value.trim())
+      .optional(),
+    cacheSizeBytes: z
+      .number()
+      .int()
+      .min(defaults.MIN_CACHE_SIZE_BYTES, { error: 'is too small for a cache; give at least 16MiB' })
+      .default(defaults.DEFAULT_CACHE_SIZE_BYTES),
+    minFreeDiskBytes: z.number().int().nonnegative().default(defaults.DEFAULT_MIN_FREE_DISK_BYTES),
+    zone: zone.default(defaults.DEFAULT_ZONE),
+    /** By registry host. A host outside the public internet is dialled only when it is named here. */
+    registries: registries.default({}),
+    /** The registry of images whose request names none. */
+    defaultRegistry: registryHost.default(defaults.DEFAULT_REGISTRY),
+    origin: z
+      .strictObject({
+        dialMs: deadline.default(defaults.DEFAULT_ORIGIN_DIAL_MS),
+        headersMs: deadline.default(defaults.DEFAULT_ORIGIN_HEADERS_MS),
+        stallMs: deadline.default(defaults.DEFAULT_ORIGIN_STALL_MS),
+      })
+      .prefault({}),
+    peers: z
+      .strictObject({
+        uploadSlots: wholeNumber(1, defaults.MAX_UPLOAD_SLOTS, '').default(defaults.DEFAULT_PEER_UPLOAD_SLOTS),
+        maxConnections: wholeNumber(1, defaults.MAX_PEER_CONNECTIONS, '').default(
+          defaults.DEFAULT_PEER_MAX_CONNECTIONS,
+        ),
+      })
+      .prefault({}),
+    log: logSchema.prefault({}),
+  })
+  .superRefine((config, context) => {
+    if (config.trackers.length > 0 && config.joinToken === undefined) {
+      const message = 'is missing; every agent with a tracker needs the token that the tracker made, as TOKEN or @FILE';
+      context.addIssue({ code: 'custom', message, path: ['joinToken'], input: undefined });
+    }
+    const { mirror, admin } = config;
+    if (mirror.port !== 0 && mirror.port === admin.port && mirror.host === admin.host) {
+      context.addIssue({
+        code: 'custom',
+        message: 'is also the address of the mirror; choose another',
+        path: ['admin'],
+      });
+    }
+  })
+  .transform(present);
+
+/** What may be left out is filled in by `agentConfigSchema.parse`. */
+export type AgentConfigInput = z.input<typeof agentConfigSchema>;
+export type AgentConfig = z.output<typeof agentConfigSchema>;

@@ -1,0 +1,27 @@
+/** What an agent does when nobody says otherwise. The command line's help repeats these; a test compares them. */
+export const DEFAULT_MIRROR: Readonly<{ host: string; port: number }> = { host: '127.0.0.1', port: 7300 };
+export const DEFAULT_PEER_LISTEN = '/ip4/0.0.0.0/tcp/7301';
+export const DEFAULT_ADMIN: Readonly<{ host: string; port: number }> = { host: '127.0.0.1', port: 7303 };
+export const DEFAULT_DATA_DIR = '/var/lib/shoal';
+/** 50 GiB */
+export const DEFAULT_CACHE_SIZE_BYTES: number = 50 * 2 ** 30;
+/** The store never takes the disk below this: 1 GiB. */
+export const DEFAULT_MIN_FREE_DISK_BYTES: number = 2 ** 30;
+export const DEFAULT_ZONE = 'default';
+export const DEFAULT_REGISTRY = 'docker.io';
+export const DEFAULT_ORIGIN_DIAL_MS = 3_000;
+export const DEFAULT_ORIGIN_HEADERS_MS = 10_000;
+export const DEFAULT_ORIGIN_STALL_MS = 2_000;
+export const DEFAULT_PEER_UPLOAD_SLOTS = 16;
+export const DEFAULT_PEER_MAX_CONNECTIONS = 100;
+export const DEFAULT_LOG_LEVEL = 'info';
+/** `auto`: readable on a terminal, JSON elsewhere. */
+export const DEFAULT_LOG_FORMAT = 'auto';
+
+/** Smaller than this, one layer pushes the other out before both were used: 16 MiB. */
+export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
+export const MAX_DEADLINE_MS: number = 10 * 60_000;
+export const MAX_UPLOAD_SLOTS = 1_024;
+export const MAX_PEER_CONNECTIONS = 10_000;
+export const MAX_LIST_LENGTH = 64;
+export const MAX_REGISTRIES = 1_000;
