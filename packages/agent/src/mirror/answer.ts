@@ -48,9 +48,14 @@ export function unsatisfiableRange(sizeBytes: number): SmallAnswer {
  * 401, 429 and 5xx make some retry, wait, or give up the pull.
  */
 export function notServed(code: OciErrorCode, error: unknown): SmallAnswer {
-  const reason = error instanceof OriginError ? `origin: ${error.code}` : 'no source has it';
-  const answer = refusal(404, code, reason);
-  const retryAfterMs = error instanceof OriginError ? error.retryAfterMs : undefined;
-  if (retryAfterMs !== undefined) answer.headers['retry-after'] = String(Math.ceil(retryAfterMs / 1000));
+  const origin = originErrorIn(error);
+  const answer = refusal(404, code, origin === undefined ? 'no source has it' : `origin: ${origin.code}`);
+  if (origin?.retryAfterMs !== undefined) answer.headers['retry-after'] = String(Math.ceil(origin.retryAfterMs / 1000));
   return answer;
+}
+
+/** The origin's own error, also where a pull failed because of it. */
+export function originErrorIn(error: unknown): OriginError | undefined {
+  if (error instanceof OriginError) return error;
+  return error instanceof Error && error.cause instanceof OriginError ? error.cause : undefined;
 }

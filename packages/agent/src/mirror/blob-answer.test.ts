@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { afterEach, expect, test } from 'vitest';
 import { OriginError } from '../origin/origin-client.ts';
+import { PullError } from '../pull/pull-error.ts';
 import { type FakeBlob, fakeWorld, OpenAccess } from './fake-sources.fixture.ts';
 import { ask, talkRaw } from './http-client.fixture.ts';
 import { type Mirror, type MirrorOptions, startMirror } from './mirror.ts';
@@ -136,6 +137,13 @@ test('25: a pull that fails at once is a 404', async () => {
   const answer = await get();
   expect([answer.status, answer.headers['retry-after']]).toEqual([404, '60']);
   expect(JSON.parse(answer.body.toString()).errors[0].code).toBe('BLOB_UNKNOWN');
+});
+
+test('26: a pull that failed because of an upstream 429 keeps its Retry-After', async () => {
+  const { get, pulls } = await start();
+  const cause = new OriginError('rate-limited', 'no', { retryAfterMs: 5_000 });
+  pulls.failure = new PullError('origin-refused', 'nobody else has it', { cause });
+  expect((await get()).headers['retry-after']).toBe('5');
 });
 
 test('2: a source that fails before its first byte is still a 404', async () => {

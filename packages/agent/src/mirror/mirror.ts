@@ -17,7 +17,16 @@ import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { OriginError } from '../origin/origin-client.ts';
-import { type Answer, type AnswerResult, isStream, notServed, refusal, type SmallAnswer } from './answer.ts';
+import { PullError } from '../pull/pull-error.ts';
+import {
+  type Answer,
+  type AnswerResult,
+  isStream,
+  notServed,
+  originErrorIn,
+  refusal,
+  type SmallAnswer,
+} from './answer.ts';
 import { answerBlob } from './blob-answer.ts';
 import { answerDue, type Exchange, type Sources } from './exchange.ts';
 import { hasPassedAgent } from './loop.ts';
@@ -99,6 +108,8 @@ class MirrorServer implements Mirror {
       keepAliveTimeout: options.keepAliveTimeoutMs ?? DEFAULT_KEEP_ALIVE_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       exposeHeadRoutes: false,
+      // While closing, a 404 of our own serves a client better than a 503, which some retry here.
+      return503OnClosing: false,
       genReqId: (request) => pullIdOf(request.headers['x-request-id']),
       frameworkErrors: (_, _request, reply) => void sendAnswer(reply, refusal(400, 'NAME_INVALID', 'malformed URL')),
     });
@@ -263,11 +274,15 @@ async function answerRoute(route: Route, exchange: Exchange, sources: Sources): 
 }
 
 function logNotServed(logger: Logger, route: Route, error: unknown): void {
-  const what = 'repository' in route ? route.repository : undefined;
-  if (!(error instanceof OriginError)) logger.warn({ err: error, repository: what }, 'not served');
-  else if (error.code === 'rate-limited') {
-    logger.warn({ repository: what, retryAfterMs: error.retryAfterMs }, 'not served: the origin limits our rate');
-  } else logger.info({ repository: what, code: error.code, reason: error.message }, 'not served');
+  const repository = 'repository' in route ? route.repository : undefined;
+  const origin = originErrorIn(error);
+  if (origin?.code === 'rate-limited') {
+    logger.warn({ repository, retryAfterMs: origin.retryAfterMs }, 'not served: the origin limits our rate');
+  } else if (error instanceof OriginError || error instanceof PullError) {
+    logger.info({ repository, code: error.code, origin: origin?.code, reason: error.message }, 'not served');
+  } else {
+    logger.error({ err: error, repository }, 'not served: the mirror failed');
+  }
 }
 
 function unknownPath(): SmallAnswer {
