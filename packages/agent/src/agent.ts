@@ -11,7 +11,7 @@ import { z } from 'zod';
 import { RepositoryAccess } from './access/access.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
 import { startAdmin } from './admin/admin.ts';
-import { Metrics } from './admin/metrics.ts';
+import { createMetrics } from './admin/metrics.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
 import { KnownPeers } from './known-peers.ts';
@@ -65,7 +65,7 @@ async function start(
   stops: (() => Promise<void>)[],
 ): Promise<Omit<RunningAgent, 'stop'>> {
   const clock = Date.now;
-  const metrics = new Metrics();
+  const metrics = createMetrics();
   const data = { kind: 'data', flag: '--data', path: config.dataDir } as const;
 
   let network: PeerNetwork | undefined;
@@ -177,7 +177,7 @@ async function start(
       references: new ReferenceResolver({}, lookups),
       logger: logger.child({ room: 'mirror' }),
       observer: {
-        onRequest: ({ kind, result }) => metrics.mirrorRequest(kind, result),
+        onRequest: ({ kind, result, seconds }) => metrics.mirrorRequest(kind, result, seconds),
         onBytesToClient: (bytes) => metrics.bytes('client', 'out', bytes),
       },
       now: () => performance.now(),
@@ -187,13 +187,16 @@ async function start(
   });
   stops.push(() => mirror.close());
 
-  metrics.watch({
-    cacheBytes: () => store.usage().bytes,
-    cacheQuotaBytes: () => store.usage().quotaBytes,
-    cacheBlobs: () => store.usage().blobs,
-    peers: () => peers.connected().length,
-    pullsOpen: () => registry.openCount(),
-    trackerReachable: () => client.reachable(),
+  metrics.observe(() => {
+    const { bytes, blobs, quotaBytes } = store.usage();
+    return {
+      cacheBytes: bytes,
+      cacheQuotaBytes: quotaBytes,
+      cacheBlobs: blobs,
+      peers: peers.connected().length,
+      pullsOpen: registry.openCount(),
+      trackerReachable: client.reachable(),
+    };
   });
   const admin = await startAdmin(config.admin, {
     metrics,
@@ -210,7 +213,7 @@ async function start(
   }).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });
   });
-  stops.push(() => admin.close());
+  stops.push(() => admin.stop());
   return {
     mirrorUrl: `http://${mirror.address}`,
     adminUrl: admin.url,
