@@ -3,3 +3,11 @@ export { type RunningAgent, startAgent } from './agent.ts';
 export { type AgentConfig, type AgentConfigInput, agentConfigSchema } from './config/agent-config.ts';
 export * from './config/defaults.ts';
 export { StartError, type StartErrorCode, type StartStep, startErrorFrom } from './config/start-error.ts';
+export {
+  createTrackerClient,
+  type JoinOutcome,
+  type StartableTrackerClient,
+  type TrackerClientDependencies,
+  type TrackerClientOptions,
+} from './tracker-client/joined-tracker-client.ts';
+export type { Membership } from './tracker-client/tracker-client.ts';

@@ -8,10 +8,10 @@
  */
 import type { Digest } from '@shoal/oci';
 
-export const DEFAULT_MAX_READERS_PER_BLOB = 2;
-export const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
-export const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
-export const DEFAULT_MAX_LEASES = 4_096;
+const DEFAULT_MAX_READERS_PER_BLOB = 2;
+const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
+const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
+const DEFAULT_MAX_LEASES = 4_096;
 /** How soon a refused agent may ask again, at least and at most. */
 const MIN_RETRY_MS = 50;
 const MAX_RETRY_MS = 1_000;

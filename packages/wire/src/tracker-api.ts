@@ -24,6 +24,8 @@ export const ANNOUNCE_TTL_MS = 30_000;
 export const LEASE_TTL_MS = 2_000;
 /** Clocks further apart than this cannot work with certificates that expire. */
 export const MAX_CLOCK_SKEW_MS: number = 5 * 60_000;
+/** Names the running tracker process in every answer; an agent that sees a new one announces everything again. */
+export const TRACKER_INSTANCE_HEADER = 'shoal-tracker-instance';
 /** Most blobs in one announcement. */
 export const MAX_ANNOUNCED_BLOBS = 1024;
 

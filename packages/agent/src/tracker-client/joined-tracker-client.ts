@@ -35,10 +35,10 @@ import { pinnedDispatcher } from './pinned-dispatcher.ts';
 import { callTracker } from './tracker-calls.ts';
 import type { Membership, TrackerClient } from './tracker-client.ts';
 
-export const DEFAULT_TRACKER_DEADLINE_MS = 1_000;
-export const DEFAULT_ANNOUNCE_EVERY_MS = 10_000;
-export const DEFAULT_MIN_BACKOFF_MS = 1_000;
-export const DEFAULT_MAX_BACKOFF_MS = 15_000;
+const DEFAULT_TRACKER_DEADLINE_MS = 1_000;
+const DEFAULT_ANNOUNCE_EVERY_MS = 10_000;
+const DEFAULT_MIN_BACKOFF_MS = 1_000;
+const DEFAULT_MAX_BACKOFF_MS = 15_000;
 /** No pull waits for a join, and many agents may join at once. */
 const JOIN_DEADLINE_MS = 3_000;
 const LEAVE_DEADLINE_MS = 500;
@@ -85,7 +85,7 @@ export interface TrackerClientDependencies {
 }
 
 const FATAL_CODES = ['WRONG_JOIN_TOKEN', 'WRONG_PIN', 'CLOCK_SKEW', 'BARRED'] as const;
-export type FatalJoinCode = (typeof FATAL_CODES)[number];
+type FatalJoinCode = (typeof FATAL_CODES)[number];
 /** A fatal one does not heal by itself: somebody has to correct the configuration, the clock or the membership. */
 export type JoinOutcome = 'joined' | 'unreachable' | { fatal: FatalJoinCode; message: string };
 

@@ -1,10 +1,7 @@
-import { trackerErrorSchema } from '@shoal/wire';
+import { TRACKER_INSTANCE_HEADER, trackerErrorSchema } from '@shoal/wire';
 import { type Agent, type Dispatcher, errors } from 'undici';
 import type { ZodType } from 'zod';
 import { CallError } from './call-error.ts';
-
-/** What every answer says: which process of the tracker gave it. */
-const INSTANCE_HEADER = 'shoal-tracker-instance';
 
 export interface Answer<T> {
   body: T;
@@ -25,22 +22,35 @@ export interface Call<T> {
 /** One call of the API. @throws CallError, whatever goes wrong */
 export async function callTracker<T>(dispatcher: Agent, call: Call<T>): Promise<Answer<T>> {
   const deadline = AbortSignal.timeout(call.deadlineMs);
+  const signal = AbortSignal.any([deadline, call.signal]);
   try {
-    const response = await dispatcher.request({
-      origin: new URL(call.url).origin,
-      path: call.path,
-      method: 'POST',
-      headers: {
-        'content-type': 'application/json',
-        ...(call.session === undefined ? {} : { authorization: `Bearer ${call.session}` }),
-      },
-      body: JSON.stringify(call.body),
-      signal: AbortSignal.any([deadline, call.signal]),
-    });
-    return await read(call, response);
+    // undici heeds the signal only once it is connected; the race ends the wait for a connection, too.
+    return await Promise.race([request(dispatcher, call, signal), rejectionOf(signal)]);
   } catch (error) {
     throw asCallError(error, call, deadline.aborted);
   }
+}
+
+async function request<T>(dispatcher: Agent, call: Call<T>, signal: AbortSignal): Promise<Answer<T>> {
+  const response = await dispatcher.request({
+    origin: new URL(call.url).origin,
+    path: call.path,
+    method: 'POST',
+    headers: {
+      'content-type': 'application/json',
+      ...(call.session === undefined ? {} : { authorization: `Bearer ${call.session}` }),
+    },
+    body: JSON.stringify(call.body),
+    signal,
+  });
+  return read(call, response);
+}
+
+function rejectionOf(signal: AbortSignal): Promise<never> {
+  return new Promise((_resolve, reject) => {
+    if (signal.aborted) reject(signal.reason);
+    else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
 }
 
 async function read<T>(call: Call<T>, response: Dispatcher.ResponseData): Promise<Answer<T>> {
@@ -48,7 +58,7 @@ async function read<T>(call: Call<T>, response: Dispatcher.ResponseData): Promis
   if (response.statusCode === 200) {
     const parsed = call.answer.safeParse(body);
     if (!parsed.success) throw new CallError('BAD_ANSWER', `the answer of ${call.path} does not fit the API`);
-    const instance = response.headers[INSTANCE_HEADER];
+    const instance = response.headers[TRACKER_INSTANCE_HEADER];
     return { body: parsed.data, instance: typeof instance === 'string' ? instance : '' };
   }
   const refusal = trackerErrorSchema.safeParse(body);

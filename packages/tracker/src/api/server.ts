@@ -6,6 +6,7 @@
  *       │              └ 401, 403, 429           └ 400, 413              └ 400     └ 4xx; 500 says nothing but INTERNAL
  *       └ slow or silent callers are cut off by the time limits below
  */
+import { TRACKER_INSTANCE_HEADER } from '@shoal/wire';
 import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { ZodError, ZodType } from 'zod';
@@ -27,8 +28,6 @@ const MAX_MESSAGE_CHARACTERS = 500;
 /** Per address: many agents may sit behind one, and start at once. */
 const JOIN_RATE = { perSecond: 100, burst: 1_000 };
 const MEMBER_RATE = { perSecond: 500, burst: 2_000 };
-/** Names the running process in every answer: agents that see a new one announce everything again. */
-export const INSTANCE_HEADER = 'shoal-tracker-instance';
 
 declare module 'fastify' {
   interface FastifyRequest {
@@ -79,7 +78,7 @@ export class ApiServer {
     app.server.maxConnections = MAX_CONNECTIONS;
     app.decorateRequest('member', undefined);
     app.addHook('onRequest', async (_request, reply) => {
-      void reply.header(INSTANCE_HEADER, options.instance);
+      void reply.header(TRACKER_INSTANCE_HEADER, options.instance);
     });
     app.addHook('onResponse', async (request, reply) => {
       metrics.request(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime);

@@ -12,9 +12,9 @@ import type { Member } from '../members/membership.ts';
 import { SwarmMembers } from './swarm-members.ts';
 
 export const HAVE_TTL_MS: number = 10 * 60_000;
-export const DEFAULT_MAX_AGENTS = 10_000;
-export const DEFAULT_MAX_BLOBS_PER_AGENT = 65_536;
-export const DEFAULT_MAX_ENTRIES = 4_000_000;
+const DEFAULT_MAX_AGENTS = 10_000;
+const DEFAULT_MAX_BLOBS_PER_AGENT = 65_536;
+const DEFAULT_MAX_ENTRIES = 4_000_000;
 
 export interface DirectoryOptions {
   /** @default 10000 */

@@ -9,7 +9,7 @@ import { jwtVerify, SignJWT } from 'jose';
 import { ApiError } from '../api/api-error.ts';
 import { rawPublicKey } from '../identity/identity.ts';
 
-export const DEFAULT_CERTIFICATE_LIFETIME_MS: number = 24 * 3_600_000;
+const DEFAULT_CERTIFICATE_LIFETIME_MS: number = 24 * 3_600_000;
 
 export interface MembershipOptions {
   /** @default 24 hours */

@@ -9,9 +9,9 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { TrackerStartError } from '../start-error.ts';
 
-export const DEFAULT_MAX_REFERENCES = 50_000;
+const DEFAULT_MAX_REFERENCES = 50_000;
 /** A reference that nobody resolved for this long is forgotten. */
-export const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
+const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
 
