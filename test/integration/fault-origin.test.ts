@@ -204,8 +204,11 @@ test('blobs from a signed address on another port, which runs out', async () => 
 
 test('Basic login', async () => {
   const { origin, image } = await serving({ auth: { type: 'basic', username: 'me', password: 'secret' } });
+  const fault = origin.inject({ kind: 'blob', times: 1 }, { type: 'status', status: 503 });
   expect((await fetch(blobUrl(origin, image))).headers.get('www-authenticate')).toMatch(/^Basic /);
   const headers = { authorization: `Basic ${Buffer.from('me:secret').toString('base64')}` };
+  expect(fault.hits).toBe(0);
+  expect((await fetch(blobUrl(origin, image), { headers })).status).toBe(503);
   expect((await fetch(blobUrl(origin, image), { headers })).status).toBe(200);
 });
 

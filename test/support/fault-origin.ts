@@ -20,6 +20,7 @@
 //   await origin.until((stats) => stats.blobBytes > 1_000_000);
 //
 // Several faults may strike one request (slow and ignore-range and wrong-byte); of one type the newest strikes.
+// A request that the login refuses is not struck and does not count as one that fits.
 // Faults of bodies strike at the address that sends the body: after a redirect that is kind `signed`.
 import { randomUUID } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
@@ -218,7 +219,8 @@ export class FaultOrigin implements AsyncDisposable {
       bytes: 0,
     };
     this.#tally.add(logged);
-    const strikes = this.#strike(logged);
+    const challenge = this.#challenge(request, route);
+    const strikes = challenge === undefined ? this.#strike(logged) : new Strikes([]);
     response.on('error', () => {});
     const writeHead = response.writeHead.bind(response) as (...head: unknown[]) => ServerResponse;
     response.writeHead = ((status: number, ...rest: unknown[]) => {
@@ -233,10 +235,16 @@ export class FaultOrigin implements AsyncDisposable {
     if (status !== undefined) {
       const retryAfter = status.retryAfter === undefined ? {} : { 'retry-after': String(status.retryAfter) };
       refuse(response, status.status, 'UNSUPPORTED', retryAfter);
-    } else if (method !== 'GET' && method !== 'HEAD') refuse(response, 405, 'UNSUPPORTED');
+    } else if (challenge !== undefined) refuse(response, 401, 'UNAUTHORIZED', { 'www-authenticate': challenge });
+    else if (method !== 'GET' && method !== 'HEAD') refuse(response, 405, 'UNSUPPORTED');
     else if (route.kind === 'token') this.#grant(request, url, response);
     else if (route.kind === 'signed') await this.#sendSigned(request, url, response, strikes, logged);
     else await this.#sendRegistry(request, route, entry, response, strikes, logged);
+  }
+
+  #challenge(request: IncomingMessage, route: Route): string | undefined {
+    const open = route.kind === 'token' || route.kind === 'signed';
+    return open ? undefined : this.#gate.refusal(request, route.repository);
   }
 
   #strike(logged: LoggedRequest): Strikes {
@@ -261,10 +269,8 @@ export class FaultOrigin implements AsyncDisposable {
     strikes: Strikes,
     logged: LoggedRequest,
   ): Promise<void> {
-    const challenge = this.#gate.refusal(request, route.repository);
     const redirect = strikes.get('redirect');
-    if (challenge !== undefined) refuse(response, 401, 'UNAUTHORIZED', { 'www-authenticate': challenge });
-    else if (route.kind === 'ping') sendJson(response, {});
+    if (route.kind === 'ping') sendJson(response, {});
     else if (route.kind === 'tags') this.#sendTags(route.repository ?? '', response);
     else if (entry === undefined) refuse(response, 404, route.kind === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN');
     else if (redirect !== undefined) {
