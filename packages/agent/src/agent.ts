@@ -168,13 +168,16 @@ async function start(
   stops.push(async () => stopMeeting());
 
   const lookups = { origin, tracker: client, notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
+  const access = new RepositoryAccess({}, lookups);
+  const references = new ReferenceResolver({}, lookups);
+  await Promise.all([access.prune(), references.prune()]);
   const mirror = await startMirror(
     { ...config.mirror, defaultRegistry: config.defaultRegistry },
     {
       pulls: registry,
       origin,
-      access: new RepositoryAccess({}, lookups),
-      references: new ReferenceResolver({}, lookups),
+      access,
+      references,
       logger: logger.child({ room: 'mirror' }),
       observer: {
         onRequest: ({ kind, result, seconds }) => metrics.mirrorRequest(kind, result, seconds),

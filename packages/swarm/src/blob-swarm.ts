@@ -33,6 +33,8 @@ export interface BlobSwarmOptions {
   giveUpMs: number;
   /** How long peers that are connected may speak up before an agent without a tracker goes to the origin. */
   graceMs: number;
+  /** How long after a peer got a piece that we lack it counts as being on the way to the next ones. */
+  followMs: number;
 }
 
 export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight'> = {
@@ -40,6 +42,7 @@ export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone'
   stallMs: 2_000,
   giveUpMs: 20_000,
   graceMs: 250,
+  followMs: 500,
 };
 
 /** Pieces read from the origin on behalf of a starving reader, whatever peers claim to hold. */
@@ -78,6 +81,8 @@ export class BlobSwarm {
   readonly #startedAtMs: number;
   #progressAtMs: number;
   #findPeersAtMs: number;
+  /** When a peer last got a piece that we lack: it has a source of its own. */
+  #aheadAtMs = Number.NEGATIVE_INFINITY;
   #over = false;
 
   /** @param have the pieces here already; the swarm adds to it as `piece` events come in */
@@ -115,9 +120,11 @@ export class BlobSwarm {
     switch (event.type) {
       case 'peer-map':
         this.#peers.setMap(event.peer, event.zone, event.pieces);
+        if (event.pieces.held > 0 && !event.pieces.complete) this.#noteAhead(event.pieces.firstMissing() - 1, nowMs);
         return;
       case 'peer-have':
         this.#peers.add(event.peer, event.index);
+        this.#noteAhead(event.index, nowMs);
         return;
       case 'peer-gone':
         this.#peers.remove(event.peer);
@@ -175,6 +182,10 @@ export class BlobSwarm {
     this.#asked.delete(index);
     const run = this.#run;
     if (run !== undefined && from === 'origin') run.next = Math.max(run.next, index + 1);
+  }
+
+  #noteAhead(index: number, nowMs: number): void {
+    if (!this.#have.has(index)) this.#aheadAtMs = nowMs;
   }
 
   #fetchFailed(peer: string, index: number, why: FetchFailure, retryAfterMs: number, nowMs: number): void {
@@ -305,6 +316,8 @@ export class BlobSwarm {
       this.#releaseIdleLease(nowMs, actions);
       return;
     }
+    // Somebody else is reading the origin, and what is not offered yet will be: two readers would cut each other's runs.
+    if (!starved && nowMs < this.#aheadAtMs + this.#options.followMs) return;
     if (this.#lease.state === 'none' && nowMs >= this.#lease.askAtMs) {
       this.#lease = { state: 'asked', starved };
       actions.push({ type: 'ask-lease', starved });

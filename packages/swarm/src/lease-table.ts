@@ -56,7 +56,7 @@ interface Lease {
   registry: string;
   from: number;
   to: number;
-  pieces: number;
+  progress: number;
   expiresAtMs: number;
 }
 
@@ -124,15 +124,15 @@ export class LeaseTable {
   }
 
   /**
-   * `pieces`: how many pieces of the run the holder has verified; only more than before extends the lease. Returns
+   * `progress`: a count that grows while the holder reads; only more than before extends the lease. Returns
    * false when the lease is not this agent's, or not any more.
    */
-  renew(leaseId: string, agent: string, pieces: number, nowMs: number): boolean {
+  renew(leaseId: string, agent: string, progress: number, nowMs: number): boolean {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return false;
-    if (pieces > lease.pieces) {
-      lease.pieces = pieces;
+    if (progress > lease.progress) {
+      lease.progress = progress;
       lease.expiresAtMs = nowMs + this.#options.leaseTtlMs;
       this.#leases.delete(leaseId);
       this.#leases.set(leaseId, lease);
@@ -187,7 +187,7 @@ export class LeaseTable {
       registry: ask.registry,
       from: 0,
       to: ask.pieceCount,
-      pieces: 0,
+      progress: 0,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,
     };
     this.#leases.set(lease.id, lease);

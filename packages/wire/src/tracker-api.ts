@@ -104,8 +104,8 @@ export const leaseAnswerSchema = z.discriminatedUnion('granted', [
 ]);
 export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
 
-/** `pieces`: how many pieces of the lease are verified so far; a renewal without progress does not extend the lease. */
-export const leaseRenewalSchema = z.object({ leaseId: z.string().max(64), pieces: z.number().int().nonnegative() });
+/** `progress`: any count that grows while bytes come in (agents send bytes read); a renewal without growth does not extend the lease. */
+export const leaseRenewalSchema = z.object({ leaseId: z.string().max(64), progress: z.number().int().nonnegative() });
 export type LeaseRenewal = z.infer<typeof leaseRenewalSchema>;
 
 export const leaseRenewalAnswerSchema = z.object({ held: z.boolean() });

@@ -196,8 +196,8 @@ class JoinedTrackerClient implements StartableTrackerClient {
     return this.#ask('/v1/lease', request, leaseAnswerSchema);
   }
 
-  async renew(leaseId: string, pieces: number): Promise<boolean | undefined> {
-    return (await this.#ask('/v1/lease/renew', { leaseId, pieces }, leaseRenewalAnswerSchema))?.held;
+  async renew(leaseId: string, progress: number): Promise<boolean | undefined> {
+    return (await this.#ask('/v1/lease/renew', { leaseId, progress }, leaseRenewalAnswerSchema))?.held;
   }
 
   release(leaseId: string, done: boolean): void {

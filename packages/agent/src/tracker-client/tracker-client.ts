@@ -32,7 +32,7 @@ export interface TrackerClient {
     starved: boolean;
   }): Promise<LeaseAnswer | undefined>;
   /** False when the lease was lost; undefined when the tracker could not be asked. */
-  renew(leaseId: string, pieces: number): Promise<boolean | undefined>;
+  renew(leaseId: string, progress: number): Promise<boolean | undefined>;
   release(leaseId: string, done: boolean): void;
   recordReference(record: ReferenceRecord): void;
   findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined>;

@@ -67,8 +67,8 @@ export function serveCalls(server: ApiServer, options: { sampleSize: number }, r
     return answer;
   });
 
-  server.memberCall('/v1/lease/renew', leaseRenewalSchema, (member, { leaseId, pieces }) => ({
-    held: leases.renew(leaseId, member.peerId, pieces, clock()),
+  server.memberCall('/v1/lease/renew', leaseRenewalSchema, (member, { leaseId, progress }) => ({
+    held: leases.renew(leaseId, member.peerId, progress, clock()),
   }));
 
   server.memberCall('/v1/lease/release', leaseReleaseSchema, (member, { leaseId, done }) => {
