@@ -339,3 +339,14 @@ test('requests beyond the connection limit wait for a connection', async () => {
   await Promise.all(Array.from({ length: 6 }, read));
   expect(most).toBe(2);
 });
+
+test('blobs that hold all their connections do not hold up a manifest', async () => {
+  const server = await serve((request, response) => {
+    if (request.url?.includes('/manifests/') === true) response.end('{}');
+    else response.writeHead(200, { 'content-length': 10 }).write('01234');
+  });
+  const client = clientFor(server, { maxConnectionsPerRegistry: 1 });
+  const held = await client.blob(REPOSITORY, DIGEST, { offset: 0 }, call());
+  expect((await client.manifest(REPOSITORY, 'v1', '', call())).sizeBytes).toBe(2);
+  held.close();
+});

@@ -4,10 +4,10 @@
  * HTTPS, redirects and token servers included.
  */
 import { DOCKER_HUB, normaliseRegistryHost } from '@shoal/oci';
-import { Agent, type Dispatcher } from 'undici';
+import { Agent, type buildConnector, type Dispatcher } from 'undici';
 import { createConnector } from './connector.ts';
 import { OriginError } from './origin-client.ts';
-import type { RegistryOptions } from './origin-options.ts';
+import { type RegistryOptions, SMALL_REQUEST_CONNECTIONS } from './origin-options.ts';
 import { mayBePublicHost } from './public-address.ts';
 
 const HUB_URL = 'https://registry-1.docker.io';
@@ -25,7 +25,9 @@ export interface Endpoint {
   /** Configured by name. */
   trusted: boolean;
   credential: Credential | undefined;
-  dispatcher: Dispatcher;
+  /** Blob bodies may hold their connections for long, so that everything else has connections of its own. */
+  bulk: Dispatcher;
+  small: Dispatcher;
 }
 
 export interface EndpointsOptions {
@@ -36,21 +38,18 @@ export interface EndpointsOptions {
 
 export class Endpoints {
   readonly #configured = new Map<string, Endpoint>();
-  /** Shared by all registries that nobody configured; it keeps one pool per host and drops idle ones. */
-  readonly #publicAgent: Agent;
+  /** Shared by all registries that nobody configured; an agent keeps one pool per host and drops idle ones. */
+  readonly #publicAgents: { bulk: Agent; small: Agent };
 
   constructor(options: EndpointsOptions) {
-    const agent = (registry: RegistryOptions | undefined): Agent =>
-      new Agent({
-        connections: options.maxConnectionsPerRegistry,
-        pipelining: 1,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-        // Deadlines are kept by `exchange` and `body`, more exactly.
-        headersTimeout: 0,
-        bodyTimeout: 0,
-        connect: createConnector({ ...registry, dialMs: options.dialMs, publicOnly: registry === undefined }),
-      });
-    this.#publicAgent = agent(undefined);
+    const agents = (registry: RegistryOptions | undefined): { bulk: Agent; small: Agent } => {
+      const connect = createConnector({ ...registry, dialMs: options.dialMs, publicOnly: registry === undefined });
+      return {
+        bulk: createAgent(connect, options.maxConnectionsPerRegistry),
+        small: createAgent(connect, SMALL_REQUEST_CONNECTIONS),
+      };
+    };
+    this.#publicAgents = agents(undefined);
     for (const [name, registry] of Object.entries(options.registries)) {
       const host = normaliseRegistryHost(name);
       if (host === undefined) throw new TypeError(`not a registry host: ${name}`);
@@ -59,7 +58,7 @@ export class Endpoints {
         baseUrl: baseUrl(host, registry.url),
         trusted: true,
         credential: credentialOf(host, registry),
-        dispatcher: agent(registry),
+        ...agents(registry),
       });
     }
   }
@@ -76,8 +75,8 @@ export class Endpoints {
   }
 
   async close(): Promise<void> {
-    const agents = [this.#publicAgent, ...[...this.#configured.values()].map(({ dispatcher }) => dispatcher)];
-    await Promise.all(agents.map((agent) => agent.destroy()));
+    const all = [this.#publicAgents, ...this.#configured.values()];
+    await Promise.all(all.flatMap(({ bulk, small }) => [bulk.destroy(), small.destroy()]));
   }
 
   #endpoint(registry: string): Endpoint | undefined {
@@ -87,8 +86,20 @@ export class Endpoints {
     if (configured !== undefined) return configured;
     const url = baseUrl(host, undefined);
     if (!mayBePublicHost(url.hostname)) return undefined;
-    return { registry: host, baseUrl: url, trusted: false, credential: undefined, dispatcher: this.#publicAgent };
+    return { registry: host, baseUrl: url, trusted: false, credential: undefined, ...this.#publicAgents };
   }
+}
+
+function createAgent(connect: buildConnector.connector, connections: number): Agent {
+  return new Agent({
+    connections,
+    pipelining: 1,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+    // Deadlines are kept by `exchange` and `body`, more exactly.
+    headersTimeout: 0,
+    bodyTimeout: 0,
+    connect,
+  });
 }
 
 /** Refuses a place that this registry may not send the agent to. @throws OriginError `blocked-host` */

@@ -26,7 +26,7 @@ export interface OriginOptions {
   /** By registry host as it stands in image names. @default none */
   registries?: Record<string, RegistryOptions>;
   deadlines?: Partial<OriginDeadlines>;
-  /** @default 16 */
+  /** For blobs; requests beyond wait. Manifests and tokens have a few connections of their own. @default 16 */
   maxConnectionsPerRegistry?: number;
   /** For the User-Agent. @default 'dev' */
   version?: string;
@@ -46,6 +46,8 @@ export interface OriginDependencies {
 
 export const DEFAULT_DEADLINES: OriginDeadlines = { dialMs: 3000, headersMs: 10_000, stallMs: 2000 };
 export const DEFAULT_MAX_CONNECTIONS_PER_REGISTRY = 16;
+/** Manifests, tokens and look-ups: never behind a long blob. */
+export const SMALL_REQUEST_CONNECTIONS = 4;
 export const MAX_REDIRECTS = 5;
 export const MAX_TOKENS = 1000;
 export const MAX_TOKEN_ANSWER_BYTES: number = 1024 * 1024;

@@ -43,6 +43,7 @@ export function createFollow(
   return async (endpoint, request, signal) => {
     const { kind, method, pullId, authorization } = request;
     const { registry } = endpoint;
+    const dispatcher = kind === 'blob' && method === 'GET' ? endpoint.bulk : endpoint.small;
     const everywhere = { ...request.headers, 'accept-encoding': 'identity', 'user-agent': `shoal/${version}` };
     const atHome = {
       via: '1.1 shoal',
@@ -57,7 +58,7 @@ export function createFollow(
       const headers = leftOrigin ? everywhere : { ...everywhere, ...atHome };
       let answer: Answer;
       try {
-        answer = await exchange(endpoint.dispatcher, { method, url, headers }, deadlines, signal);
+        answer = await exchange(dispatcher, { method, url, headers }, deadlines, signal);
       } catch (error) {
         onRequest?.(registry, kind, 0);
         logger.debug({ registry, pullId, kind, method, host: url.host, err: error }, 'origin request failed');
