@@ -2,6 +2,7 @@
  * The tracker introduces agents to each other and decides who reads what from the origin. It keeps no blob, sees no
  * piece, and may be restarted at any time: agents go on without it and tell it everything again when it is back.
  */
+export { type TrackerConfig, type TrackerConfigInput, trackerConfigSchema } from './config/tracker-config.ts';
 export { TrackerStartError, type TrackerStartErrorCode } from './start-error.ts';
 export {
   DEFAULT_SAMPLE_SIZE,

@@ -1,0 +1,50 @@
+/** Sizes and durations as people write them. */
+
+const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
+  ['', 1],
+  ['b', 1],
+  ['kb', 1e3],
+  ['mb', 1e6],
+  ['gb', 1e9],
+  ['tb', 1e12],
+  ['k', 2 ** 10],
+  ['m', 2 ** 20],
+  ['g', 2 ** 30],
+  ['t', 2 ** 40],
+  ['ki', 2 ** 10],
+  ['mi', 2 ** 20],
+  ['gi', 2 ** 30],
+  ['ti', 2 ** 40],
+  ['kib', 2 ** 10],
+  ['mib', 2 ** 20],
+  ['gib', 2 ** 30],
+  ['tib', 2 ** 40],
+]);
+
+const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
+  ['ms', 1],
+  ['s', 1_000],
+  ['m', 60_000],
+  ['h', 3_600_000],
+]);
+
+/**
+ * Bytes in `50GiB`, `500MB`, `1.5 GiB` or `1048576`: `kB`, `MB`… are powers of 1000; `KiB`, `MiB`… and the bare letters
+ * `K`, `M`… powers of 1024, as in container tools. Undefined when it is not a size, or too large to count exactly.
+ */
+export function parseSize(text: string): number | undefined {
+  return scaled(text, SIZE_UNITS);
+}
+
+/** Milliseconds in `500ms`, `3s`, `1.5m` or `1h`; a unit is required. */
+export function parseDuration(text: string): number | undefined {
+  return scaled(text, DURATION_UNITS);
+}
+
+function scaled(text: string, units: ReadonlyMap<string, number>): number | undefined {
+  const match = /^(\d{1,16}(?:\.\d{1,6})?)\s*([a-z]{0,3})$/i.exec(text.trim());
+  const unit = units.get(match?.[2]?.toLowerCase() ?? '');
+  if (match === null || unit === undefined) return undefined;
+  const value = Math.round(Number(match[1]) * unit);
+  return Number.isSafeInteger(value) ? value : undefined;
+}

@@ -1,0 +1,26 @@
+/** The ways a setting's text is read. What the value may be beyond its form is the schema's matter. */
+import { parseHostPort } from './host-port.ts';
+import { parseDuration, parseSize } from './quantity.ts';
+import type { Reader } from './setting.ts';
+
+export const plainText: Reader = { complaint: 'is not text', read: (written) => written };
+
+export const address: Reader = {
+  complaint: 'is not an address; write it as HOST:PORT, e.g. 127.0.0.1:7300 or [::1]:7300',
+  read: parseHostPort,
+};
+
+export const size: Reader = {
+  complaint: 'is not a size; write it like 50GiB, 500MB or a plain number of bytes',
+  read: parseSize,
+};
+
+export const duration: Reader = {
+  complaint: 'is not a duration; write it like 500ms, 3s or 1m',
+  read: parseDuration,
+};
+
+export const wholeNumber: Reader = {
+  complaint: 'is not a whole number; write it in digits',
+  read: (written) => (/^\d{1,15}$/.test(written.trim()) ? Number(written) : undefined),
+};

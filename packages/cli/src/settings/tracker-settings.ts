@@ -1,0 +1,35 @@
+/** What `shoal tracker` can be told. */
+import { logSettings } from './log-settings.ts';
+import { address, plainText } from './reader.ts';
+import type { Setting } from './setting.ts';
+
+export const trackerSettings: readonly Setting[] = [
+  {
+    key: 'listen',
+    path: ['listen'],
+    placeholder: 'HOST:PORT',
+    help: 'where agents reach this tracker (HTTPS)',
+    defaultText: '0.0.0.0:7302',
+    reader: address,
+    shape: 'one',
+  },
+  {
+    key: 'data',
+    path: ['dataDir'],
+    placeholder: 'DIR',
+    help: 'where the identity of the cluster is kept; back it up',
+    defaultText: '/var/lib/shoal-tracker',
+    reader: plainText,
+    shape: 'one',
+  },
+  {
+    key: 'store',
+    path: ['store'],
+    placeholder: 'STORE',
+    help: 'level: state in the data folder',
+    defaultText: 'level',
+    reader: plainText,
+    shape: 'one',
+  },
+  ...logSettings,
+];

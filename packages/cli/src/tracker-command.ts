@@ -1,0 +1,111 @@
+/** `shoal tracker`: settings → tracker → ready line (with the join token when it is new) → runs until a signal. */
+import { existsSync } from 'node:fs';
+import { networkInterfaces } from 'node:os';
+import { join, resolve } from 'node:path';
+import type { TrackerConfig } from '@shoal/tracker';
+import type { Command } from 'commander';
+import { startFailureLine, unexpectedStart } from './agent-command.ts';
+import type { CliIo } from './cli-io.ts';
+import { CommandFailure } from './command-failure.ts';
+import { createLogger } from './log/logger.ts';
+import type { Programs } from './run/programs.ts';
+import { serveUntilSignal } from './run/serve.ts';
+import { addSettings, flagValues } from './setting-options.ts';
+import { resolveSettings } from './settings/resolve.ts';
+import { trackerSettings } from './settings/tracker-settings.ts';
+
+const PROGRAM = 'shoal tracker';
+
+const EXAMPLES = `
+Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; flags win over variables, those over
+--config FILE, that over the default.
+
+The first start makes the identity of the cluster in the data folder, and a join token that every agent needs: it is
+printed once and kept in DIR/join-token. Agents go on without the tracker while it is away.
+
+Examples:
+  shoal tracker
+  shoal tracker --listen 10.0.0.5:7302 --data /srv/shoal-tracker
+  shoal agent --tracker https://10.0.0.5:7302 --join-token @/srv/shoal-tracker/join-token
+`;
+
+export function registerTracker(program: Command, io: CliIo, programs: Programs): void {
+  const command = program
+    .command('tracker')
+    .summary('run once per cluster: introduces the agents to each other')
+    .description(
+      'Runs the tracker of a cluster: it introduces the agents to each other and decides who reads what from the\n' +
+        'registry. No image data passes through it.',
+    );
+  addSettings(command, trackerSettings);
+  command.addHelpText('after', EXAMPLES).action(() => runTracker(command, io, programs));
+}
+
+async function runTracker(command: Command, io: CliIo, programs: Programs): Promise<void> {
+  const { startTracker, trackerConfigSchema } = await programs.tracker();
+  const sources = { program: PROGRAM, flags: flagValues(command), env: io.env };
+  const { config, warnings } = resolveSettings(trackerSettings, trackerConfigSchema, sources);
+  const logger = createLogger(config.log, io.stderr);
+  for (const warning of warnings) logger.warn(warning);
+  const { listen, store } = config;
+  const dataDir = resolve(config.dataDir);
+  const joinTokenFile = join(dataDir, 'join-token');
+  await serveUntilSignal({ program: PROGRAM }, io, async () => {
+    const isFirstStart = !existsSync(joinTokenFile);
+    try {
+      const tracker = await startTracker({ listen, store, dataDir }, { logger, clock: Date.now, random: Math.random });
+      const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
+      io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));
+      return { stop: () => tracker.close() };
+    } catch (error) {
+      throw await trackerFailure(error, config, programs);
+    }
+  });
+}
+
+async function trackerFailure(error: unknown, config: TrackerConfig, programs: Programs): Promise<CommandFailure> {
+  const { TrackerStartError } = await programs.tracker();
+  if (error instanceof TrackerStartError)
+    return new CommandFailure(`${PROGRAM}: ${error.message}`, 1, { cause: error });
+  const call: unknown = error instanceof Error && 'syscall' in error ? error.syscall : undefined;
+  if (call === undefined) return new CommandFailure(unexpectedStart(PROGRAM, error), 1, { cause: error });
+  // The agent's words for what a system can refuse; loaded only now, for it is large.
+  const { startErrorFrom } = await programs.agent();
+  const named =
+    call === 'listen' || call === 'getaddrinfo'
+      ? startErrorFrom(error, { kind: 'listen', flag: '--listen', address: config.listen })
+      : startErrorFrom(error, { kind: 'data', flag: '--data', path: config.dataDir });
+  return new CommandFailure(startFailureLine(PROGRAM, named), named.exitCode, { cause: error });
+}
+
+interface ReadyTracker {
+  url: string;
+  joinTokenFile: string;
+  /** Only at the first start, so that later ones leave no secret in a log. */
+  joinToken: string | undefined;
+}
+
+function readyJson(ready: ReadyTracker): string {
+  return `${JSON.stringify({ event: 'ready', ...ready })}\n`;
+}
+
+function readyText({ url, joinTokenFile, joinToken }: ReadyTracker, { listen }: TrackerConfig): string {
+  const { port } = new URL(url);
+  const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? `https://${ownAddress()}:${port}` : url;
+  const lines = ['The tracker is ready. Ctrl-C stops it.', `  address      ${reachable}`];
+  if (joinToken !== undefined) lines.push(`  join token   ${joinToken}   (new; keep it secret)`);
+  lines.push(
+    `  kept in      ${joinTokenFile}`,
+    '',
+    'On every node, with that file copied there:',
+    `  shoal agent --tracker ${reachable} --join-token ${joinToken ?? `@${joinTokenFile}`}`,
+    '',
+  );
+  return lines.join('\n');
+}
+
+/** An address of this machine that others may reach. */
+function ownAddress(): string {
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  return all.find(({ family, internal }) => family === 'IPv4' && !internal)?.address ?? '127.0.0.1';
+}
