@@ -153,6 +153,10 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
       link.listenAddresses = dialableAddresses(detail.listenAddrs.map(String));
       this.#reportKnown(link);
     });
+    // libp2p remembers every peer for hours; whoever keeps making up PeerIds would fill its memory.
+    node.addEventListener('peer:disconnect', ({ detail }) => {
+      node.peerStore.delete(detail).catch((error: unknown) => this.#logger.debug({ err: error }, 'peer not forgotten'));
+    });
     const oneStream = { maxInboundStreams: 1, maxOutboundStreams: 1 };
     await node.handle(CONTROL_PROTOCOL, (stream, connection) => this.#onControlStream(stream, connection), oneStream);
     await node.handle(PIECE_PROTOCOL, (stream, connection) => this.#onPieceStream(stream, connection), {
