@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure } from './command-failure.ts';
 import { createLogger } from './log/logger.ts';
+import { makeDataFolder } from './run/data-folder.ts';
 import type { Programs } from './run/programs.ts';
 import { serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
@@ -50,13 +51,16 @@ export function registerAgent(program: Command, io: CliIo, programs: Programs): 
 }
 
 async function runAgent(command: Command, io: CliIo, programs: Programs): Promise<void> {
-  const { agentConfigSchema, StartError, startAgent } = await programs.agent();
+  const { agentConfigSchema, StartError, startAgent, startErrorFrom } = await programs.agent();
   const sources = { program: PROGRAM, flags: flagValues(command), env: io.env };
   const { config, warnings } = resolveSettings(agentSettings, agentConfigSchema, sources);
   const logger = createLogger(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
   await serveUntilSignal({ program: PROGRAM }, io, async () => {
     try {
+      await makeDataFolder(config.dataDir).catch((error: unknown) => {
+        throw startErrorFrom(error, { kind: 'data', flag: '--data', path: config.dataDir });
+      });
       const agent = await startAgent(config, { logger });
       io.stdout.write(io.stdout.isTTY === true ? readyText(agent, config) : readyJson(agent));
       return agent;

@@ -8,6 +8,7 @@ import { startFailureLine, unexpectedStart } from './agent-command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure } from './command-failure.ts';
 import { createLogger } from './log/logger.ts';
+import { makeDataFolder } from './run/data-folder.ts';
 import type { Programs } from './run/programs.ts';
 import { serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
@@ -53,6 +54,7 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
   await serveUntilSignal({ program: PROGRAM }, io, async () => {
     const isFirstStart = !existsSync(joinTokenFile);
     try {
+      await makeDataFolder(dataDir);
       const tracker = await startTracker({ listen, store, dataDir }, { logger, clock: Date.now, random: Math.random });
       const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
       io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));

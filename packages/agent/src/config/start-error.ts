@@ -157,6 +157,7 @@ const UNWRITABLE: ReadonlyMap<string, string> = new Map([
   ['EACCES', 'may not be written by this user'],
   ['EPERM', 'may not be written by this user'],
   ['EROFS', 'is on a read-only file system'],
+  ['ENOENT', 'cannot be made there'],
   ['ENOTDIR', 'is not a folder'],
   ['EEXIST', 'is not a folder'],
   ['ELOOP', 'goes round in symbolic links'],

@@ -1,0 +1,93 @@
+import { describe, expect, test } from 'vitest';
+import { type AgentConfigInput, agentConfigSchema } from './agent-config.ts';
+
+const token = `shoal1.${Buffer.alloc(32, 1).toString('base64url')}.${Buffer.alloc(32, 2).toString('base64url')}`;
+
+function complaints(input: AgentConfigInput): string[] {
+  const parsed = agentConfigSchema.safeParse(input);
+  return parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
+}
+
+test('says nothing means the documented defaults', () => {
+  expect(agentConfigSchema.parse({})).toEqual({
+    mirror: { host: '127.0.0.1', port: 7300 },
+    peerListen: ['/ip4/0.0.0.0/tcp/7301'],
+    admin: { host: '127.0.0.1', port: 7303 },
+    dataDir: '/var/lib/shoal',
+    trackers: [],
+    cacheSizeBytes: 53_687_091_200,
+    minFreeDiskBytes: 1_073_741_824,
+    zone: 'default',
+    registries: {},
+    defaultRegistry: 'docker.io',
+    origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
+    peers: { uploadSlots: 16, maxConnections: 100 },
+    log: { level: 'info', format: 'auto' },
+  });
+});
+
+test('registry hosts take their one spelling', () => {
+  const { registries, defaultRegistry } = agentConfigSchema.parse({
+    registries: { 'Index.Docker.IO': { url: 'http://127.0.0.1:5000' } },
+    defaultRegistry: 'GHCR.io',
+  });
+  expect(registries).toEqual({ 'docker.io': { url: 'http://127.0.0.1:5000' } });
+  expect(defaultRegistry).toBe('ghcr.io');
+});
+
+test('a tracker is kept as its origin, and the token without white space', () => {
+  const { trackers, joinToken } = agentConfigSchema.parse({
+    trackers: ['https://10.0.0.5:7302/'],
+    joinToken: ` ${token}\n`,
+  });
+  expect(trackers).toEqual(['https://10.0.0.5:7302']);
+  expect(joinToken).toBe(token);
+});
+
+describe('refuses', () => {
+  const cases: [string, AgentConfigInput, RegExp][] = [
+    ['a tracker without a token', { trackers: ['https://a:1'] }, /^joinToken is missing; /],
+    ['a tracker over http', { trackers: ['http://a:1'], joinToken: token }, /^trackers\.0 is not the address of a tr/],
+    ['a malformed token', { joinToken: 'hunter2' }, /^joinToken is not a join token; /],
+    [
+      'an address listened on twice',
+      { admin: { host: '127.0.0.1', port: 7300 } },
+      /^admin is also the address of the m/,
+    ],
+    ['peers over UDP', { peerListen: ['/ip4/0.0.0.0/udp/7301'] }, /^peerListen\.0 is not an address to listen on/],
+    ['listening on a name', { peerListen: ['/dns4/a.example/tcp/7301'] }, /^peerListen\.0 is not an address to listen/],
+    ['no peer address', { peerListen: [] }, /^peerListen is empty/],
+    ['announcing a wildcard', { peerAnnounce: ['/ip4/0.0.0.0/tcp/7301'] }, /^peerAnnounce\.0 is not an address others/],
+    ['a cache too small to work', { cacheSizeBytes: 1 }, /^cacheSizeBytes is too small/],
+    ['an empty zone', { zone: '' }, /^zone is not a zone/],
+    ['no upload slots', { peers: { uploadSlots: 0 } }, /^peers\.uploadSlots is out of range; choose 1 to 1024/],
+    ['an endless deadline', { origin: { stallMs: 1e9 } }, /^origin\.stallMs is out of range/],
+    [
+      'credentials in an address',
+      { registries: { 'a.io': { url: 'https://u:pw@a.io' } } },
+      /url is not the address of a/,
+    ],
+    [
+      'half a login',
+      { registries: { 'a.io': { username: 'u' } } },
+      /^registries\.a\.io has only one of username and p/,
+    ],
+    [
+      'two spellings of a host',
+      { registries: { 'docker.io': {}, 'index.docker.io': {} } },
+      /is a second spelling of docker/,
+    ],
+    ['a registry that is no host', { registries: { '!!': {} } }, /^registries\.!! is not a registry host/],
+  ];
+  test.each(cases)('%s', (_name, input, complaint) => {
+    expect(complaints(input)).toEqual([expect.stringMatching(complaint)]);
+  });
+});
+
+test('no complaint repeats a secret', () => {
+  const input = {
+    joinToken: 'hunter2',
+    registries: { 'a.io': { url: 'https://u:hunter2@a.io', password: 'hunter2' } },
+  };
+  expect(complaints(input).join()).not.toContain('hunter2');
+});
