@@ -38,6 +38,11 @@ test('a failed pull is said plainly and no identity is claimed', () => {
   expect(report).not.toContain('identical');
 });
 
+test('when every pull failed, all of them did', () => {
+  const perNode = NUMBERS.perNode.map((node) => ({ ...node, seconds: undefined }));
+  expect(demoReport({ ...NUMBERS, failedPulls: 2, perNode })).toMatch(/^all +failed /m);
+});
+
 test('no saving is claimed when there is none', () => {
   expect(demoReport({ ...NUMBERS, originBytes: 700 * MB })).not.toContain('saved');
 });

@@ -67,7 +67,7 @@ function table(numbers: DemoNumbers): string[] {
     ['node', 'time', 'from peers', 'from origin', 'from its store'],
     ...perNode.map((node) => [node.node, duration(node.seconds), ...sources(node)]),
   ];
-  if (perNode.length > 1) rows.push(['all', duration(makespan(numbers)), ...sources(total(perNode))]);
+  if (perNode.length > 1) rows.push(['all', duration(makespan(numbers) || undefined), ...sources(total(perNode))]);
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) =>
     row
