@@ -1,0 +1,146 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { type AgentConfig, agentConfigSchema, StartError, startErrorFrom } from '@shoal/agent';
+import { TrackerStartError, trackerConfigSchema } from '@shoal/tracker';
+import { describe, expect, onTestFinished, test } from 'vitest';
+import { fakeIo } from './fake-io.fixture.ts';
+import type { Programs } from './run/programs.ts';
+import { runCli } from './run-cli.ts';
+
+interface Fakes {
+  startAgent?: (config: AgentConfig) => Promise<unknown>;
+  startTracker?: () => Promise<unknown>;
+}
+
+const runningAgent = {
+  mirrorUrl: 'http://127.0.0.1:7300',
+  adminUrl: 'http://127.0.0.1:7303',
+  peerId: '12D3',
+  peerAddresses: ['/ip4/127.0.0.1/tcp/7301'],
+  stop: async () => undefined,
+};
+
+function programs({ startAgent, startTracker }: Fakes): Programs {
+  const agent = { agentConfigSchema, StartError, startErrorFrom, startAgent: startAgent ?? (async () => runningAgent) };
+  const tracker = { trackerConfigSchema, TrackerStartError, startTracker };
+  return { agent: async () => agent, tracker: async () => tracker } as unknown as Programs;
+}
+
+function dataFolder(): string {
+  const folder = mkdtempSync(join(tmpdir(), 'shoal-cli-'));
+  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
+  return folder;
+}
+
+describe('wrong usage is one line on stderr and exit code 2', () => {
+  test.each([
+    [['agnt'], "shoal: unknown command 'agnt'. Did you mean agent? See shoal --help\n"],
+    [
+      ['agent', '--mirro', 'x'],
+      "shoal agent: unknown option '--mirro'. Did you mean --mirror? See shoal agent --help\n",
+    ],
+    [['agent', '--mirror'], "shoal agent: option '--mirror <HOST:PORT>' argument missing. See shoal agent --help\n"],
+    [['agent', '--join-tokn=hunter2'], "shoal agent: unknown option '--join-tokn'. See shoal agent --help\n"],
+    [
+      ['agent', 'hunter2'],
+      'shoal agent: only flags are expected, as --NAME VALUE, but there is more. See shoal agent --help\n',
+    ],
+    [
+      ['tracker', '--listen', 'x'],
+      'shoal tracker: --listen "x" is not an address; write it as HOST:PORT, e.g. 127.0.0.1:7300 or [::1]:7300\n',
+    ],
+  ])('%j', async (args, line) => {
+    const io = fakeIo();
+    expect(await runCli(args, io, programs({}))).toBe(2);
+    expect(io.err()).toBe(line);
+    expect(io.out()).toBe('');
+  });
+});
+
+test('without a command, help is shown and the exit code says that nothing was done', async () => {
+  const io = fakeIo();
+  expect(await runCli([], io, programs({}))).toBe(2);
+  expect(io.err()).toContain('shoal demo');
+});
+
+test('help and version go to stdout with exit code 0', async () => {
+  const help = fakeIo();
+  expect(await runCli(['agent', '--help'], help, programs({}))).toBe(0);
+  expect(help.out()).toContain('SHOAL_CACHE_SIZE');
+  const version = fakeIo();
+  expect(await runCli(['--version'], version, programs({}))).toBe(0);
+  expect(version.out()).toMatch(/^\d+\.\d+\.\d+\n$/);
+});
+
+test('an agent prints one JSON line when it is ready, and ends with 0 on a signal', async () => {
+  const io = fakeIo();
+  const running = runCli(['agent', '--data', dataFolder()], io, programs({}));
+  await io.printed('\n');
+  expect(JSON.parse(io.out())).toEqual({
+    event: 'ready',
+    mirror: 'http://127.0.0.1:7300',
+    admin: 'http://127.0.0.1:7303',
+    peers: ['/ip4/127.0.0.1/tcp/7301'],
+    peerId: '12D3',
+  });
+  io.signal('SIGTERM');
+  expect(await running).toBe(0);
+  expect(io.err()).toBe('');
+});
+
+test('a person at a terminal is told where the mirror is', async () => {
+  const io = fakeIo({}, { isTTY: true });
+  const running = runCli(['agent', '--data', dataFolder()], io, programs({}));
+  await io.printed('peer id');
+  expect(io.out()).toContain('docker pull 127.0.0.1:7300/docker.io/library/alpine');
+  io.signal('SIGINT');
+  await running;
+});
+
+test.each([
+  [new StartError('disk-full', 'no space is left', 'Free some'), 1, 'shoal agent: no space is left. Free some\n'],
+  [new StartError('wrong-usage', 'that is wrong', 'Do this'), 2, 'shoal agent: that is wrong. Do this\n'],
+  [new Error('a\nb'), 1, 'shoal agent: could not start: a b. Run it again with --log-level debug for details\n'],
+])('%s ends an agent with its own line and exit code', async (error, exitCode, line) => {
+  const io = fakeIo();
+  const startAgent = (): Promise<never> => Promise.reject(error);
+  expect(await runCli(['agent', '--data', dataFolder()], io, programs({ startAgent }))).toBe(exitCode);
+  expect(io.err()).toBe(line);
+});
+
+test('a tracker tells its join token only when it is new', async () => {
+  const data = dataFolder();
+  const { writeFile } = await import('node:fs/promises');
+  const startTracker = async (): Promise<unknown> => {
+    await writeFile(join(data, 'join-token'), 'shoal1.a.b\n');
+    return { url: 'https://127.0.0.1:7302', joinToken: 'shoal1.a.b', close: async () => undefined };
+  };
+  const ready = async (): Promise<Record<string, unknown>> => {
+    const io = fakeIo();
+    const running = runCli(['tracker', '--data', data], io, programs({ startTracker }));
+    await io.printed('\n');
+    io.signal('SIGTERM');
+    expect(await running).toBe(0);
+    return JSON.parse(io.out());
+  };
+  const joinTokenFile = join(data, 'join-token');
+  expect(await ready()).toEqual({
+    event: 'ready',
+    url: 'https://127.0.0.1:7302',
+    joinTokenFile,
+    joinToken: 'shoal1.a.b',
+  });
+  expect(await ready()).toEqual({ event: 'ready', url: 'https://127.0.0.1:7302', joinTokenFile });
+});
+
+test('a tracker whose port is taken says which flag to change', async () => {
+  const io = fakeIo();
+  const startTracker = (): Promise<never> =>
+    Promise.reject(Object.assign(new Error('listen EADDRINUSE'), { code: 'EADDRINUSE', syscall: 'listen' }));
+  const args = ['tracker', '--data', dataFolder(), '--listen', '127.0.0.1:7302'];
+  expect(await runCli(args, io, programs({ startTracker }))).toBe(1);
+  expect(io.err()).toBe(
+    'shoal tracker: port 7302 on 127.0.0.1 is in use by another program. Stop it or choose another with --listen HOST:PORT\n',
+  );
+});

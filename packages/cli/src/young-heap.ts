@@ -1,0 +1,10 @@
+/**
+ * Keeps the young generation of the heap small. An agent's garbage is buffers: tiny on the heap, a megabyte beside it.
+ * With V8's default young generation hundreds of them wait for a collection; with 1 MiB the peak of an agent that
+ * passes a blob from a peer to a client was 193 MiB instead of 248, at the same rate (`pnpm bench memory`).
+ * It must run before the heap grows, so the program imports it first.
+ */
+import { setFlagsFromString } from 'node:v8';
+
+setFlagsFromString('--max-semi-space-size=1');
+setFlagsFromString('--semi-space-growth-factor=1');
