@@ -4,7 +4,7 @@ import type { BlobHandle } from '../store/blob-store.ts';
 import type { BlobReader } from './pulls.ts';
 
 /** One disk read, and so what a slow client can hold in memory. */
-export const READ_BYTES: number = 512 * 1024;
+export const READ_BYTES: number = 256 * 1024;
 
 export class StoreReader implements BlobReader {
   readonly digest: Digest;

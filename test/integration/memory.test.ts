@@ -1,0 +1,15 @@
+import { expect, test } from 'vitest';
+import { measurePeerToClient } from '../support/peer-to-client-memory.ts';
+
+const MiB = 1024 * 1024;
+
+test('an agent takes no more memory to pass 2 GiB from a peer to a client than to pass 256 MiB', async () => {
+  const small = await measurePeerToClient(256 * MiB);
+  const large = await measurePeerToClient(2048 * MiB);
+  for (const reading of [small, large]) {
+    expect(reading.bytesFromPeers).toBe(reading.blobBytes);
+    expect(reading.bytesFromOrigin).toBe(0);
+    expect(reading.peakRssBytes).toBeLessThan(250 * MiB);
+  }
+  expect(large.peakRssBytes).toBeLessThan(small.peakRssBytes + 48 * MiB);
+}, 300_000);
