@@ -18,7 +18,7 @@ describeSuite('containerd-cri', "containerd's CRI, by registry.config_path", () 
     await containerd.mirror({
       registry: stage.registryName,
       upstream: stage.registry.url,
-      mirror: stage.agent.mirror,
+      mirror: stage.agent.mirrorUrl,
     });
   });
   afterAll(() => resources.disposeAsync());
@@ -26,7 +26,7 @@ describeSuite('containerd-cri', "containerd's CRI, by registry.config_path", () 
 
   test('PullImage goes through the agent, which reads the registry once, and the image runs', async () => {
     expect(await criPullImage(containerd.socket, stage.reference)).toBe(stage.image.config.digest);
-    await stage.expectReadOnceByAgent();
+    await stage.expectReadOnceByAgents();
     expect(await containerd.runContainer(stage.reference, namespace)).toBe(`${stage.image.expectedLine}\n`);
   });
 

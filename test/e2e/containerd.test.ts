@@ -16,7 +16,7 @@ describeSuite('containerd', 'containerd, by ctr and hosts.toml', () => {
     await containerd.mirror({
       registry: stage.registryName,
       upstream: stage.registry.url,
-      mirror: stage.agent.mirror,
+      mirror: stage.agent.mirrorUrl,
     });
   });
   afterAll(() => resources.disposeAsync());
@@ -24,7 +24,7 @@ describeSuite('containerd', 'containerd, by ctr and hosts.toml', () => {
 
   test('pulls through the agent, which reads the registry once, and runs the image', async () => {
     await containerd.pull(stage.reference);
-    await stage.expectReadOnceByAgent();
+    await stage.expectReadOnceByAgents();
     expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
   });
 

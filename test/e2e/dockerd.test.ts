@@ -17,7 +17,7 @@ describeSuite('dockerd', 'dockerd', () => {
     stage = resources.use(
       await Stage.set({ seed: 'dockerd', registryName: 'docker.io', repository: `library/${name}` }),
     );
-    dockerd = resources.use(await Dockerd.start({ registryMirrors: [stage.agent.mirror, stage.registry.url] }));
+    dockerd = resources.use(await Dockerd.start({ registryMirrors: [stage.agent.mirrorUrl, stage.registry.url] }));
     shortReference = `${name}:${stage.image.tag}`;
   });
   afterAll(() => resources.disposeAsync());
@@ -25,7 +25,7 @@ describeSuite('dockerd', 'dockerd', () => {
 
   test('pulls a short name through the agent as its registry mirror and runs the image', async () => {
     await dockerd.pull(shortReference);
-    await stage.expectReadOnceByAgent();
+    await stage.expectReadOnceByAgents();
     expect(await dockerd.runContainer(shortReference)).toBe(`${stage.image.expectedLine}\n`);
     await dockerd.remove(shortReference);
   });

@@ -11,11 +11,11 @@ describeSuite('podman', 'podman', () => {
 
   beforeAll(async () => {
     stage = resources.use(await Stage.set({ seed: 'podman', registryName: 'registry.example', repository: 'org/img' }));
-    const { registryName, registry, agent } = stage;
+    const { registryName, registry, mirrorHost } = stage;
     podman = resources.use(
       await Podman.start([
-        { registry: agent.mirrorHost },
-        { registry: registryName, location: registry.host, mirror: `${agent.mirrorHost}/${registryName}` },
+        { registry: mirrorHost },
+        { registry: registryName, location: registry.host, mirror: `${mirrorHost}/${registryName}` },
       ]),
     );
   });
@@ -24,7 +24,7 @@ describeSuite('podman', 'podman', () => {
 
   test("pulls a name with the agent's address and the registry in front, and every file is right", async () => {
     await podman.pull(stage.prefixedReference);
-    await stage.expectReadOnceByAgent();
+    await stage.expectReadOnceByAgents();
     const root = await podman.mountImage(stage.prefixedReference);
     expect(await regularFiles(root)).toEqual(stage.image.files);
     await podman.unmountImage(stage.prefixedReference);

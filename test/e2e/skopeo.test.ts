@@ -12,12 +12,14 @@ describeSuite('skopeo', 'skopeo', () => {
   let skopeo: Skopeo;
 
   beforeAll(async () => {
-    stage = resources.use(await Stage.set({ seed: 'skopeo', registryName: 'registry.example', repository: 'org/img' }));
-    const { registryName, registry, agent } = stage;
+    stage = resources.use(
+      await Stage.set({ seed: 'skopeo', registryName: 'registry.example', repository: 'org/img', tracker: false }),
+    );
+    const { registryName, registry, mirrorHost } = stage;
     skopeo = resources.use(
       await Skopeo.start([
-        { registry: agent.mirrorHost },
-        { registry: registryName, location: registry.host, mirror: `${agent.mirrorHost}/${registryName}` },
+        { registry: mirrorHost },
+        { registry: registryName, location: registry.host, mirror: `${mirrorHost}/${registryName}` },
       ]),
     );
   });
@@ -26,7 +28,7 @@ describeSuite('skopeo', 'skopeo', () => {
 
   test("copies a name with the agent's address and the registry in front, and every blob is right", async () => {
     const layout = await skopeo.copyToLayout(stage.prefixedReference);
-    await stage.expectReadOnceByAgent();
+    await stage.expectReadOnceByAgents();
     await expectWholeCopy(layout);
   });
 

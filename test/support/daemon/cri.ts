@@ -11,7 +11,7 @@ const statusUnimplemented = 12;
 const lengthDelimited = 2;
 
 /** What gRPC answered instead of a message; codes as in https://grpc.io/docs/guides/status-codes/. */
-export class CriError extends Error {
+class CriError extends Error {
   readonly status: number;
 
   constructor(method: string, status: number, message: string) {

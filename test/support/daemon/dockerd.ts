@@ -38,7 +38,7 @@ export class Dockerd implements AsyncDisposable {
     await using unready = new AsyncDisposableStack();
     unready.use(dockerd);
     await dockerd.#process.ready(async () => {
-      const { code } = await dockerd.tryDocker(['version'], probeTimeoutMs);
+      const { code } = await dockerd.#tryDocker(['version'], probeTimeoutMs);
       return code === 0;
     });
     unready.move();
@@ -49,7 +49,7 @@ export class Dockerd implements AsyncDisposable {
     return this.#process.log;
   }
 
-  tryDocker(args: readonly string[], timeoutMs?: number): Promise<CommandResult> {
+  #tryDocker(args: readonly string[], timeoutMs?: number): Promise<CommandResult> {
     return attempt(requireProgram('docker'), args, { env: this.#clientEnvironment(), ...(timeoutMs && { timeoutMs }) });
   }
 

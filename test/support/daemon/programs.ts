@@ -54,7 +54,7 @@ export function daemonEnvironment(extra: Readonly<Record<string, string>> = {}):
 const programHeaderInterpreter = 3;
 
 /** True for a 64-bit little-endian ELF file that names no dynamic loader. */
-export function isStaticElf(file: Buffer): boolean {
+function isStaticElf(file: Buffer): boolean {
   const is64BitLittleEndian = file.length > 64 && file.readUInt32BE(0) === 0x7f454c46 && file[4] === 2 && file[5] === 1;
   if (!is64BitLittleEndian) return false;
   const tableOffset = Number(file.readBigUInt64LE(32));
