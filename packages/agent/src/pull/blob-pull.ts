@@ -84,6 +84,8 @@ export class BlobPull {
   #failure: Error | undefined;
   #handle: BlobHandle | undefined;
   #readers = 0;
+  readonly #startedAtMs: number;
+  readonly #received = { bytesFromPeers: 0, bytesFromOrigin: 0, peers: new Set<string>() };
   #resolveEnded: () => void = () => {};
 
   constructor(options: BlobPullOptions, partial: PartialBlob, dependencies: BlobPullDependencies) {
@@ -95,6 +97,7 @@ export class BlobPull {
     this.#dependencies = dependencies;
     this.#partial = partial;
     this.#pieceCount = pieceCountOf(sizeBytes);
+    this.#startedAtMs = clock();
     this.#logger = logger.child({ pullId: source.pullId, digest });
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -326,10 +329,29 @@ export class BlobPull {
     if (this.#state !== 'running') return;
     if (!this.#partial.pieces.has(index)) {
       await this.#partial.write(index, bytes, sha256, attestation);
+      this.#count(bytes.length, from);
       this.#dependencies.network.publish(this.digest, this.sizeBytes, index);
     }
     this.#react({ type: 'piece', index, from });
     this.#wake();
+  }
+
+  #count(bytes: number, from: string): void {
+    if (from === 'origin') {
+      this.#received.bytesFromOrigin += bytes;
+    } else {
+      this.#received.bytesFromPeers += bytes;
+      this.#received.peers.add(from);
+    }
+  }
+
+  /** One line per pull, under the id of the request that began it. */
+  #logEnd(): void {
+    const { bytesFromPeers, bytesFromOrigin, peers } = this.#received;
+    const seconds = (this.#dependencies.clock() - this.#startedAtMs) / 1000;
+    const facts = { sizeBytes: this.sizeBytes, bytesFromPeers, bytesFromOrigin, peers: peers.size, seconds };
+    if (this.#state === 'committed') this.#logger.info(facts, 'pulled');
+    else this.#logger.warn({ ...facts, reason: this.#failure?.message }, 'pull ended without the blob');
   }
 
   async #commit(): Promise<void> {
@@ -375,6 +397,7 @@ export class BlobPull {
 
   /** Stops everything under way, then lets the partial file go (a committed one is open as the handle by now). */
   #end(): void {
+    this.#logEnd();
     clearInterval(this.#tick);
     this.#want?.close();
     this.#dependencies.tracker.unwant([this.digest]);

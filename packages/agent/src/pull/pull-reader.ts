@@ -4,7 +4,9 @@ import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
 import type { BlobReader } from './pulls.ts';
-import { READ_BYTES } from './store-reader.ts';
+
+/** One disk read, and so what a slow client can hold in memory. */
+const READ_BYTES = 256 * 1024;
 
 export class PullReader implements BlobReader {
   readonly digest: Digest;

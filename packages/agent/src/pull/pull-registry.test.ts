@@ -1,5 +1,5 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdtemp, rm } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { Digest } from '@shoal/oci';
@@ -179,6 +179,21 @@ describe('pulls', () => {
     const again = await readAll(await pulls.open(digest, source, 10, never), 10, 2_000);
     expect(again.equals(content.subarray(10, 2_000))).toBe(true);
     expect(origin.reads).toHaveLength(1);
+  });
+
+  it('notices a committed blob that changed on the disk, sends none of it, and pulls it again', async () => {
+    await start();
+    await readAll(await pulls.open(digest, source, 0, never));
+    const file = join(dataDir, 'blobs', 'sha256', digest.slice('sha256:'.length));
+    await expect.poll(() => peers.have).toEqual([digest]);
+    const damaged = Buffer.from(content);
+    damaged[300_000] = (damaged[300_000] ?? 0) ^ 1;
+    await writeFile(file, damaged);
+    const reader = await pulls.open(digest, source, 262_144, never);
+    await expect(readAll(reader, 262_144)).rejects.toMatchObject({ code: 'digest-mismatch' });
+    const again = await readAll(await pulls.open(digest, source, 0, never));
+    expect(again.equals(content)).toBe(true);
+    expect(origin.reads).toHaveLength(2);
   });
 
   it('takes up a broken body at the piece where it broke', async () => {

@@ -64,8 +64,9 @@ export class PullRegistry implements Pulls {
 
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
     if (this.#closed) throw new PullError('closed', 'the agent is stopping');
-    const handle = await this.#dependencies.store.open(digest);
-    if (handle !== undefined) return new StoreReader(handle, (bytes) => this.#dependencies.onStoreBytes?.(bytes));
+    const { store, onStoreBytes } = this.#dependencies;
+    const handle = await store.open(digest);
+    if (handle !== undefined) return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
     const entry = await this.#entry(digest, source, deadline);
     if (entry === undefined) return this.#openPassThrough(digest, source, start, signal, deadline);

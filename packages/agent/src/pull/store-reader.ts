@@ -1,34 +1,41 @@
-/** Reads a committed blob for one client. */
+/** Reads a committed blob for one client, one verified piece in memory at a time. */
 import type { Digest } from '@shoal/oci';
-import type { BlobHandle } from '../store/blob-store.ts';
+import { pieceExtent, pieceSizeOf } from '@shoal/swarm';
+import type { BlobHandle, BlobStore } from '../store/blob-store.ts';
 import type { BlobReader } from './pulls.ts';
+import { readVerifiedPiece } from './verified-piece.ts';
 
-/** One disk read, and so what a slow client can hold in memory. */
-export const READ_BYTES: number = 256 * 1024;
+export interface StoreReaderDependencies {
+  store: Pick<BlobStore, 'drop'>;
+  onBytes: (bytes: number) => void;
+}
 
 export class StoreReader implements BlobReader {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly mediaType: string | undefined;
   readonly #handle: BlobHandle;
-  readonly #onBytes: (bytes: number) => void;
+  readonly #dependencies: StoreReaderDependencies;
 
-  constructor(handle: BlobHandle, onBytes: (bytes: number) => void) {
+  constructor(handle: BlobHandle, dependencies: StoreReaderDependencies) {
     this.digest = handle.digest;
     this.sizeBytes = handle.sizeBytes;
     this.mediaType = handle.mediaType;
     this.#handle = handle;
-    this.#onBytes = onBytes;
+    this.#dependencies = dependencies;
   }
 
   async *bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stop = Math.min(end ?? this.sizeBytes, this.sizeBytes);
-    for (let offset = start; offset < stop; ) {
+    for (let at = start; at < stop; ) {
       signal.throwIfAborted();
-      const chunk = await this.#handle.read(offset, Math.min(READ_BYTES, stop - offset));
-      offset += chunk.length;
-      this.#onBytes(chunk.length);
-      yield chunk;
+      const index = Math.floor(at / pieceSizeOf(this.sizeBytes));
+      const { offset, length } = pieceExtent(this.sizeBytes, index);
+      const { bytes } = await readVerifiedPiece(this.#dependencies.store, this.#handle, index);
+      const part = bytes.subarray(at - offset, Math.min(length, stop - offset));
+      at += part.length;
+      this.#dependencies.onBytes(part.length);
+      yield part;
     }
   }
 

@@ -3,6 +3,7 @@ import type { Digest } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { Holdings, PeerNetwork } from '../peers/peer-network.ts';
 import type { BlobStore, PartialBlob } from '../store/blob-store.ts';
+import { readVerifiedPiece } from './verified-piece.ts';
 
 export interface StoredHoldingsDependencies {
   store: BlobStore;
@@ -36,9 +37,7 @@ export class StoredHoldings implements Holdings {
     if (handle === undefined) return undefined;
     try {
       if (index >= pieceCountOf(handle.sizeBytes)) return undefined;
-      const { offset, length } = pieceExtent(handle.sizeBytes, index);
-      const bytes = await handle.read(offset, length);
-      const sha256 = await handle.pieceHash(index);
+      const { bytes, sha256 } = await readVerifiedPiece(this.#dependencies.store, handle, index);
       return { bytes, attestation: this.#dependencies.attest({ digest, sizeBytes: handle.sizeBytes, index }, sha256) };
     } finally {
       handle.release();
