@@ -20,6 +20,7 @@ import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { PeerNetwork } from './peers/peer-network.ts';
+import { ByteBudget } from './pull/byte-budget.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import type { BlobStore } from './store/blob-store.ts';
@@ -39,6 +40,8 @@ export interface RunningAgent {
 }
 
 const MEMBERSHIP_NOTE = 'agent/membership';
+/** Pieces on their way from peers, over all pulls. */
+const PIECE_MEMORY_BYTES = 48 * 2 ** 20;
 const MEET_EVERY_MS = 10_000;
 
 const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
@@ -157,6 +160,7 @@ async function start(
       logger: logger.child({ room: 'pull' }),
       clock,
       random: seededRandom(randomBytes(4).readUInt32LE()),
+      pieceMemory: new ByteBudget(PIECE_MEMORY_BYTES),
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
       onStoreBytes: (bytes) => metrics.bytes('store', 'in', bytes),
       onPullEnded: (result, seconds) => metrics.pullEnded(result, seconds),

@@ -35,6 +35,11 @@ test('registry hosts take their one spelling', () => {
   expect(defaultRegistry).toBe('ghcr.io');
 });
 
+test('a host may have the name of something that every object has', () => {
+  const registries = { constructor: { url: 'http://127.0.0.1:5000' } };
+  expect(agentConfigSchema.parse({ registries }).registries).toEqual(registries);
+});
+
 test('a tracker is kept as its origin, and the token without white space', () => {
   const { trackers, joinToken } = agentConfigSchema.parse({
     trackers: ['https://10.0.0.5:7302/'],

@@ -95,7 +95,7 @@ const registries = z.record(z.string(), registry).transform((byName, context) =>
     if (host === undefined) {
       const message = 'is not a registry host; write it like docker.io or registry.example.com:5000';
       context.addIssue({ code: 'custom', message, path: [name], params: { isKey: true } });
-    } else if (byHost[host] !== undefined) {
+    } else if (Object.hasOwn(byHost, host)) {
       const message = `is a second spelling of ${host}; keep one of them`;
       context.addIssue({ code: 'custom', message, path: [name], params: { isKey: true } });
     } else byHost[host] = value;

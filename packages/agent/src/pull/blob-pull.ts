@@ -15,6 +15,7 @@ import {
   DEFAULT_SWARM_OPTIONS,
   type FetchFailure,
   pieceCountOf,
+  pieceExtent,
   pieceSizeOf,
   type Random,
   type SwarmAction,
@@ -26,6 +27,7 @@ import type { OriginClient, OriginError } from '../origin/origin-client.ts';
 import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
 import { type BlobHandle, type BlobStore, type PartialBlob, StoreError } from '../store/blob-store.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import type { ByteBudget } from './byte-budget.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { OriginReader } from './origin-reader.ts';
 import { PullError } from './pull-error.ts';
@@ -46,6 +48,8 @@ export interface BlobPullDependencies {
   logger: Logger;
   clock: () => number;
   random: Random;
+  /** Shared by all pulls. */
+  pieceMemory: ByteBudget;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onPieceRejected?: (reason: string) => void;
 }
@@ -178,7 +182,8 @@ export class BlobPull {
 
   /** Whether nobody serves it now: the origin failed again and no peer offers anything. Decides for a fast 404. */
   hopeless(): boolean {
-    return this.#origin.failuresInARow >= 2 && !this.#swarm.peersHelp(this.#dependencies.clock());
+    const failed = this.#origin.failuresInARow >= 2 || this.#origin.lastError?.code === 'rate-limited';
+    return failed && this.#origin.failuresInARow > 0 && !this.#swarm.peersHelp(this.#dependencies.clock());
   }
 
   /** A number for `waitFor`; give it back with `readerGone`. */
@@ -299,7 +304,9 @@ export class BlobPull {
     const key = `${peer} ${index}`;
     const abort = new AbortController();
     this.#fetches.set(key, abort);
+    let giveBack: (() => void) | undefined;
     try {
+      giveBack = await this.#dependencies.pieceMemory.take(pieceExtent(sizeBytes, index).length, abort.signal);
       const piece = await this.#dependencies.network.fetchPiece(
         peer,
         { digest, sizeBytes, index },
@@ -307,6 +314,7 @@ export class BlobPull {
       );
       await this.#keep(index, piece.bytes, piece.sha256, piece.attestation, peer);
     } catch (error) {
+      if (abort.signal.aborted) return;
       if (!(error instanceof PeerError)) throw error;
       if (error.peerIsToBlame) {
         this.#dependencies.onPieceRejected?.(error.code);
@@ -314,6 +322,7 @@ export class BlobPull {
       }
       this.#react({ type: 'fetch-failed', peer, index, why: WHY[error.code], retryAfterMs: error.retryAfterMs });
     } finally {
+      giveBack?.();
       if (this.#fetches.get(key) === abort) this.#fetches.delete(key);
     }
   }

@@ -11,6 +11,7 @@ import { PeerError, type PeerNetwork, type WantListener } from '../peers/peer-ne
 import type { BlobStore } from '../store/blob-store.ts';
 import { openStore } from '../store/open-store.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { ByteBudget } from './byte-budget.ts';
 import { PullRegistry } from './pull-registry.ts';
 import type { BlobReader, PullSource } from './pulls.ts';
 
@@ -143,6 +144,7 @@ describe('pulls', () => {
         logger,
         clock: Date.now,
         random: seededRandom(1),
+        pieceMemory: new ByteBudget(4_000_000),
       },
     );
   }
