@@ -41,6 +41,7 @@ Examples:
 export function registerAgent(program: Command, io: CliIo, programs: Programs): void {
   const command = program
     .command('agent')
+    .usage('[FLAGS]')
     .summary('run on every node: a registry mirror that shares what it pulls')
     .description(
       'Runs the agent: a registry mirror on this machine that the container runtime pulls through. What one agent has\n' +
@@ -56,6 +57,11 @@ async function runAgent(command: Command, io: CliIo, programs: Programs): Promis
   const { config, warnings } = resolveSettings(agentSettings, agentConfigSchema, sources);
   const logger = createLogger(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
+  if (config.joinToken !== undefined && config.trackers.length === 0) {
+    logger.warn(
+      'a join token is given, but no tracker: this agent shares with nobody; name the tracker with --tracker',
+    );
+  }
   await serveUntilSignal({ program: PROGRAM }, io, async () => {
     try {
       await makeDataFolder(config.dataDir).catch((error: unknown) => {

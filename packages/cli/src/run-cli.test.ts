@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type AgentConfig, agentConfigSchema, StartError, startErrorFrom } from '@shoal/agent';
@@ -7,6 +7,9 @@ import { describe, expect, onTestFinished, test } from 'vitest';
 import { fakeIo } from './fake-io.fixture.ts';
 import type { Programs } from './run/programs.ts';
 import { runCli } from './run-cli.ts';
+import { agentSettings } from './settings/agent-settings.ts';
+import { variableOf } from './settings/setting.ts';
+import { trackerSettings } from './settings/tracker-settings.ts';
 
 interface Fakes {
   startAgent?: (config: AgentConfig) => Promise<unknown>;
@@ -41,7 +44,13 @@ describe('wrong usage is one line on stderr and exit code 2', () => {
       "shoal agent: unknown option '--mirro'. Did you mean --mirror? See shoal agent --help\n",
     ],
     [['agent', '--mirror'], "shoal agent: option '--mirror <HOST:PORT>' argument missing. See shoal agent --help\n"],
-    [['agent', '--join-tokn=hunter2'], "shoal agent: unknown option '--join-tokn'. See shoal agent --help\n"],
+    [
+      ['agent', '--join-tokn=hunter2'],
+      "shoal agent: unknown option '--join-tokn'. Did you mean --join-token? See shoal agent --help\n",
+    ],
+    [['agent', '--banana', 'x'], "shoal agent: unknown option '--banana'. See shoal agent --help\n"],
+    [['help', 'agnt'], "shoal: unknown command 'agnt'. Did you mean agent? See shoal --help\n"],
+    [['shoal1.hunter2.hunter2'], "shoal: unknown command 'shoal1.…'. See shoal --help\n"],
     [
       ['agent', 'hunter2'],
       'shoal agent: only flags are expected, as --NAME VALUE, but there is more. See shoal agent --help\n',
@@ -64,10 +73,78 @@ test('without a command, help is shown and the exit code says that nothing was d
   expect(io.err()).toContain('shoal demo');
 });
 
-test('help and version go to stdout with exit code 0', async () => {
+test.each([
+  ['agent', agentSettings],
+  ['tracker', trackerSettings],
+] as const)(
+  'the help of %s explains every setting, its variable and its default, within 120 columns',
+  async (name, settings) => {
+    for (const args of [
+      [name, '--help'],
+      ['help', name],
+    ]) {
+      const help = fakeIo();
+      expect(await runCli(args, help, programs({}))).toBe(0);
+      const text = help.out().replaceAll(/\s+/g, ' ');
+      for (const { key, placeholder, defaultText } of settings) {
+        expect(text).toContain(`--${key} <${placeholder}>`);
+        expect(text).toContain(`[${variableOf(key)}]`);
+        if (defaultText !== undefined) expect(text).toContain(`(default ${defaultText})`);
+      }
+      expect(
+        Math.max(
+          ...help
+            .out()
+            .split('\n')
+            .map((line) => line.length),
+        ),
+      ).toBeLessThanOrEqual(120);
+      expect(help.err()).toBe('');
+    }
+  },
+);
+
+test('the configuration that the help of the agent shows is one', async () => {
   const help = fakeIo();
-  expect(await runCli(['agent', '--help'], help, programs({}))).toBe(0);
-  expect(help.out()).toContain('SHOAL_CACHE_SIZE');
+  await runCli(['agent', '--help'], help, programs({}));
+  const yaml = help.out().split(/agent\.yaml\n/)[1] ?? expect.fail('no example');
+  const file = join(dataFolder(), 'agent.yaml');
+  const token = `shoal1.${Buffer.alloc(32, 1).toString('base64url')}.${Buffer.alloc(32, 2).toString('base64url')}`;
+  writeFileSync(`${file}.secret`, token);
+  writeFileSync(file, yaml.replaceAll(/^ {6}/gm, '').replaceAll(/\/etc\/shoal\/[\w-]+/g, `${file}.secret`));
+  const io = fakeIo();
+  let config: AgentConfig | undefined;
+  const startAgent = async (given: AgentConfig): Promise<unknown> => {
+    config = given;
+    return runningAgent;
+  };
+  const running = runCli(['agent', '--data', dataFolder(), '--config', file], io, programs({ startAgent }));
+  await Promise.race([io.printed('\n'), running]);
+  io.signal('SIGTERM');
+  expect([await running, io.err()]).toEqual([0, '']);
+  expect(config).toMatchObject({ trackers: ['https://10.0.0.5:7302'], registries: { 'ghcr.io': { username: 'me' } } });
+});
+
+test('a join token without a tracker is warned about', async () => {
+  const io = fakeIo({ SHOAL_JOIN_TOKEN: `shoal1.${'A'.repeat(43)}.${'A'.repeat(43)}` });
+  const running = runCli(['agent', '--data', dataFolder()], io, programs({}));
+  await Promise.race([io.printed('\n'), running]);
+  io.signal('SIGTERM');
+  expect(await running).toBe(0);
+  expect(JSON.parse(io.err())).toMatchObject({
+    level: 40,
+    msg: expect.stringContaining('name the tracker with --tracker'),
+  });
+});
+
+test('a defect is told as one, with where it happened', async () => {
+  const io = fakeIo();
+  const broken = { agent: () => Promise.reject(new TypeError('oops')) } as unknown as Programs;
+  expect(await runCli(['agent'], io, broken)).toBe(1);
+  expect(io.err()).toMatch(/^shoal agent: this should not have happened; please report it: TypeError: oops\n {4}at /);
+});
+
+test('the version goes to stdout with exit code 0', async () => {
   const version = fakeIo();
   expect(await runCli(['--version'], version, programs({}))).toBe(0);
   expect(version.out()).toMatch(/^\d+\.\d+\.\d+\n$/);

@@ -7,7 +7,9 @@ import { registerAgent } from './agent-command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
+import { withoutSecrets } from './log/without-secrets.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
+import { closest } from './settings/closest.ts';
 import { registerTracker } from './tracker-command.ts';
 import { version } from './version.ts';
 
@@ -45,22 +47,25 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
     'after',
     '\nshoal COMMAND --help explains each command. Exit codes: 0 done, 1 failed, 2 wrong usage.',
   );
-  const name = nameOf(program, args);
+  const command = program.commands.find((candidate) => candidate.name() === args[0]) ?? program;
   try {
-    await program.parseAsync([...args], { from: 'user' });
+    await program.parseAsync(withoutHelpOnNothing(program, args), { from: 'user' });
     return 0;
   } catch (error) {
-    return tell(error, name, io);
+    return tell(error, command, io);
   }
 }
 
-/** `shoal agent` when that is the command given, else `shoal`. */
-function nameOf(program: Command, args: readonly string[]): string {
-  const command = program.commands.find((candidate) => candidate.name() === args[0]);
-  return command === undefined ? 'shoal' : `shoal ${command.name()}`;
+/** `help NOPE` as `NOPE`, which is told to be unknown; Commander would show the help of the whole program. */
+function withoutHelpOnNothing(program: Command, args: readonly string[]): string[] {
+  const [first, topic = 'help'] = args;
+  const isKnown = topic === 'help' || program.commands.some((command) => command.name() === topic);
+  return first === 'help' && !isKnown ? [topic] : [...args];
 }
 
-function tell(error: unknown, name: string, io: CliIo): number {
+/** @param command the one given, or the program when none is */
+function tell(error: unknown, command: Command, io: CliIo): number {
+  const name = command.parent === null ? 'shoal' : `shoal ${command.name()}`;
   if (error instanceof CommandFailure) {
     for (const line of error.lines) io.stderr.write(`${line}\n`);
     return error.exitCode;
@@ -68,7 +73,8 @@ function tell(error: unknown, name: string, io: CliIo): number {
   if (error instanceof CommanderError) {
     // Help and version were asked for; `commander.help` means that no command was given.
     if (error.exitCode === 0) return 0;
-    if (error.code !== 'commander.help') io.stderr.write(`${name}: ${usageProblem(error)} See ${name} --help\n`);
+    if (error.code !== 'commander.help')
+      io.stderr.write(`${name}: ${usageProblem(error, command)} See ${name} --help\n`);
     return 2;
   }
   const detail = error instanceof Error ? (error.stack ?? error.message) : String(error);
@@ -77,11 +83,21 @@ function tell(error: unknown, name: string, io: CliIo): number {
 }
 
 /** Commander's words, without anything that may be a secret given under a wrong name or in a wrong place. */
-function usageProblem(error: CommanderError): string {
+function usageProblem(error: CommanderError, command: Command): string {
   if (error.code === 'commander.excessArguments') return 'only flags are expected, as --NAME VALUE, but there is more.';
-  const sentence = oneLine(error.message)
+  const flag = error.code === 'commander.unknownOption' ? /'--([^'=]*)/.exec(error.message)?.[1] : undefined;
+  if (flag !== undefined) return unknownFlag(withoutSecrets(oneLine(flag)), command);
+  const sentence = withoutSecrets(oneLine(error.message))
     .replace(/^error: /, '')
-    .replace(/(unknown option '[^'=]*)=.*'/, "$1'")
     .replace(/ \((Did you mean [^)]*\?)\)$/, '. $1');
   return /[.?]$/.test(sentence) ? sentence : `${sentence}.`;
+}
+
+/** Commander would compare `--mirro=x` with its value. */
+function unknownFlag(flag: string, command: Command): string {
+  const near = closest(
+    flag,
+    command.options.flatMap(({ long }) => (long === undefined || long === null ? [] : [long.slice(2)])),
+  );
+  return `unknown option '--${flag}'.${near === undefined ? '' : ` Did you mean --${near}?`}`;
 }

@@ -33,6 +33,7 @@ Examples:
 export function registerTracker(program: Command, io: CliIo, programs: Programs): void {
   const command = program
     .command('tracker')
+    .usage('[FLAGS]')
     .summary('run once per cluster: introduces the agents to each other')
     .description(
       'Runs the tracker of a cluster: it introduces the agents to each other and decides who reads what from the\n' +

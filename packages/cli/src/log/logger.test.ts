@@ -28,6 +28,19 @@ test.each(['json', 'pretty'] as const)('%s never holds a secret', (format) => {
   expect(text).toContain('[redacted]');
 });
 
+test.each(['json', 'pretty'] as const)('%s: no text holds a join token or a login', (format) => {
+  const error = new Error('GET https://me:hunter2@ghcr.io/v2/ failed for shoal1.hunter2.hunter2');
+  const text = logged(
+    format,
+    false,
+    { err: error, url: 'http://me:hunter2@127.0.0.1:1/' },
+    'token shoal1.hunter2.hunter2',
+  );
+  expect(text).not.toContain('hunter2');
+  expect(text).toContain('https://…@ghcr.io/v2/ failed for shoal1.…');
+  if (format === 'json') expect(JSON.parse(text).msg).toBe('token shoal1.…');
+});
+
 test('below the level nothing is written', () => {
   const chunks: string[] = [];
   createLogger({ level: 'warn', format: 'json' }, { write: (chunk) => chunks.push(chunk) }).info('quiet');

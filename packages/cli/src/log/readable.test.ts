@@ -27,6 +27,11 @@ test('an error shows its stack below', () => {
   expect(readableLine(json, plain)).toBe('00:00:00.000 error failed\n    Error: no\n        at a\n');
 });
 
+test('a message or field with a line break stays one line', () => {
+  const json = JSON.stringify({ level: 30, time: 0, msg: 'a\nb', field: 'c\r\nd' });
+  expect(readableLine(json, plain)).toBe('00:00:00.000 info  a b field=c  d\n');
+});
+
 test('nothing from outside moves the cursor', () => {
   const json = JSON.stringify({ level: 30, time: 0, msg: 'a\u001b[2Jb', field: 'c\rd' });
   expect(readableLine(json, plain)).toBe('00:00:00.000 info  a [2Jb field=c d\n');

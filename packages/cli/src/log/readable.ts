@@ -25,7 +25,7 @@ export function readableLine(json: string, options: { color: boolean }): string 
   const fields = Object.entries(entry)
     .filter(([key]) => !HIDDEN.has(key))
     .map(([key, value]) => `${key}=${typeof value === 'string' ? value : JSON.stringify(value)}`);
-  const parts = [paint(90, clock), paint(color, name), clean(msg), paint(90, clean(fields.join(' ')))];
+  const parts = [paint(90, clock), paint(color, name), oneLine(msg), paint(90, oneLine(fields.join(' ')))];
   const line = parts.filter((part) => part !== '').join(' ');
   const detail = isRecord(err) ? clean(err.stack ?? err.message) : '';
   return detail === '' ? `${line}\n` : `${line}\n${detail.replaceAll(/^/gm, '    ')}\n`;
@@ -42,6 +42,11 @@ function parse(json: string): Record<string, unknown> | undefined {
 
 function isRecord(value: unknown): value is Record<string, unknown> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Line breaks of a message or field would look like lines of their own. */
+function oneLine(text: unknown): string {
+  return clean(text).replaceAll('\n', ' ');
 }
 
 function clean(text: unknown): string {

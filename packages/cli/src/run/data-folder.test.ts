@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, onTestFinished, test } from 'vitest';
@@ -15,6 +15,7 @@ test('makes the folder and those above it; one that is there is fine', async () 
   await makeDataFolder(folder);
   await makeDataFolder(folder);
   expect(existsSync(folder)).toBe(true);
+  expect(statSync(folder).mode & 0o777).toBe(0o700);
 });
 
 test('a file on the way is told', async () => {

@@ -25,6 +25,46 @@ test('every whole number of bytes is read as itself', () => {
   fc.assert(fc.property(fc.nat(Number.MAX_SAFE_INTEGER), (bytes) => parseSize(String(bytes)) === bytes));
 });
 
+const sizeUnits: Record<string, number> = {
+  '': 1,
+  B: 1,
+  kB: 1e3,
+  MB: 1e6,
+  GB: 1e9,
+  K: 2 ** 10,
+  Mi: 2 ** 20,
+  GiB: 2 ** 30,
+};
+const durationUnits: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+
+test.each([
+  ['size', parseSize, sizeUnits],
+  ['duration', parseDuration, durationUnits],
+] as const)('a %s is its number times its unit, in any case and with or without a space', (_name, parse, units) => {
+  fc.assert(
+    fc.property(
+      fc.nat(9_999),
+      fc.constantFrom(...Object.keys(units)),
+      fc.boolean(),
+      fc.boolean(),
+      (n, unit, lower, space) => {
+        const text = `${n}${space ? ' ' : ''}${lower ? unit.toLowerCase() : unit.toUpperCase()}`;
+        expect(parse(text)).toBe(n * (units[unit] ?? Number.NaN));
+      },
+    ),
+  );
+});
+
+test('no text makes a quantity that cannot be counted', () => {
+  fc.assert(
+    fc.property(fc.stringMatching(/^[0-9.]{0,20} ?[a-zA-Z]{0,4}$/), (text) => {
+      for (const value of [parseSize(text), parseDuration(text)]) {
+        expect(value === undefined || (Number.isSafeInteger(value) && value >= 0)).toBe(true);
+      }
+    }),
+  );
+});
+
 test('a duration has a unit', () => {
   expect(parseDuration('500ms')).toBe(500);
   expect(parseDuration('1.5m')).toBe(90_000);

@@ -60,6 +60,11 @@ function canonical(host: string): string {
   return normaliseRegistryHost(host) ?? host;
 }
 
+/** Not `USER:PASSWORD`, which somebody may write where an address belongs. */
+function isHarmless(text: string): boolean {
+  return text.includes('//') || /^[^:]*(:\d{1,5})?$/.test(text);
+}
+
 /** `HOST=URL`; of one host named twice the last counts. */
 function fromTexts(setting: Setting, texts: readonly string[], source: Source, complain: Complain): Registry[] {
   const byHost = new Map<string, Registry>();
@@ -69,7 +74,7 @@ function fromTexts(setting: Setting, texts: readonly string[], source: Source, c
     const url = text.slice(equals + 1).trim();
     if (host === '' || url === '') {
       complain(
-        { source, value: text, secret: false },
+        { source, value: isHarmless(text) ? text : '…', secret: false },
         'is not HOST=URL; write it like docker.io=http://127.0.0.1:5000',
       );
       continue;
@@ -80,7 +85,7 @@ function fromTexts(setting: Setting, texts: readonly string[], source: Source, c
       fields: { url },
       written: [
         { path, source, value: host, secret: false },
-        { path: [...path, 'url'], source, value: url, secret: false },
+        { path: [...path, 'url'], source, value: isHarmless(url) ? url : `${host}=…`, secret: false },
       ],
     });
   }
@@ -104,8 +109,10 @@ function fromYaml(setting: Setting, entries: readonly YamlEntry[], file: string,
     const fields: Record<string, unknown> = {};
     const written: Written[] = [{ path, source: sourceAt(one), value: one.key, secret: false }];
     if (one.value.kind === 'scalar') {
-      fields.url = String(one.value.value);
-      written.push({ path: [...path, 'url'], source: sourceAt(one.value), value: one.value.value, secret: false });
+      const url = String(one.value.value);
+      fields.url = url;
+      const value = isHarmless(url) ? url : `${one.key}: …`;
+      written.push({ path: [...path, 'url'], source: sourceAt(one.value), value, secret: false });
     } else if (one.value.kind === 'map') {
       for (const part of one.value.entries) readField(part, path, fields, written, sourceAt, complain);
     } else if (one.value.kind === 'list') {
@@ -126,7 +133,8 @@ function readField(
   const known = FIELDS.get(part.key);
   const source = sourceAt(part.value, part.key);
   if (known === undefined) {
-    complain({ source: sourceAt(part), value: undefined, secret: false }, unknownKey(part.key, [...FIELDS.keys()]));
+    const complaint = `has an ${unknownKey(part.key, [...FIELDS.keys()])}`;
+    complain({ source: sourceAt(part), value: path.at(-1), secret: false }, complaint);
     return;
   }
   if (part.value.kind === 'empty') return;
@@ -150,5 +158,5 @@ function readField(
   }
   const read = readNamedFile(String(value));
   if ('problem' in read) complain({ source, value, secret: false }, read.problem);
-  else fields[field] = read.text;
+  else fields[field] = read.text.trim();
 }

@@ -1,3 +1,4 @@
+import { writeFileSync } from 'node:fs';
 import { type AgentConfig, agentConfigSchema } from '@shoal/agent';
 import { trackerConfigSchema } from '@shoal/tracker';
 import fc from 'fast-check';
@@ -162,7 +163,7 @@ describe('each wrong value is one line with its place, what is wrong and what to
     [{ yaml: 'chache-size: 1GiB\n' }, 'agent.yaml:1:1: unknown key "chache-size"; did you mean cache-size?'],
     [
       { yaml: 'registry:\n  a.io: { passwort: x }\n' },
-      'agent.yaml:2:11: registry unknown key "passwort"; did you mean password?',
+      'agent.yaml:2:11: registry "a.io" has an unknown key "passwort"; did you mean password?',
     ],
     [
       { yaml: 'registry:\n  a.io: ftp://u:hunter2@a.io\n' },
@@ -194,11 +195,47 @@ describe('each wrong value is one line with its place, what is wrong and what to
     [{ yaml: 'zone:\n\t- a\n' }, 'agent.yaml:2:1: a tab indents this line; use spaces'],
     [{ yaml: '- zone\n' }, 'agent.yaml:1:1: settings are expected here, as lines of "key: value"'],
     [{ yaml: 'zone: &a [*a]\n' }, 'agent.yaml:1:'],
+    [{ yaml: 'mirror: *:7300\n' }, 'agent.yaml:1:9: a value that starts with * must be in quotes'],
+    [{ yaml: 'zone: a\n---\nzone: b\n' }, 'agent.yaml:2:1: the file holds several documents; '],
+    [{ yaml: 'peers: { slots: 1 }\n' }, 'agent.yaml:1:1: unknown key "peers"; the keys are mirror, registry, '],
+    [{ yaml: 'registry:\n  a.io: { password: [hunter2] }\n' }, 'agent.yaml:2:21: password (not shown) is not a single'],
+    [
+      { yaml: 'registry:\n  a.io: me:hunter2\n' },
+      'agent.yaml:2:9: registry "a.io: …" is not the address of a registry; ',
+    ],
+    [{ yaml: 'join-token: hunter2: x\n' }, 'agent.yaml:1:13: a second "key: value" in the same line; '],
+    [{ flags: { registry: ['a.io=me:hunter2'] } }, '--registry "a.io=…" is not the address of a registry; '],
+    [{ flags: { registry: ['me:hunter2'] } }, '--registry "…" is not HOST=URL; '],
+    [{ flags: { zone: 'me:hunter2@a.io' } }, '--zone "…@a.io" is not a zone; '],
+    [{ flags: { registry: ['a.io=https://a.io/?token=hunter2'] } }, '--registry "https://a.io/?…" is not the address'],
+    [{ flags: { zone: `${token}hunter2` } }, '--zone "shoal1.…" is not a zone; '],
+    [{ env: { SHOAL_ZONE: `${'x'.repeat(5_000)}hunter2` } }, 'SHOAL_ZONE (5007 characters) is not a zone; '],
+    [{ flags: { 'join-token': '@/dev/null' } }, '--join-token "@/dev/null" is not a join token; '],
+    [{ flags: { 'join-token': '@/dev/zero' } }, '--join-token "@/dev/zero" is larger than 1 MiB; check the path'],
+    [{ flags: { config: '/dev/zero' } }, '--config "/dev/zero" is larger than 1 MiB; check the path'],
+    [{ flags: { config: '/' } }, '--config "/" is a folder; name a file'],
+    [{ flags: { 'origin-stall-timeout': '3' } }, '--origin-stall-timeout "3" is not a duration; write it like 500ms, '],
+    [{ env: { SHOAL_PEER_UPLOAD_SLOTS: '-1' } }, 'SHOAL_PEER_UPLOAD_SLOTS "-1" is not a whole number; '],
   ];
   test.each(cases)('%j', (given, expected) => {
     const lines = complaints(given);
     expect(lines).toEqual([expect.stringContaining(`shoal agent: ${expected}`)]);
     expect(lines[0]).not.toMatch(/hunter2|\n/);
+  });
+
+  test('a short file that unfolds into a huge one is refused', () => {
+    const lists = Array.from({ length: 6 }, (_, n) => `l${n + 1}: &l${n + 1} [${Array(20).fill(`*l${n}`).join(', ')}]`);
+    expect(complaints({ yaml: ['l0: &l0 a', ...lists, ''].join('\n') })).toEqual([
+      expect.stringMatching(/: the file holds too many values; it is no configuration$/),
+    ]);
+  });
+
+  test('a secret file that is not text is told', () => {
+    const file = temporaryFile('token.txt', '');
+    writeFileSync(file, Buffer.from([0xff, 0xfe, 0x00]));
+    expect(complaints({ flags: { 'join-token': `@${file}` } })).toEqual([
+      'shoal agent: --join-token "token.txt" is not UTF-8 text; check that it is the right file',
+    ]);
   });
 
   test('several wrong values are all told at once', () => {

@@ -54,7 +54,12 @@ export function resolveSettings<S extends z.ZodType>(
     } else {
       const found = strongest(setting, layers);
       if (found === undefined) continue;
-      written.push({ path: setting.path, source: found.source, value: found.shown, secret: setting.secret === true });
+      written.push({
+        path: setting.path,
+        source: found.source,
+        value: found.shown,
+        secret: isSecret(setting, found.shown),
+      });
       assign(input, setting.path, readFound(setting, found, written, complain));
     }
   }
@@ -151,11 +156,16 @@ function readOne(setting: Setting, written: Written, complain: Complain): unknow
       complain({ ...written, secret: false }, read.problem);
       return undefined;
     }
-    text = read.text;
+    text = read.text.trim();
   }
   const result = setting.reader.read(text);
   if (result === undefined) complain(written, setting.reader.complaint);
   return result;
+}
+
+/** `@FILE` is a path, which may be shown. */
+function isSecret(setting: Setting, value: unknown): boolean {
+  return setting.secret === true && !(typeof value === 'string' && value.startsWith('@'));
 }
 
 function assign(target: Record<string, unknown>, path: readonly string[], value: unknown): void {

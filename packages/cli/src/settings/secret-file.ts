@@ -1,20 +1,37 @@
-/** Files that a setting names: `@FILE` for the join token, password files, certificates. */
-import { readFileSync, statSync } from 'node:fs';
+/** Files that a setting names: the configuration, `@FILE` for the join token, password files, certificates. */
+import { closeSync, openSync, readSync } from 'node:fs';
 
 const MAX_BYTES: number = 2 ** 20;
 
-/** What is in the file without the white space around it, or why it cannot be read as the end of a sentence. */
+/** What is in the file, or why it cannot be read as the end of a sentence. */
 export function readNamedFile(path: string): { text: string } | { problem: string } {
   try {
-    const { size } = statSync(path);
-    if (size > MAX_BYTES) return { problem: 'is larger than 1 MiB; check the path' };
-    return { text: readFileSync(path, 'utf8').trim() };
+    const bytes = readBounded(path);
+    if (bytes.length > MAX_BYTES) return { problem: 'is larger than 1 MiB; check the path' };
+    return { text: new TextDecoder('utf-8', { fatal: true }).decode(bytes) };
   } catch (error) {
     return { problem: fileProblem(error) };
   }
 }
 
-export function fileProblem(error: unknown): string {
+/** At most one byte more than allowed: devices and pipes do not tell their size. */
+function readBounded(path: string): Buffer {
+  const file = openSync(path, 'r');
+  try {
+    const buffer = Buffer.alloc(MAX_BYTES + 1);
+    let length = 0;
+    let read: number;
+    do {
+      read = readSync(file, buffer, length, buffer.length - length, null);
+      length += read;
+    } while (read > 0 && length < buffer.length);
+    return buffer.subarray(0, length);
+  } finally {
+    closeSync(file);
+  }
+}
+
+function fileProblem(error: unknown): string {
   const code = error instanceof Error && 'code' in error ? error.code : undefined;
   switch (code) {
     case 'ENOENT':

@@ -4,6 +4,8 @@
  * help, where a value came from, what is wrong with it.
  */
 
+import { withoutSecrets } from '../log/without-secrets.ts';
+
 /** Turns what was written (text, or a YAML number or boolean) into the schema's input. */
 export interface Reader {
   /** Continues a sentence that starts with the wrong value. */
@@ -61,13 +63,19 @@ export function placeOf(source: Source): string {
 }
 
 const MAX_SHOWN_LENGTH = 80;
+/** Secrets are looked for in this much; of longer values nothing is shown. */
+const MAX_SEARCHED_LENGTH = 4_096;
 
-/** A wrong value as it may appear in a message: quoted, short, on one line, without a password in a URL. */
+/** A wrong value as it may appear in a message: quoted, short, on one line, without what may be a login or a token. */
 export function shown(value: unknown, secret: boolean): string {
   if (value === undefined) return '';
   if (secret) return '(not shown)';
   // Anything may stand inside these, also a secret under a mistyped key.
   if (typeof value === 'object') return Array.isArray(value) ? '(a list)' : '(a map)';
-  const harmless = String(value).replaceAll(/\/\/\S*@/g, '//…@');
+  const text = String(value);
+  if (text.length > MAX_SEARCHED_LENGTH) return `(${text.length} characters)`;
+  const harmless = withoutSecrets(text)
+    .replaceAll(/([\w.=+-]*:\/\/)?\S+@/g, '$1…@')
+    .replaceAll(/\?\S+/g, '?…');
   return JSON.stringify(harmless.length > MAX_SHOWN_LENGTH ? `${harmless.slice(0, MAX_SHOWN_LENGTH)}…` : harmless);
 }

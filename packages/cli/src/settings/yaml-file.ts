@@ -1,11 +1,11 @@
 /** A YAML file as a tree in which every value knows its line and column, so that a complaint can point at it. */
-import { readFileSync, statSync } from 'node:fs';
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, type Node, parseDocument } from 'yaml';
 import { CommandFailure } from '../command-failure.ts';
-import { fileProblem } from './secret-file.ts';
+import { readNamedFile } from './secret-file.ts';
 
-const MAX_FILE_BYTES: number = 2 ** 20;
 const MAX_DEPTH = 8;
+/** Aliases can make a short file large. */
+const MAX_VALUES = 20_000;
 
 export interface Position {
   readonly line: number;
@@ -28,17 +28,10 @@ export interface YamlEntry extends Position {
 /** The entries at the top of the file; an empty file has none. @throws CommandFailure one line with file:line:column */
 export function readYamlFile(program: string, source: string, file: string): readonly YamlEntry[] {
   const complain = (text: string): CommandFailure => new CommandFailure(`${program}: ${text}`, 2);
-  let text: string;
-  try {
-    if (statSync(file).size > MAX_FILE_BYTES)
-      throw complain(`${source} ${file} is larger than 1 MiB; it is no configuration`);
-    text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(file));
-  } catch (error) {
-    if (error instanceof CommandFailure) throw error;
-    throw complain(`${source} ${JSON.stringify(file)} ${fileProblem(error)}`);
-  }
+  const read = readNamedFile(file);
+  if ('problem' in read) throw complain(`${source} ${JSON.stringify(file)} ${read.problem}`);
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false, logLevel: 'silent' });
+  const document = parseDocument(read.text, { lineCounter: lines, prettyErrors: false });
   const at = (offset: number): Position => {
     const { line, col } = lines.linePos(offset);
     return { line: Math.max(line, 1), column: Math.max(col, 1) };
@@ -52,25 +45,29 @@ export function readYamlFile(program: string, source: string, file: string): rea
   const refuse = (position: Position, why: string): never => {
     throw complain(`${place(position)}: ${why}`);
   };
-  const root = placed(document.contents, document, at, refuse, 0);
+  const root = placed(document.contents, { document, at, refuse, valuesLeft: MAX_VALUES }, 0);
   if (root.kind === 'empty') return [];
   if (root.kind !== 'map') return refuse(root, 'settings are expected here, as lines of "key: value"');
   return root.entries;
 }
 
-type Refuse = (position: Position, why: string) => never;
+interface Tree {
+  readonly document: Document;
+  readonly at: (offset: number) => Position;
+  readonly refuse: (position: Position, why: string) => never;
+  valuesLeft: number;
+}
 
-function placed(
-  given: Node | null,
-  document: Document,
-  at: (offset: number) => Position,
-  refuse: Refuse,
-  depth: number,
-): YamlValue {
+function placed(given: Node | null, tree: Tree, depth: number): YamlValue {
+  const { document, at, refuse } = tree;
   const position = at(given?.range?.[0] ?? 0);
   if (depth > MAX_DEPTH) return refuse(position, 'this is nested too deeply; no setting is');
-  const node = isAlias(given) ? (given.resolve(document) ?? null) : given;
-  const inside = (child: unknown): YamlValue => placed(child as Node | null, document, at, refuse, depth + 1);
+  tree.valuesLeft -= 1;
+  if (tree.valuesLeft < 0) return refuse(position, 'the file holds too many values; it is no configuration');
+  const node = isAlias(given) ? given.resolve(document) : given;
+  // `mirror: *:7300` names an anchor that is nowhere.
+  if (node === undefined) return refuse(position, BAD_ALIAS);
+  const inside = (child: unknown): YamlValue => placed(child as Node | null, tree, depth + 1);
   if (node === null) return { ...position, kind: 'empty' };
   if (isSeq(node)) return { ...position, kind: 'list', items: node.items.map(inside) };
   if (isMap(node)) {
@@ -97,9 +94,11 @@ function placed(
   return refuse(position, 'a setting must be text, a number, true or false; put it in quotes');
 }
 
+const BAD_ALIAS = 'a value that starts with * must be in quotes';
+
 /** Words of our own, because the parser's may quote what stands there, and that may be a secret. */
 const SYNTAX: Readonly<Record<string, string>> = {
-  BAD_ALIAS: 'a value that starts with * must be in quotes',
+  BAD_ALIAS,
   BAD_DQ_ESCAPE: 'this \\ sequence is unknown; write \\\\ for a backslash, or use single quotes',
   BAD_INDENT: 'this line is indented wrongly; keys of one level start in the same column',
   BAD_SCALAR_START: 'a value that starts with @, ` or % must be in quotes',
