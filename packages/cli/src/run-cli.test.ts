@@ -211,6 +211,46 @@ test('a tracker tells its join token only when it is new', async () => {
   expect(await ready()).toEqual({ event: 'ready', url: 'https://127.0.0.1:7302', joinTokenFile });
 });
 
+test.each([
+  [
+    'a locked folder',
+    new TrackerStartError('STATE_LOCKED', 'x is in use', {
+      cause: Object.assign(new Error('x'), { code: 'LEVEL_LOCKED' }),
+    }),
+    / is in use by another shoal process\. Stop that one or choose another folder with --data DIR\n$/,
+  ],
+  [
+    'a folder that may not be written',
+    new TrackerStartError('STATE_DAMAGED', 'x', { cause: new Error('IO error: /x/LOCK: Permission denied') }),
+    / may not be written by this user\. Make it a folder that this user owns, or choose another with --data DIR\n$/,
+  ],
+  [
+    'a damaged state',
+    new TrackerStartError('STATE_DAMAGED', 'x/state cannot be opened. Remove it', {
+      cause: Object.assign(new Error('x'), { code: 'LEVEL_CORRUPTION' }),
+    }),
+    /^shoal tracker: x\/state cannot be opened\. Remove it\n$/,
+  ],
+  ['a damaged key', new TrackerStartError('IDENTITY_DAMAGED', 'x is damaged'), /^shoal tracker: x is damaged\n$/],
+])('%s ends a tracker with one line that says what to do', async (_name, error, line) => {
+  const io = fakeIo();
+  const startTracker = (): Promise<never> => Promise.reject(error);
+  expect(await runCli(['tracker', '--data', dataFolder()], io, programs({ startTracker }))).toBe(1);
+  expect(io.err()).toMatch(line);
+});
+
+test('a person at a terminal is told how the agents join', async () => {
+  const io = fakeIo({}, { isTTY: true });
+  const close = async (): Promise<void> => undefined;
+  const startTracker = async (): Promise<unknown> => ({ url: 'https://10.0.0.5:7302', joinToken: 'shoal1.a.b', close });
+  const args = ['tracker', '--data', dataFolder(), '--listen', '10.0.0.5:7302'];
+  const running = runCli(args, io, programs({ startTracker }));
+  await Promise.race([io.printed('shoal agent'), running]);
+  io.signal('SIGINT');
+  expect(await running).toBe(0);
+  expect(io.out()).toContain('  shoal agent --tracker https://10.0.0.5:7302 --join-token shoal1.a.b\n');
+});
+
 test('a tracker whose port is taken says which flag to change', async () => {
   const io = fakeIo();
   const startTracker = (): Promise<never> =>

@@ -68,12 +68,19 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
 
 async function trackerFailure(error: unknown, config: TrackerConfig, programs: Programs): Promise<CommandFailure> {
   const { TrackerStartError } = await programs.tracker();
-  if (error instanceof TrackerStartError)
-    return new CommandFailure(`${PROGRAM}: ${error.message}`, 1, { cause: error });
   const call: unknown = error instanceof Error && 'syscall' in error ? error.syscall : undefined;
-  if (call === undefined) return new CommandFailure(unexpectedStart(PROGRAM, error), 1, { cause: error });
+  const isOwn = error instanceof TrackerStartError;
+  if (call === undefined && !isOwn) return new CommandFailure(unexpectedStart(PROGRAM, error), 1, { cause: error });
   // The agent's words for what a system can refuse; loaded only now, for it is large.
   const { startErrorFrom } = await programs.agent();
+  if (isOwn) {
+    // A folder that is locked, full or not writable is no damage; for real damage the tracker knows better what to do.
+    const refused = startErrorFrom(error.cause, { kind: 'data', flag: '--data', path: config.dataDir });
+    const line = ['failed', 'data-damaged'].includes(refused.code)
+      ? `${PROGRAM}: ${error.message}`
+      : startFailureLine(PROGRAM, refused);
+    return new CommandFailure(line, 1, { cause: error });
+  }
   const named =
     call === 'listen' || call === 'getaddrinfo'
       ? startErrorFrom(error, { kind: 'listen', flag: '--listen', address: config.listen })

@@ -39,6 +39,16 @@ test('words stand in where a library gives no code', () => {
   });
 });
 
+test('of several addresses it is said that one is at fault', () => {
+  const peers: StartStep = { kind: 'listen', flag: '--peer-listen', address: '/ip4/1.2.3.4/tcp/1, /ip4/1.2.3.4/tcp/2' };
+  expect(startErrorFrom(failure('EADDRINUSE'), peers).message).toBe(
+    'one of /ip4/1.2.3.4/tcp/1, /ip4/1.2.3.4/tcp/2 is in use by another program',
+  );
+  expect(startErrorFrom(failure('EADDRNOTAVAIL'), peers).message).toBe(
+    'one of /ip4/1.2.3.4/tcp/1, /ip4/1.2.3.4/tcp/2 is no address of this machine',
+  );
+});
+
 test('a StartError passes through, also when wrapped', () => {
   const error = wrongJoinToken('https://a:1');
   expect(startErrorFrom(new Error('x', { cause: error }), data)).toBe(error);

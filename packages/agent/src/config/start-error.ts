@@ -136,7 +136,9 @@ function listenError(code: string, step: StartStep & { kind: 'listen' }, cause: 
     case 'EAFNOSUPPORT':
       return new StartError(
         'address-unavailable',
-        `this machine has no address ${shown(address)}`,
+        isSeveral(address)
+          ? `${shown(address)} is no address of this machine`
+          : `this machine has no address ${shown(address)}`,
         `Choose one of its own with ${flag} ${value}`,
         { cause },
       );
@@ -217,11 +219,16 @@ function fromWords(message: string, step: StartStep, cause: unknown): StartError
 }
 
 function portOf(address: HostPort | string): string {
-  return typeof address === 'string' ? address : `port ${address.port} on ${address.host}`;
+  return typeof address === 'string' ? shown(address) : `port ${address.port} on ${address.host}`;
+}
+
+/** The system does not say at which of them it failed. */
+function isSeveral(address: HostPort | string): boolean {
+  return typeof address === 'string' && address.includes(', ');
 }
 
 function shown(address: HostPort | string): string {
-  if (typeof address === 'string') return address;
+  if (typeof address === 'string') return isSeveral(address) ? `one of ${address}` : address;
   return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
 }
 
