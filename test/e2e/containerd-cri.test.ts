@@ -22,7 +22,7 @@ describeSuite('containerd-cri', "containerd's CRI, by registry.config_path", () 
     });
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test('PullImage goes through the agent, which reads the registry once, and the image runs', async () => {
     expect(await criPullImage(containerd.socket, stage.reference)).toBe(stage.image.config.digest);

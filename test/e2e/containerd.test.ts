@@ -20,7 +20,7 @@ describeSuite('containerd', 'containerd, by ctr and hosts.toml', () => {
     });
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test('pulls through the agent, which reads the registry once, and runs the image', async () => {
     await containerd.pull(stage.reference);
@@ -31,7 +31,7 @@ describeSuite('containerd', 'containerd, by ctr and hosts.toml', () => {
   test('pulls a removed image again from what the agent holds', async () => {
     await containerd.remove(stage.reference);
     await containerd.pull(stage.reference);
-    await stage.expectNoBlobRead();
+    await stage.expectServedFromCluster();
     expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
   });
 

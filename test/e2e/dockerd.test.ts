@@ -21,7 +21,7 @@ describeSuite('dockerd', 'dockerd', () => {
     shortReference = `${name}:${stage.image.tag}`;
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test('pulls a short name through the agent as its registry mirror and runs the image', async () => {
     await dockerd.pull(shortReference);
@@ -32,7 +32,7 @@ describeSuite('dockerd', 'dockerd', () => {
 
   test("pulls a name with the agent's address and the registry in front, from what the agent holds", async () => {
     await dockerd.pull(stage.prefixedReference);
-    await stage.expectNoBlobRead();
+    await stage.expectServedFromCluster();
     expect(await dockerd.runContainer(stage.prefixedReference)).toBe(`${stage.image.expectedLine}\n`);
     await dockerd.remove(stage.prefixedReference);
   });

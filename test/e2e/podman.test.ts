@@ -20,7 +20,7 @@ describeSuite('podman', 'podman', () => {
     );
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test("pulls a name with the agent's address and the registry in front, and every file is right", async () => {
     await podman.pull(stage.prefixedReference);
@@ -33,7 +33,7 @@ describeSuite('podman', 'podman', () => {
 
   test('pulls through the agent as the mirror in registries.conf and runs the image', async () => {
     await podman.pull(stage.reference);
-    await stage.expectNoBlobRead();
+    await stage.expectServedFromCluster();
     expect(await podman.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
     await podman.remove(stage.reference);
   });

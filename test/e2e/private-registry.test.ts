@@ -33,7 +33,7 @@ describeSuite('containerd', 'a registry that wants credentials', () => {
     containerd = resources.use(await Containerd.start({ cri: false }));
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   function mirrorThrough(agent: ClusterAgent): Promise<void> {
     return containerd.mirror({

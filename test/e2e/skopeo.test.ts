@@ -24,7 +24,7 @@ describeSuite('skopeo', 'skopeo', () => {
     );
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test("copies a name with the agent's address and the registry in front, and every blob is right", async () => {
     const layout = await skopeo.copyToLayout(stage.prefixedReference);
@@ -34,7 +34,7 @@ describeSuite('skopeo', 'skopeo', () => {
 
   test('copies through the agent as the mirror in registries.conf', async () => {
     const layout = await skopeo.copyToLayout(stage.reference);
-    await stage.expectNoBlobRead();
+    await stage.expectServedFromCluster();
     await expectWholeCopy(layout);
   });
 

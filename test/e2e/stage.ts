@@ -1,4 +1,4 @@
-import { type Cluster, type ClusterAgent, startCluster } from '@shoal/cli';
+import { type Cluster, type ClusterAgent, startCluster, sumOf } from '@shoal/cli';
 import { expect } from 'vitest';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { DockerRegistry, registryCredentials } from '../support/daemon/docker-registry.ts';
@@ -32,6 +32,7 @@ export class Stage implements AsyncDisposable {
   readonly registryName: string;
   readonly repository: string;
   readonly #resources: AsyncDisposableStack;
+  #servedBefore = 0;
 
   private constructor(
     parts: { image: RunnableImage; registry: DockerRegistry; cluster: Cluster },
@@ -72,6 +73,12 @@ export class Stage implements AsyncDisposable {
     return new Stage({ image, registry, cluster }, options, resources.move());
   }
 
+  /** Starts counting anew what the registry is asked and what the agents serve. All agents must be running. */
+  async startCount(): Promise<void> {
+    this.registry.forget();
+    this.#servedBefore = await this.#servedBytes();
+  }
+
   /** The first agent. */
   get agent(): ClusterAgent {
     const [agent] = this.cluster.agents;
@@ -98,11 +105,13 @@ export class Stage implements AsyncDisposable {
   }
 
   /**
-   * Since the last count the registry was asked by agents alone, which read every byte of every blob once. A cluster may
-   * read a little twice: on a loaded machine, a lease whose holder seems to have stalled is granted again.
+   * Since the last count the agents served the whole image to that many runtimes, and the registry was asked by agents
+   * alone, which read every byte of every blob once. A cluster may read a little twice: on a loaded machine, a lease
+   * whose holder seems to have stalled is granted again.
    */
-  async expectReadOnceByAgents(): Promise<void> {
+  async expectReadOnceByAgents(runtimes = 1): Promise<void> {
     await this.registry.settle();
+    await this.#expectServed(runtimes);
     expect(this.registry.userAgents()).toEqual([expect.stringMatching(/^shoal\//)]);
     const reads = this.image.blobs.map((blob) => ({ ...blob, readBytes: this.registry.blobBytes(blob.digest) }));
     for (const { digest, size, readBytes } of reads) expect(readBytes, digest).toBeGreaterThanOrEqual(size);
@@ -111,9 +120,10 @@ export class Stage implements AsyncDisposable {
     expect(readBytes).toBeLessThanOrEqual(this.image.totalBytes + spareBytes);
   }
 
-  /** Since the last count no blob was read from the registry: the agents had them. */
-  async expectNoBlobRead(): Promise<void> {
+  /** Since the last count the agents served the whole image to a runtime, and read no blob from the registry for it. */
+  async expectServedFromCluster(): Promise<void> {
     await this.registry.settle();
+    await this.#expectServed(1);
     expect(this.image.blobs.flatMap(({ digest }) => this.registry.blobGets(digest))).toEqual([]);
   }
 
@@ -122,6 +132,17 @@ export class Stage implements AsyncDisposable {
     await this.registry.settle();
     expect(this.registry.userAgents().join()).not.toContain('shoal/');
     for (const { digest } of this.image.layers) expect(this.registry.blobGets(digest)).not.toEqual([]);
+  }
+
+  async #expectServed(runtimes: number): Promise<void> {
+    const servedBytes = (await this.#servedBytes()) - this.#servedBefore;
+    expect(servedBytes).toBeGreaterThanOrEqual(runtimes * this.image.totalBytes);
+  }
+
+  /** What all agents have sent to container runtimes, by their own count. */
+  async #servedBytes(): Promise<number> {
+    const samples = await Promise.all(this.cluster.agents.map((agent) => agent.metrics()));
+    return sumOf(samples.flat(), 'shoal_bytes_total', { source: 'client', direction: 'out' });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

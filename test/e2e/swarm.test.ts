@@ -16,25 +16,24 @@ describeSuite('containerd', 'a cluster of containerd nodes', () => {
     stage = resources.use(
       await Stage.set({ seed: 'swarm', registryName: 'registry.example', repository: 'org/img', nodes }),
     );
-    daemons = await Promise.all(
-      stage.cluster.agents.map(async (agent) => {
-        const containerd = resources.use(await Containerd.start({ cri: false }));
-        await containerd.mirror({
-          registry: stage.registryName,
-          upstream: stage.registry.url,
-          mirror: agent.mirrorUrl,
-        });
-        return containerd;
-      }),
-    );
+    daemons = [];
+    for (const agent of stage.cluster.agents) {
+      const containerd = resources.use(await Containerd.start({ cri: false }));
+      await containerd.mirror({
+        registry: stage.registryName,
+        upstream: stage.registry.url,
+        mirror: agent.mirrorUrl,
+      });
+      daemons.push(containerd);
+    }
   });
   afterAll(() => resources.disposeAsync());
-  beforeEach(() => stage.registry.forget());
+  beforeEach(() => stage.startCount());
 
   test('all but one pull at once, the registry is read once, and the image runs on each', async () => {
     const early = daemons.slice(0, -1);
     await Promise.all(early.map((containerd) => containerd.pull(stage.reference)));
-    await stage.expectReadOnceByAgents();
+    await stage.expectReadOnceByAgents(early.length);
     for (const containerd of early) {
       expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
     }
@@ -43,7 +42,7 @@ describeSuite('containerd', 'a cluster of containerd nodes', () => {
   test('the last node gets the image from the others, and it runs', async () => {
     const late = daemons.at(-1)!;
     await late.pull(stage.reference);
-    await stage.expectNoBlobRead();
+    await stage.expectServedFromCluster();
     expect(await bytesFromPeers(stage.cluster.agents.at(-1)!)).toBeGreaterThanOrEqual(stage.image.totalBytes);
     expect(await late.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
   });

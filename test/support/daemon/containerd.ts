@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { DaemonFolder } from './daemon-folder.ts';
 import { type MirroredRegistry, writeHostsToml } from './hosts-toml.ts';
 import { attempt, type CommandResult, DaemonProcess, run } from './process.ts';
@@ -88,10 +88,15 @@ export class Containerd implements AsyncDisposable {
     await this.ctr(prune);
   }
 
-  /** Runs the image's entrypoint in a container; gives what it printed. */
-  runContainer(image: string, namespace = 'default'): Promise<string> {
+  /**
+   * Runs the image's entrypoint in a container; gives what it printed. The shim writes that to a file, because `ctr`
+   * opens its own pipes too late for a container that ends at once on a loaded machine.
+   */
+  async runContainer(image: string, namespace = 'default'): Promise<string> {
     const container = `shoal-${randomBytes(6).toString('hex')}`;
-    return this.ctr(['--namespace', namespace, 'run', '--rm', image, container]);
+    const output = this.#folder.join(`${container}.log`);
+    await this.ctr(['--namespace', namespace, 'run', '--rm', '--log-uri', `file://${output}`, image, container]);
+    return await readFile(output, 'utf8');
   }
 
   #pullArgs(image: string, credentials: string | undefined): string[] {

@@ -7,7 +7,7 @@ import { daemonEnvironment } from './programs.ts';
 // Programs under test: daemons that run until they are stopped, and commands that run once. Both have deadlines, both
 // keep what they printed, and nothing is ever stopped but by its own process id.
 
-const defaultReadyTimeoutMs = 20_000;
+const defaultReadyTimeoutMs = 60_000;
 const defaultCommandTimeoutMs = 90_000;
 const termGraceMs = 8_000;
 const killGraceMs = 5_000;
