@@ -62,7 +62,7 @@ function serialize(identity: Identity): string {
 
 function parseIdentity(text: string, path: string): Identity {
   const damaged = (cause?: unknown) =>
-    new IdentityError('damaged', `${path} is damaged; restore it, or delete it to get a new identity`, { cause });
+    new IdentityError('damaged', `${path} is damaged`, { cause });
   let json: unknown;
   try {
     json = JSON.parse(text);
