@@ -79,7 +79,8 @@ function findObstacles(installFailure: string | undefined): Obstacles {
     const { programs, root } = requirements[suite];
     const missing = programs.filter((program) => findProgram(program) === undefined);
     if (process.platform !== 'linux') obstacles[suite] = 'not Linux';
-    else if (missing.length > 0) obstacles[suite] = `no ${missing.join(', ')}: ${installFailure}`;
+    else if (missing.length > 0)
+      obstacles[suite] = `no ${missing.join(', ')}: ${installFailure ?? 'not in its package'}`;
     else if (root && !isRoot) obstacles[suite] = 'not root';
   }
   return obstacles;

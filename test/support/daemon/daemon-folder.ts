@@ -24,12 +24,15 @@ export class DaemonFolder implements AsyncDisposable {
     return new DaemonFolder(await mkdtemp(join(tmpdir(), `${folderPrefix}${name}-${process.pid}-`)));
   }
 
-  /** Disposes the folders of test processes that ended without doing so. */
+  /** Disposes the folders of test processes that ended without doing so; those of another user stay. */
   static async sweep(): Promise<void> {
     for (const name of await readdir(tmpdir())) {
       if (!name.startsWith(folderPrefix)) continue;
       const pid = Number(name.split('-').at(-2));
-      if (pid > 0 && !isAlive(pid)) await new DaemonFolder(join(tmpdir(), name))[Symbol.asyncDispose]();
+      if (!(pid > 0) || isAlive(pid)) continue;
+      await new DaemonFolder(join(tmpdir(), name))[Symbol.asyncDispose]().catch((error: NodeJS.ErrnoException) => {
+        if (error.code !== 'EACCES' && error.code !== 'EPERM') throw error;
+      });
     }
   }
 

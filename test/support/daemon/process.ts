@@ -1,4 +1,5 @@
 import { type ChildProcess, execFile, spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -7,6 +8,8 @@ import { daemonEnvironment } from './programs.ts';
 // Programs under test: daemons that run until they are stopped, and commands that run once. Both have deadlines, both
 // keep what they printed, and nothing is ever stopped but by its own process id.
 
+/** Of util-linux. */
+const setpriv = '/usr/bin/setpriv';
 const defaultReadyTimeoutMs = 60_000;
 const defaultCommandTimeoutMs = 90_000;
 const termGraceMs = 8_000;
@@ -36,7 +39,8 @@ export class DaemonProcess implements AsyncDisposable {
 
   constructor(options: DaemonOptions) {
     this.name = options.name;
-    this.#child = spawn(options.program, options.args, {
+    const [program, args] = leashed(options.program, options.args);
+    this.#child = spawn(program, args, {
       env: daemonEnvironment(options.env),
       stdio: ['ignore', 'pipe', 'pipe'],
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
@@ -123,6 +127,11 @@ export class DaemonProcess implements AsyncDisposable {
     timer.abort();
     return this.#ended !== undefined;
   }
+}
+
+/** Has the kernel end the program, with SIGTERM, when the process that started it is gone, however that went. */
+function leashed(program: string, args: readonly string[]): [string, readonly string[]] {
+  return existsSync(setpriv) ? [setpriv, ['--pdeathsig', 'TERM', program, ...args]] : [program, args];
 }
 
 export interface CommandOptions {
