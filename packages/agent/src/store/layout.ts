@@ -46,7 +46,7 @@ export class StoreLayout {
     try {
       await mkdir(this.root, { recursive: true, mode: FOLDER_MODE });
       for (const folder of folders) {
-        await mkdir(folder, { recursive: true, mode: FOLDER_MODE });
+        await makeFolder(folder);
         await chmod(folder, FOLDER_MODE);
         await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
       }
@@ -54,6 +54,13 @@ export class StoreLayout {
       throw unusable(this.root, error);
     }
   }
+}
+
+/** Not recursive: on a read-only file system a recursive mkdir says ENOENT instead of what is wrong. */
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { mode: FOLDER_MODE }).catch((error: unknown) => {
+    if (!hasCode(error, 'EEXIST')) throw error;
+  });
 }
 
 /** Says which folder cannot be used and what to do about it. */
