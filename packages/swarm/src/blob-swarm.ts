@@ -31,7 +31,7 @@ export interface BlobSwarmOptions {
   stallMs: number;
   /** Nothing new for this long ends the pull. */
   giveUpMs: number;
-  /** How long peers that are connected may speak up before an agent without a tracker goes to the origin. */
+  /** How long peers that are connected may speak up before an agent without a tracker goes to the origin; 0 with no peer. */
   graceMs: number;
   /** How long after a peer got a piece that we lack it counts as being on the way to the next ones. */
   followMs: number;
@@ -119,11 +119,11 @@ export class BlobSwarm {
   #take(event: SwarmEvent, nowMs: number, actions: SwarmAction[]): void {
     switch (event.type) {
       case 'peer-map':
-        this.#peers.setMap(event.peer, event.zone, event.pieces);
+        this.#offering(nowMs, () => this.#peers.setMap(event.peer, event.zone, event.pieces));
         if (event.pieces.held > 0 && !event.pieces.complete) this.#noteAhead(event.pieces.firstMissing() - 1, nowMs);
         return;
       case 'peer-have':
-        this.#peers.add(event.peer, event.index);
+        this.#offering(nowMs, () => this.#peers.add(event.peer, event.index));
         this.#noteAhead(event.index, nowMs);
         return;
       case 'peer-gone':
@@ -184,6 +184,13 @@ export class BlobSwarm {
     if (run !== undefined && from === 'origin') run.next = Math.max(run.next, index + 1);
   }
 
+  /** A piece that nobody offered until now gets its full time from peers, also where a reader waited for it before. */
+  #offering(nowMs: number, change: () => void): void {
+    const unoffered = [...this.#readers.values()].filter(({ index }) => this.#peers.copies(index) === 0);
+    change();
+    for (const reader of unoffered) if (this.#peers.copies(reader.index) > 0) reader.sinceMs = nowMs;
+  }
+
   #noteAhead(index: number, nowMs: number): void {
     if (!this.#have.has(index)) this.#aheadAtMs = nowMs;
   }
@@ -206,10 +213,11 @@ export class BlobSwarm {
   }
 
   #grantOneself(nowMs: number): void {
-    const peersMaySpeak = this.#peers.size > 0 && nowMs < this.#startedAtMs + this.#options.graceMs;
-    this.#lease = peersMaySpeak
-      ? { state: 'none', askAtMs: this.#startedAtMs + this.#options.graceMs }
-      : { state: 'held', leaseId: undefined, starved: this.#askedStarved() };
+    const graceEndsMs = this.#startedAtMs + this.#options.graceMs;
+    this.#lease =
+      nowMs < graceEndsMs
+        ? { state: 'none', askAtMs: graceEndsMs }
+        : { state: 'held', leaseId: undefined, starved: this.#askedStarved() };
   }
 
   #originEnded(

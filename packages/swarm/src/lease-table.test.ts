@@ -62,18 +62,23 @@ test('nobody renews or releases the lease of another', () => {
 
 test('a starved agent becomes a second reader, a third does not', () => {
   const table = tableWith();
-  ask(table, 'one', 0);
-  expect(ask(table, 'two', 10, { starved: true }).granted).toBe(true);
-  expect(ask(table, 'three', 20, { starved: true }).granted).toBe(false);
+  const first = idOf(ask(table, 'one', 0));
+  expect(ask(table, 'two', 10, { starved: true }).granted).toBe(false);
+  table.renew(first, 'one', 1, 1_900);
+  expect(ask(table, 'two', 2_000, { starved: true }).granted).toBe(true);
+  table.renew(first, 'one', 2, 3_800);
+  expect(ask(table, 'three', 3_900, { starved: true }).granted).toBe(false);
 });
 
-test('further readers of one blob come at most every two seconds', () => {
+test('a further reader of one blob comes only two seconds after the last grant', () => {
   const table = tableWith({ maxReadersPerBlob: 10 });
   const first = idOf(ask(table, 'one', 0));
-  expect(ask(table, 'two', 100, { starved: true }).granted).toBe(true);
-  table.renew(first, 'one', 1, 1_900);
-  expect(ask(table, 'three', 1_900, { starved: true })).toMatchObject({ granted: false, retryAfterMs: 200 });
-  expect(ask(table, 'three', 2_100, { starved: true }).granted).toBe(true);
+  table.renew(first, 'one', 1, 1_800);
+  expect(ask(table, 'two', 1_800, { starved: true })).toMatchObject({ granted: false, retryAfterMs: 200 });
+  expect(ask(table, 'two', 2_000, { starved: true }).granted).toBe(true);
+  table.renew(first, 'one', 2, 3_700);
+  expect(ask(table, 'three', 3_700, { starved: true })).toMatchObject({ granted: false, retryAfterMs: 300 });
+  expect(ask(table, 'three', 4_000, { starved: true }).granted).toBe(true);
 });
 
 test('after a release the next one reads; after a finished one the next is sent to the finisher for a while', () => {

@@ -22,7 +22,7 @@ export interface LeaseTableOptions {
   leaseTtlMs: number;
   /** Most agents that read one blob from its origin at once. @default 2 */
   maxReadersPerBlob?: number;
-  /** A starved agent becomes a further reader of a blob at most this often. @default 2000 */
+  /** A starved agent becomes a further reader of a blob only this long after the blob's last grant. @default 2000 */
   extraReaderEveryMs?: number;
   /** Most leases at once on one registry. @default 64 */
   maxLeasesPerRegistry?: number;
@@ -68,7 +68,7 @@ export class LeaseTable {
   /** In the order they were granted; never an empty list. */
   readonly #byBlob = new Map<Digest, Lease[]>();
   /** When a blob last got a further reader, oldest first; forgotten when it may have the next. */
-  readonly #extraReaderAtMs = new Map<Digest, number>();
+  readonly #grantedAtMs = new Map<Digest, number>();
   readonly #byAgent = new Map<string, Set<Lease>>();
   readonly #perRegistry = new Map<string, number>();
   /** In order of expiry, too. */
@@ -110,16 +110,16 @@ export class LeaseTable {
     if (holder !== undefined) {
       if (!ask.starved) return refused(holder.expiresAtMs - nowMs, holder.agent);
       if (readers.length >= this.#options.maxReadersPerBlob) return refused(MAX_RETRY_MS, holder.agent);
-      const lastExtraAtMs = this.#extraReaderAtMs.get(ask.blob);
-      if (lastExtraAtMs !== undefined) {
-        return refused(lastExtraAtMs + this.#options.extraReaderEveryMs - nowMs, holder.agent);
+      const lastGrantAtMs = this.#grantedAtMs.get(ask.blob);
+      if (lastGrantAtMs !== undefined) {
+        return refused(lastGrantAtMs + this.#options.extraReaderEveryMs - nowMs, holder.agent);
       }
     }
     const onRegistry = this.#perRegistry.get(ask.registry) ?? 0;
     if (onRegistry >= this.#options.maxLeasesPerRegistry || this.#leases.size >= this.#options.maxLeases) {
       return refused(MAX_RETRY_MS, holder?.agent);
     }
-    if (holder !== undefined) this.#extraReaderAtMs.set(ask.blob, nowMs);
+    this.#grantedAtMs.set(ask.blob, nowMs);
     return granted(this.#grant(ask, nowMs));
   }
 
@@ -169,9 +169,9 @@ export class LeaseTable {
       if (finished.expiresAtMs > nowMs) break;
       this.#finished.delete(blob);
     }
-    for (const [blob, atMs] of this.#extraReaderAtMs) {
+    for (const [blob, atMs] of this.#grantedAtMs) {
       if (atMs + this.#options.extraReaderEveryMs > nowMs) break;
-      this.#extraReaderAtMs.delete(blob);
+      this.#grantedAtMs.delete(blob);
     }
   }
 

@@ -39,6 +39,8 @@ const MAX_IN_FLIGHT_PIECES = 32;
 const TICK_MS = 100;
 /** First byte and stall of a piece from a peer. */
 const PIECE_DEADLINE_MS = 2_000;
+/** A registry that asks for a longer pause than this is not waited for before the client is answered. */
+const MAX_WAIT_MS = 3_000;
 
 export interface BlobPullDependencies {
   store: BlobStore;
@@ -109,6 +111,7 @@ export class BlobPull {
     this.#swarm = new BlobSwarm(
       {
         ...DEFAULT_SWARM_OPTIONS,
+        graceMs: dependencies.network.connected().length > 0 ? DEFAULT_SWARM_OPTIONS.graceMs : 0,
         pieceCount: this.#pieceCount,
         zone: options.zone,
         maxInFlight: Math.min(MAX_IN_FLIGHT_PIECES, Math.max(4, Math.floor(IN_FLIGHT_BYTES / pieceSizeOf(sizeBytes)))),
@@ -182,8 +185,10 @@ export class BlobPull {
 
   /** Whether nobody serves it now: the origin failed again and no peer offers anything. Decides for a fast 404. */
   hopeless(): boolean {
-    const failed = this.#origin.failuresInARow >= 2 || this.#origin.lastError?.code === 'rate-limited';
-    return failed && this.#origin.failuresInARow > 0 && !this.#swarm.peersHelp(this.#dependencies.clock());
+    const { failuresInARow, lastError } = this.#origin;
+    const longWait = lastError?.code === 'rate-limited' && (lastError.retryAfterMs ?? MAX_WAIT_MS) >= MAX_WAIT_MS;
+    const failed = failuresInARow >= 2 || (failuresInARow === 1 && longWait);
+    return failed && !this.#swarm.peersHelp(this.#dependencies.clock());
   }
 
   /** A number for `waitFor`; give it back with `readerGone`. */
