@@ -80,6 +80,24 @@ describeWith('skopeo', 'agents that share', () => {
     await Promise.all(cluster.agents.map((_, index) => cluster.pull(index, image)));
   });
 
+  test('three agents at once in front of an origin that goes wrong in every way: all get the image, read about once', async () => {
+    await start(3);
+    const image = await newImage([24 * MiB, 8 * MiB, 500_000], true);
+    const read = { kind: 'blob', method: 'GET' } as const;
+    const faults = [
+      origin.inject({ ...read, nth: 1 }, { type: 'stall', afterBytes: 2 * MiB }),
+      origin.inject({ ...read, nth: 2 }, { type: 'cut-short', afterBytes: MiB }),
+      origin.inject({ ...read, nth: 3 }, { type: 'reset', afterBytes: 700_000 }),
+      origin.inject({ ...read, nth: 4 }, { type: 'status', status: 503 }),
+      origin.inject({ ...read, nth: 5 }, { type: 'status', status: 500 }),
+      origin.inject({ kind: 'manifest', nth: 1 }, { type: 'delay', delayMs: 500 }),
+    ];
+    origin.inject(read, { type: 'slow', bytesPerSecond: 16 * MiB });
+    await Promise.all(cluster.agents.map((_, index) => cluster.copy(index, image)));
+    expect(faults.map(({ hits }) => hits)).toEqual(faults.map(() => 1));
+    expect(origin.stats().blobBytes / image.totalBytes).toBeLessThanOrEqual(1.5);
+  });
+
   test('an upstream is addressed by ns, by header, by path and by default', async () => {
     await start(1);
     const image = await newImage([MiB]);
