@@ -321,6 +321,24 @@ describe('one agent', () => {
     expect(reads.some(({ type }) => type === 'cancel')).toBe(true);
   });
 
+  it('goes to the origin although a peer that offers everything comes and goes', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);
+    swarm.handle({ type: 'lease-refused', retryAfterMs: 1_000 }, 0);
+    const asked: number[] = [];
+    for (let nowMs = 1; nowMs < 5_000; nowMs += 100) {
+      const pieces = PieceMap.full(10);
+      const event: SwarmEvent =
+        nowMs % 1_000 === 1 ? { type: 'peer-map', peer: 'p', zone: 'z', pieces } : { type: 'tick' };
+      const actions = [...swarm.handle(event, nowMs), ...swarm.handle({ type: 'peer-gone', peer: 'p' }, nowMs + 50)];
+      if (actions.some((action) => action.type === 'ask-lease' && action.starved)) asked.push(nowMs);
+      for (const action of actions) {
+        if (action.type === 'ask-lease') swarm.handle({ type: 'lease-refused', retryAfterMs: 1_000 }, nowMs + 60);
+      }
+    }
+    expect(asked[0]).toBeLessThan(3_500);
+  });
+
   it('stops reading the origin where a peer begins to offer', () => {
     const swarm = agent();
     swarm.handle({ type: 'tick' }, 0);

@@ -119,11 +119,11 @@ export class BlobSwarm {
   #take(event: SwarmEvent, nowMs: number, actions: SwarmAction[]): void {
     switch (event.type) {
       case 'peer-map':
-        this.#offering(nowMs, () => this.#peers.setMap(event.peer, event.zone, event.pieces));
+        this.#peers.setMap(event.peer, event.zone, event.pieces);
         if (event.pieces.held > 0 && !event.pieces.complete) this.#noteAhead(event.pieces.firstMissing() - 1, nowMs);
         return;
       case 'peer-have':
-        this.#offering(nowMs, () => this.#peers.add(event.peer, event.index));
+        this.#peers.add(event.peer, event.index);
         this.#noteAhead(event.index, nowMs);
         return;
       case 'peer-gone':
@@ -182,13 +182,6 @@ export class BlobSwarm {
     this.#asked.delete(index);
     const run = this.#run;
     if (run !== undefined && from === 'origin') run.next = Math.max(run.next, index + 1);
-  }
-
-  /** A piece that nobody offered until now gets its full time from peers, also where a reader waited for it before. */
-  #offering(nowMs: number, change: () => void): void {
-    const unoffered = [...this.#readers.values()].filter(({ index }) => this.#peers.copies(index) === 0);
-    change();
-    for (const reader of unoffered) if (this.#peers.copies(reader.index) > 0) reader.sinceMs = nowMs;
   }
 
   #noteAhead(index: number, nowMs: number): void {

@@ -61,8 +61,7 @@ function serialize(identity: Identity): string {
 }
 
 function parseIdentity(text: string, path: string): Identity {
-  const damaged = (cause?: unknown) =>
-    new IdentityError('damaged', `${path} is damaged`, { cause });
+  const damaged = (cause?: unknown) => new IdentityError('damaged', `${path} is damaged`, { cause });
   let json: unknown;
   try {
     json = JSON.parse(text);

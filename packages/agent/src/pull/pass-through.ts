@@ -46,8 +46,7 @@ async function* resumedBytes(
   for (let attempt = 0; ; attempt++) {
     let body: OriginBody | undefined;
     try {
-      const wanted = range.end === undefined ? { offset } : { offset, end: range.end };
-      body = await origin.blob(source.repository, digest, wanted, { signal, pullId: source.pullId });
+      body = await openBody(origin, source, digest, { offset, end: range.end }, signal);
       let position = body.offset;
       for await (const chunk of body.chunks) {
         const from = Math.min(chunk.length, Math.max(0, offset - position));
@@ -68,4 +67,22 @@ async function* resumedBytes(
       body?.close();
     }
   }
+}
+
+async function openBody(
+  origin: OriginClient,
+  source: PullSource,
+  digest: Digest,
+  { offset, end }: { offset: number; end: number | undefined },
+  signal: AbortSignal,
+): Promise<OriginBody> {
+  const call = { signal, pullId: source.pullId };
+  if (source.kind === 'blob') {
+    return origin.blob(source.repository, digest, end === undefined ? { offset } : { offset, end }, call);
+  }
+  const { bytes } = await origin.manifest(source.repository, digest, source.accept ?? '*/*', call);
+  const chunks = (async function* () {
+    yield bytes;
+  })();
+  return { offset: 0, sizeBytes: bytes.length, chunks, close: () => {} };
 }

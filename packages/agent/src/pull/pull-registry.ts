@@ -218,34 +218,39 @@ export class PullRegistry implements Pulls {
     deadline: AbortSignal,
   ): Promise<BlobReader> {
     const { origin } = this.#dependencies;
-    const sizeBytes =
-      source.sizeHintBytes ??
-      (await origin.stat(source.repository, digest, { signal: deadline, pullId: source.pullId })).sizeBytes;
+    const sizeBytes = await findSize(digest, source, this.#dependencies, deadline);
     const stop = new AbortController();
-    let first:
-      | { start: number; end: number | undefined; body: AsyncGenerator<Uint8Array>; head: IteratorResult<Uint8Array> }
-      | undefined;
     // The first bytes decide: an origin that refuses must become a 404, not a cut body.
     const body = passThrough(origin, source, digest, { start, end: undefined }, AbortSignal.any([signal, stop.signal]));
-    const head = await Promise.race([body.next(), rejectOn(deadline)]);
-    first = { start, end: undefined, body, head };
+    const close = (): void => {
+      stop.abort();
+      // Lets the connection go; whatever it was doing ended with the abort.
+      body.return(undefined).catch(() => {});
+    };
+    let head: IteratorResult<Uint8Array> | undefined;
+    try {
+      head = await Promise.race([body.next(), rejectOn(deadline)]);
+    } catch (error) {
+      close();
+      throw error;
+    }
     return {
       digest,
       sizeBytes,
       mediaType: source.mediaType,
       async *bytes(from, end, readSignal) {
-        const prepared = first;
-        first = undefined;
-        const whole = end === undefined || end === sizeBytes;
-        if (prepared !== undefined && from === start && whole) {
-          if (prepared.head.done !== true) yield prepared.head.value;
-          yield* prepared.body;
+        const prepared = head;
+        head = undefined;
+        const toTheEnd = end === undefined || end === sizeBytes;
+        if (prepared !== undefined && from === start && toTheEnd) {
+          if (prepared.done !== true) yield prepared.value;
+          yield* body;
           return;
         }
-        stop.abort();
-        yield* passThrough(origin, source, digest, { start: from, end: whole ? undefined : end }, readSignal);
+        close();
+        yield* passThrough(origin, source, digest, { start: from, end: toTheEnd ? undefined : end }, readSignal);
       },
-      close: () => stop.abort(),
+      close,
     };
   }
 
