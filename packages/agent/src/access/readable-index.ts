@@ -63,7 +63,13 @@ export class ReadableIndex {
     const isSame = before !== undefined && sameReadable(before.readable, entry.readable);
     if (isSame && nowMs - before.recordedAtMs < REWRITE_AFTER_MS) return;
     const forgotten = known.put(owner, entry);
-    await this.#notes.put(keyOf(repository) + owner, encode(entry));
+    try {
+      await this.#notes.put(keyOf(repository) + owner, encode(entry));
+    } catch (error) {
+      // Known until the agent ends, and written the next time: a full disk may have room then.
+      known.put(owner, { ...entry, recordedAtMs: nowMs - REWRITE_AFTER_MS });
+      throw error;
+    }
     for (const digest of forgotten) await this.#notes.delete(keyOf(repository) + digest);
   }
 

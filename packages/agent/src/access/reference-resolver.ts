@@ -129,6 +129,8 @@ export class ReferenceResolver implements References {
       const others = decode(await notes.get(noteKey)).filter((other) => other.mediaType !== mediaType);
       await notes.put(noteKey, JSON.stringify([answer, ...others].slice(0, MAX_ANSWERS_PER_TAG)));
     } catch (err) {
+      // Tried again with the next answer: a full disk may have room then.
+      this.#latest.set(key, { ...answer, writtenAtMs: Number.NEGATIVE_INFINITY });
       logger.warn({ err, tag }, 'cannot note what a tag is');
     }
   }

@@ -158,7 +158,7 @@ export class BlobIndex {
 
   /** 32 bytes for each of `count` pieces; undefined when they are missing or damaged. */
   async pieceHashes(digest: Digest, count: number): Promise<Uint8Array | undefined> {
-    await this.#reopening;
+    await this.#readable();
     const checked = await this.#level.get(hashesKey(digest)).catch(() => undefined);
     if (checked?.length !== count * PIECE_HASH_BYTES + CRC_BYTES) return undefined;
     const hashes = checked.subarray(0, count * PIECE_HASH_BYTES);
@@ -177,7 +177,7 @@ export class BlobIndex {
 
   /** The records of a partial's pieces, in order. */
   async pieces(digest: Digest, count: number): Promise<PieceRecord[]> {
-    await this.#reopening;
+    await this.#readable();
     const records: PieceRecord[] = [];
     for await (const [key, value] of this.#level.iterator(pieceRange(digest))) {
       const index = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
@@ -197,7 +197,7 @@ export class BlobIndex {
 
   /** The header goes last: records without one are swept when the store opens. */
   async deletePartial(digest: Digest): Promise<void> {
-    await this.#reopening;
+    await this.#readable();
     try {
       await this.#level.clear(pieceRange(digest));
     } catch (error) {
@@ -208,7 +208,7 @@ export class BlobIndex {
   }
 
   async note(key: string): Promise<string | undefined> {
-    await this.#reopening;
+    await this.#readable();
     const value = await this.#level.get(noteKey(key)).catch((error: unknown) => {
       throw storeErrorFrom(error, 'cannot read the index');
     });
@@ -224,7 +224,7 @@ export class BlobIndex {
   }
 
   async *notes(prefix: string): AsyncGenerator<[key: string, value: string]> {
-    await this.#reopening;
+    await this.#readable();
     for await (const [key, value] of this.#level.iterator({ gte: noteKey(prefix), lt: 'n"' })) {
       if (!key.startsWith(noteKey(prefix))) return;
       yield [key.slice(2), Buffer.from(value).toString('utf8')];
@@ -247,6 +247,13 @@ export class BlobIndex {
     } catch (error) {
       throw isDamage(error) ? new IndexCorrupt(error) : error;
     }
+  }
+
+  /** Before a read: a database that could not be opened anew, on a full disk, is tried again. */
+  async #readable(): Promise<void> {
+    if (this.#failed && !this.#closed && this.#level.status !== 'open') this.#reopening ??= this.#reopen();
+    // Should it stay closed, the read itself says so.
+    await this.#reopening?.catch(() => undefined);
   }
 
   /** @throws StoreError disk-full, io */
