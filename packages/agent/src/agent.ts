@@ -137,7 +137,7 @@ async function start(
   });
   network = peers;
   stops.push(() => peers.stop());
-  await join(client, config, identity.peerId);
+  await join(client, config, identity.peerId, logger);
   stops.push(() => client.close());
   await announceStored(store, client);
 
@@ -239,8 +239,19 @@ async function savedMembership(store: BlobStore): Promise<Membership | undefined
 }
 
 /** Joins; goes on without a tracker when none answers. @throws StartError when it refuses this agent for good */
-async function join(client: StartableTrackerClient, config: AgentConfig, peerId: string): Promise<void> {
+async function join(
+  client: StartableTrackerClient,
+  config: AgentConfig,
+  peerId: string,
+  logger: Logger,
+): Promise<void> {
   const outcome = await client.start();
+  if (outcome === 'unreachable' && config.trackers.length > 0) {
+    logger.warn(
+      { trackers: config.trackers },
+      'no tracker answers: known members and registries are used until one does',
+    );
+  }
   if (typeof outcome === 'string') return;
   const url = config.trackers.join(', ');
   if (outcome.fatal === 'WRONG_JOIN_TOKEN') throw wrongJoinToken(url);
