@@ -3,7 +3,7 @@
  * the client over one connection. A broken body is taken up again at the same offset. When the whole blob passes, its
  * hash is checked, and its last bytes are held back until it matched.
  */
-import { createHash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestAlgorithm, digestHex } from '@shoal/oci';
 import { type OriginBody, type OriginClient, OriginError } from '../origin/origin-client.ts';
@@ -13,23 +13,31 @@ import type { PullSource } from './pulls.ts';
 const MAX_ATTEMPTS_WITHOUT_PROGRESS = 4;
 const FIRST_PAUSE_MS = 100;
 
-/** Yields bytes [start, end) of the blob; `end` undefined means up to the end, wherever that is. @throws OriginError, PullError */
+export interface PassedRange {
+  start: number;
+  /** Exclusive; undefined means up to the end, wherever that is. */
+  end: number | undefined;
+  /** The state after the bytes before `start`, when those were sent too and the range ends with the blob. */
+  hash?: Hash | undefined;
+}
+
+/** Yields the bytes of a range of the blob. @throws OriginError, PullError */
 export async function* passThrough(
   origin: OriginClient,
   source: PullSource,
   digest: Digest,
-  range: { start: number; end: number | undefined },
+  range: PassedRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const hash = range.start === 0 ? createHash(digestAlgorithm(digest)) : undefined;
+  const isWhole = range.start === 0 && range.end === undefined;
+  const hash = range.hash ?? (isWhole ? createHash(digestAlgorithm(digest)) : undefined);
   let held: Uint8Array | undefined;
   for await (const chunk of resumedBytes(origin, source, digest, range, signal)) {
     hash?.update(chunk);
     if (held !== undefined) yield held;
     held = chunk;
   }
-  const whole = hash !== undefined && range.end === undefined;
-  if (whole && hash.digest('hex') !== digestHex(digest)) {
+  if (hash !== undefined && hash.digest('hex') !== digestHex(digest)) {
     throw new PullError('mismatch', `${digest}: the origin's bytes do not match the digest`);
   }
   if (held !== undefined) yield held;
@@ -39,7 +47,7 @@ async function* resumedBytes(
   origin: OriginClient,
   source: PullSource,
   digest: Digest,
-  range: { start: number; end: number | undefined },
+  range: PassedRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
   let offset = range.start;

@@ -1,8 +1,10 @@
 /** Reads a blob that is still arriving, in order, for one client. */
-import type { Digest } from '@shoal/oci';
+import { createHash } from 'node:crypto';
+import { type Digest, digestAlgorithm } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
+import type { PassedRange } from './pass-through.ts';
 import type { BlobReader } from './pulls.ts';
 
 /** One disk read, and so what a slow client can hold in memory. */
@@ -14,7 +16,7 @@ export class PullReader implements BlobReader {
   readonly mediaType: string | undefined;
   readonly #pull: BlobPull;
   readonly #number: number;
-  readonly #passThrough: (start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>;
+  readonly #passThrough: (range: PassedRange, signal: AbortSignal) => AsyncIterable<Uint8Array>;
   readonly #onClose: () => void;
   #closed = false;
 
@@ -22,7 +24,7 @@ export class PullReader implements BlobReader {
   constructor(
     pull: BlobPull,
     mediaType: string | undefined,
-    passThrough: (start: number, end: number, signal: AbortSignal) => AsyncIterable<Uint8Array>,
+    passThrough: (range: PassedRange, signal: AbortSignal) => AsyncIterable<Uint8Array>,
     onClose: () => void,
   ) {
     this.digest = pull.digest;
@@ -37,6 +39,9 @@ export class PullReader implements BlobReader {
   async *bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stop = Math.min(end ?? this.sizeBytes, this.sizeBytes);
     const pieceSize = pieceSizeOf(this.sizeBytes);
+    // Should the rest have to pass by the store, the whole must still be checked before its last bytes.
+    const isWhole = start === 0 && stop === this.sizeBytes;
+    const hash = isWhole ? createHash(digestAlgorithm(this.digest)) : undefined;
     let offset = start;
     try {
       if (this.sizeBytes === 0) await this.#pull.waitFor(this.#number, 0, signal);
@@ -46,11 +51,12 @@ export class PullReader implements BlobReader {
         const pieceEnd = Math.min((index + 1) * pieceSize, stop);
         const chunk = await this.#pull.read(offset, Math.min(READ_BYTES, pieceEnd - offset));
         offset += chunk.length;
+        hash?.update(chunk);
         yield chunk;
       }
     } catch (error) {
       if (!diskIsFull(error)) throw error;
-      yield* this.#passThrough(offset, stop, signal);
+      yield* this.#passThrough({ start: offset, end: stop, hash }, signal);
     }
   }
 

@@ -8,7 +8,7 @@ import pino from 'pino';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { type OriginBody, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import { PeerError, type PeerNetwork, type WantListener } from '../peers/peer-network.ts';
-import type { BlobStore } from '../store/blob-store.ts';
+import { type BlobStore, StoreError } from '../store/blob-store.ts';
 import { openStore } from '../store/open-store.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { ByteBudget } from './byte-budget.ts';
@@ -285,6 +285,34 @@ describe('pulls', () => {
     }).rejects.toMatchObject({ code: 'mismatch' });
     reader.close();
     expect(received).toBeLessThan(content.length);
+  });
+
+  describe('when the disk fills up in the middle of a body', () => {
+    async function readWithFullDisk(): Promise<Buffer> {
+      await start();
+      const partial = store.partial.bind(store);
+      store.partial = async (wanted, sizeBytes) => {
+        const opened = await partial(wanted, sizeBytes);
+        const write = opened.write.bind(opened);
+        opened.write = async (index, ...rest) => {
+          if (index >= 5) throw new StoreError('disk-full', 'no space left');
+          await write(index, ...rest);
+        };
+        return opened;
+      };
+      return readAll(await pulls.open(digest, source, 0, never));
+    }
+
+    it('the rest passes by the store', async () => {
+      expect((await readWithFullDisk()).equals(content)).toBe(true);
+      expect(await store.find(digest)).toBeUndefined();
+    });
+
+    it('a wrong byte in the rest still cuts the body short', async () => {
+      origin.bytes = Buffer.from(content);
+      origin.bytes[2_900_000] = (origin.bytes[2_900_000] ?? 0) ^ 1;
+      await expect(readWithFullDisk()).rejects.toMatchObject({ code: 'mismatch' });
+    });
   });
 
   it('resumes a half-pulled blob after a restart', async () => {

@@ -15,7 +15,7 @@ import { OriginError } from '../origin/origin-client.ts';
 import { type PartialBlob, StoreError } from '../store/blob-store.ts';
 import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
 import { findSize } from './blob-size.ts';
-import { passThrough } from './pass-through.ts';
+import { type PassedRange, passThrough } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
 import { PullReader } from './pull-reader.ts';
 import type { BlobReader, PullSource, Pulls } from './pulls.ts';
@@ -155,8 +155,8 @@ export class PullRegistry implements Pulls {
     const { digest } = entry.pull;
     entry.readers++;
     clearTimeout(entry.linger);
-    const through = (start: number, end: number, signal: AbortSignal): AsyncIterable<Uint8Array> =>
-      passThrough(this.#dependencies.origin, source, digest, { start, end }, signal);
+    const through = (range: PassedRange, signal: AbortSignal): AsyncIterable<Uint8Array> =>
+      passThrough(this.#dependencies.origin, source, digest, range, signal);
     return new PullReader(entry.pull, source.mediaType, through, () => {
       entry.readers--;
       this.#lingerIfUnread(digest, entry);
