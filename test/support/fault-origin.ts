@@ -35,7 +35,7 @@ import { type LoggedRequest, type OriginStats, RequestTally } from './fault-orig
 import type { ImageFixture } from './image-fixture.ts';
 
 export type { Content } from './fault-origin/content.ts';
-export { memoryContent, syntheticContent } from './fault-origin/content.ts';
+export { syntheticContent } from './fault-origin/content.ts';
 export type { Fault, InjectedFault, Matcher } from './fault-origin/fault.ts';
 export type { OriginAuth } from './fault-origin/gate.ts';
 export type { LoggedRequest, OriginStats } from './fault-origin/tally.ts';

@@ -16,7 +16,7 @@ function output(isTTY: boolean): { isTTY: boolean; text: string; write(text: str
 
 test('a line has the share, the bytes and where they come from', () => {
   expect(progressLines([{ ...HALF, sources: { peers: 40 * MB, origin: 10 * MB } }])).toEqual([
-    'node-1  ████████░░░░░░░░  50 %  50.0 MB  (peers 40.0 MB, origin 10.0 MB)',
+    'node-1  ████████░░░░░░░░  50 %  50.0 MB  (fetched: peers 40.0 MB, origin 10.0 MB)',
   ]);
 });
 

@@ -1,12 +1,12 @@
 /**
  * Lines that show how far each node is. A terminal gets them redrawn in place; anything else gets them again every
- * second, and only those that changed.
+ * few seconds, and only those that changed.
  */
 import type { TextOutput } from '../cli-io.ts';
 import { megabytes } from './report.ts';
 
 const REDRAW_INTERVAL_MS = 100;
-const REPEAT_INTERVAL_MS = 1_000;
+const REPEAT_INTERVAL_MS = 3_000;
 /** More lines than a small terminal shows cannot be redrawn; then one line speaks for all. */
 const MAX_LINES = 20;
 const BAR_CELLS = 16;
@@ -25,16 +25,22 @@ export class ProgressDisplay {
   readonly #output: TextOutput;
   readonly #read: () => readonly NodeProgress[];
   readonly #timer: NodeJS.Timeout;
+  readonly #signal: AbortSignal | undefined;
   #shown: readonly string[] = [];
 
-  /** `read` is asked for the state of the moment whenever lines are drawn. */
-  constructor(output: TextOutput, read: () => readonly NodeProgress[]) {
+  /**
+   * `read` is asked for the state of the moment whenever lines are drawn; nothing is drawn any more once `signal` fired,
+   * because other words stand below the lines then.
+   */
+  constructor(output: TextOutput, read: () => readonly NodeProgress[], signal?: AbortSignal) {
+    this.#signal = signal;
     this.#output = output;
     this.#read = read;
     this.#timer = setInterval(() => this.draw(), output.isTTY === true ? REDRAW_INTERVAL_MS : REPEAT_INTERVAL_MS);
   }
 
   draw(): void {
+    if (this.#signal?.aborted === true) return;
     const lines = progressLines(this.#read());
     if (this.#output.isTTY === true) {
       const up = this.#shown.length > 0 ? `\u001b[${this.#shown.length}A` : '';
@@ -64,7 +70,7 @@ function progressLine(progress: NodeProgress, width: number): string {
   if (state === 'failed') return `${name}  failed after ${megabytes(receivedBytes)}`;
   if (totalBytes === undefined) return `${name}  asking for the manifest`;
   const from =
-    sources === undefined ? '' : `  (peers ${megabytes(sources.peers)}, origin ${megabytes(sources.origin)})`;
+    sources === undefined ? '' : `  (fetched: peers ${megabytes(sources.peers)}, origin ${megabytes(sources.origin)})`;
   return `${name}  ${bar(receivedBytes / totalBytes)}  ${megabytes(receivedBytes)}${from}`;
 }
 

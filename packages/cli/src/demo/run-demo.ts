@@ -141,10 +141,13 @@ class Demo {
       `pulling ${registry}/${repository}${digest === undefined ? ':' : '@'}${reference} on all of them at once\n`,
     );
     const pulls = new SimultaneousPulls(cluster.agents);
-    const display = this.#options.json ? undefined : new ProgressDisplay(this.#io.stdout, () => pulls.progress());
+    const { signal } = this.#interruption;
+    const display = this.#options.json
+      ? undefined
+      : new ProgressDisplay(this.#io.stdout, () => pulls.progress(), signal);
     const platform = { os: 'linux', architecture: ociArchitecture(process.arch) };
     try {
-      return await pulls.run({ registry, repository, reference, platform }, this.#interruption.signal);
+      return await pulls.run({ registry, repository, reference, platform }, signal);
     } finally {
       display?.finish();
       this.#say('');
