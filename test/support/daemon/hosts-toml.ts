@@ -13,7 +13,7 @@ export interface MirroredRegistry {
 export async function writeHostsToml(folder: DaemonFolder, settings: MirroredRegistry): Promise<string> {
   // Containerd 1.6 ignores a file that has no host table, so without a mirror the registry is named twice.
   const host = settings.mirror ?? settings.upstream;
-  const toml = `server = "${settings.upstream}"\n\n[host."${host}"]\n  capabilities = ["pull", "resolve"]\n`;
+  const toml = `server = "${settings.upstream}"\n\n[host."${host}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"\n`;
   await folder.write(`certs.d/${settings.registry}/hosts.toml`, toml);
   return folder.join('certs.d');
 }
