@@ -22,8 +22,7 @@ export class KnownPeers {
   async load(): Promise<void> {
     for await (const [key, value] of this.#notes.entries(PREFIX)) {
       const parsed = noteSchema.safeParse(parseJson(value));
-      if (parsed.success && this.#peers.size < MAX_KNOWN_PEERS)
-        this.#peers.set(key, { ...parsed.data, complete: false });
+      if (parsed.success && this.#peers.size < MAX_KNOWN_PEERS) this.#peers.set(key, parsed.data);
       else await this.#notes.delete(key);
     }
   }

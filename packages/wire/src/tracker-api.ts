@@ -9,6 +9,7 @@
  * | POST /v1/lease           | LeaseRequest          | LeaseAnswer        |
  * | POST /v1/lease/renew     | LeaseRenewal          | LeaseRenewalAnswer |
  * | POST /v1/lease/release   | LeaseRelease          | {}                 |
+ * | POST /v1/report          | ReportRequest         | ReportAnswer       |
  * | POST /v1/reference       | ReferenceRecord       | {}                 |
  * | POST /v1/reference/find  | ReferenceQuery        | ReferenceRecord or 404 |
  * | POST /v1/leave           | {}                    | {}                 |
@@ -17,17 +18,24 @@
  */
 import { type Digest, parseDigest } from '@shoal/oci';
 import { z } from 'zod';
+import { MAX_ATTESTATION_BYTES } from './attestation.ts';
 
 /** Agents announce what they want or hold at least this often, or the tracker forgets them. */
 export const ANNOUNCE_TTL_MS = 30_000;
 /** A lease that is not renewed for this long is given to somebody else. */
 export const LEASE_TTL_MS = 2_000;
+/** No refused lease makes an agent wait longer than this before it asks again. */
+const MAX_RETRY_AFTER_MS = 60_000;
 /** Clocks further apart than this cannot work with certificates that expire. */
 export const MAX_CLOCK_SKEW_MS: number = 5 * 60_000;
 /** Names the running tracker process in every answer; an agent that sees a new one announces everything again. */
 export const TRACKER_INSTANCE_HEADER = 'shoal-tracker-instance';
 /** Most blobs in one announcement. */
 export const MAX_ANNOUNCED_BLOBS = 1024;
+/** Most peer records in one answer, whatever the number of blobs asked about. */
+export const MAX_ANSWERED_PEERS = 256;
+/** Most PeerIds that one answer tells to be avoided. */
+export const MAX_ANSWERED_BARRED = 128;
 
 const digest = z.string().transform((text, context): Digest => {
   const parsed = parseDigest(text);
@@ -41,9 +49,13 @@ const sizeBytes = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const peerId = z.string().min(1).max(128);
 const addresses = z.array(z.string().max(256)).max(16);
 const zone = z.string().max(64);
+const leaseId = z.string().min(1).max(64);
+/** More pieces than the largest blob has. */
+const pieceIndex = z.number().int().nonnegative().max(0xffff_ffff);
+const attestation = z.base64().max(4 * Math.ceil(MAX_ATTESTATION_BYTES / 3));
 
 /** Where a member can be dialled: multiaddrs without the /p2p part. */
-const peerRecord = z.object({ peerId, addresses, zone, complete: z.boolean() });
+const peerRecord = z.object({ peerId, addresses, zone });
 export type PeerRecord = z.infer<typeof peerRecord>;
 
 /**
@@ -85,34 +97,106 @@ export const announceRequestSchema = z.object({
 });
 export type AnnounceRequest = z.infer<typeof announceRequestSchema>;
 
-/** A sample of the other agents in each wanted blob's swarm: same zone first, a few across. */
+const peers = z.array(peerRecord).max(MAX_ANSWERED_PEERS);
+/** Members to have nothing to do with: barred lately, or suspected of having lied and suspended until that is settled. */
+const barred = z.array(peerId).max(MAX_ANSWERED_BARRED);
+
+/**
+ * For each wanted blob a sample of the other agents in its swarm, mostly of the same zone, as indexes into `peers`.
+ * Blobs that the same agents want share one sample.
+ */
 export const announceAnswerSchema = z.object({
-  swarms: z.array(z.object({ digest, peers: z.array(peerRecord) })),
+  peers,
+  swarms: z
+    .array(z.object({ digest, peers: z.array(z.number().int().nonnegative()).max(MAX_ANSWERED_PEERS) }))
+    .max(MAX_ANNOUNCED_BLOBS),
+  barred,
 });
 export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
 
 /**
- * Asks for leave to read a blob from the origin. `starved` says that nothing came from any peer for 2 s although
- * somebody else holds the lease or a copy; the tracker then allows a second reader, within a bound.
+ * Asks for leave to get a run of a blob's pieces where others of the zone do not get them: from the origin, or from
+ * another zone. `piece` is the first one that the agent lacks and that nobody it knows offers. `starved` says that a
+ * reader waits for it for long although somebody else holds the lease or a copy. `audit` asks instead to be the one
+ * that reads pieces again, because the complete blob did not match its digest.
  */
-export const leaseRequestSchema = z.object({ digest, sizeBytes, registry: z.string().max(256), starved: z.boolean() });
+export const leaseRequestSchema = z.object({
+  digest,
+  sizeBytes,
+  registry: z.string().max(256),
+  starved: z.boolean(),
+  piece: pieceIndex.optional(),
+  audit: z.boolean().optional(),
+});
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
 
+/** This agent should read that piece of the blob from the origin and report what it is: others disagree about it. */
+const witness = z.object({ index: pieceIndex }).optional();
+
+/**
+ * Granted: pieces [from, to) are this agent's to get, from the registry (`origin`) or from `peers` in other zones (`zone`);
+ * no renewal or release belongs to an `audit`. Refused: `peers` hold or read the blob; ask again after `retryAfterMs`.
+ */
 export const leaseAnswerSchema = z.discriminatedUnion('granted', [
-  z.object({ granted: z.literal(true), leaseId: z.string(), fromPiece: z.number().int(), toPiece: z.number().int() }),
-  z.object({ granted: z.literal(false), retryAfterMs: z.number().int(), peers: z.array(peerRecord) }),
+  z.object({
+    granted: z.literal(true),
+    leaseId,
+    from: pieceIndex,
+    to: pieceIndex,
+    source: z.enum(['origin', 'zone', 'audit']),
+    peers,
+    barred,
+    witness,
+  }),
+  z.object({
+    granted: z.literal(false),
+    retryAfterMs: z.number().int().nonnegative().max(MAX_RETRY_AFTER_MS),
+    peers,
+    barred,
+    witness,
+  }),
 ]);
 export type LeaseAnswer = z.infer<typeof leaseAnswerSchema>;
 
-/** `progress`: any count that grows while bytes come in (agents send bytes read); a renewal without growth does not extend the lease. */
-export const leaseRenewalSchema = z.object({ leaseId: z.string().max(64), progress: z.number().int().nonnegative() });
+/**
+ * `bytes`: read so far, a renewal without growth does not extend the lease. `next`: the first piece of the run that is
+ * not here. `ranges`: whether the origin honoured a request for a range, once that is known.
+ */
+export const leaseRenewalSchema = z.object({
+  leaseId,
+  bytes: sizeBytes,
+  next: pieceIndex,
+  ranges: z.boolean().optional(),
+});
 export type LeaseRenewal = z.infer<typeof leaseRenewalSchema>;
 
-export const leaseRenewalAnswerSchema = z.object({ held: z.boolean() });
+/** `to`: where the lease ends now; less when somebody else took its tail, more when the origin ignores ranges. */
+export const leaseRenewalAnswerSchema = z.object({ held: z.boolean(), to: pieceIndex });
 export type LeaseRenewalAnswer = z.infer<typeof leaseRenewalAnswerSchema>;
 
-export const leaseReleaseSchema = z.object({ leaseId: z.string().max(64), done: z.boolean() });
+/** `no-range`: the origin sends the whole body to a request for a range. */
+export const leaseReleaseSchema = z.object({
+  leaseId,
+  how: z.enum(['done', 'failed', 'unneeded', 'no-range']),
+  next: pieceIndex,
+});
 export type LeaseRelease = z.infer<typeof leaseReleaseSchema>;
+
+/**
+ * What the caller read of a piece from the origin is not what another member signed. Attestations as base64: `counter`
+ * by the caller, `claim` the other one; a witness, who does not know the other one, sends no claim.
+ */
+export const reportRequestSchema = z.object({
+  digest,
+  sizeBytes,
+  index: pieceIndex,
+  claim: attestation.optional(),
+  counter: attestation,
+});
+export type ReportRequest = z.infer<typeof reportRequestSchema>;
+
+export const reportAnswerSchema = z.object({ barred });
+export type ReportAnswer = z.infer<typeof reportAnswerSchema>;
 
 /**
  * What a tag or digest of a repository was, the last time its origin answered a member without a client's own

@@ -141,7 +141,7 @@ export async function startAgent(
       holdings.put(blob, index, attestation);
     }
   };
-  const record = { peerId, addresses: network.addresses(), zone: 'zone-a', complete: false };
+  const record = { peerId, addresses: network.addresses(), zone: 'zone-a' };
   return { network, holdings, identity, record, met, holdAll };
 }
 

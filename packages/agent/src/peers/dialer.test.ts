@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { Dialer } from './dialer.ts';
 
-const peer = (peerId: string): PeerRecord => ({ peerId, addresses: [], zone: '', complete: false });
+const peer = (peerId: string): PeerRecord => ({ peerId, addresses: [], zone: '' });
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 
 function dialer(overrides: { wanted?: (peerId: string) => boolean } = {}) {

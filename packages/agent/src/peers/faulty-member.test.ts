@@ -43,7 +43,7 @@ beforeEach(async () => {
     stream.addEventListener('message', () => behave(stream, connection));
   });
   await member.start();
-  agent.network.dial([{ peerId, addresses: member.getMultiaddrs().map(String).map(bare), zone: '', complete: true }]);
+  agent.network.dial([{ peerId, addresses: member.getMultiaddrs().map(String).map(bare), zone: '' }]);
   await until(() => agent.network.connected().length === 1);
 });
 afterEach(async () => {

@@ -388,6 +388,6 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     const dialed = link.dialedAddress;
     const addresses = [...new Set([...(dialed === undefined ? [] : [dialed]), ...link.listenAddresses])];
     if (addresses.length === 0) return;
-    this.#hooks.onKnownPeer?.({ peerId: link.peerId, addresses, zone: link.zone, complete: false });
+    this.#hooks.onKnownPeer?.({ peerId: link.peerId, addresses, zone: link.zone });
   }
 }
