@@ -1,28 +1,35 @@
 /**
  * How one agent gets one blob: a state machine over events and the time, without I/O.
  *
- * Pieces come from two kinds of source, and each piece has at most one owner at a time (two in need):
+ * Pieces come from two kinds of source, and each piece is under way from one place at a time (from two in need):
  *
- *   peers   whoever holds a missing piece is asked for it, within a budget of pieces in flight
- *   origin  at most one run of consecutive pieces is read at a time, and only under a lease, so that in the whole cluster
- *           the origin is read once. A run covers pieces that no peer offers; it is cut where a peer begins to.
+ *   peers   whoever of our zone holds a missing piece may be asked for it; members of other zones only for the pieces of a
+ *           `zone` lease, so that each piece enters a zone once. What a reader needs next goes first, then the rarest.
+ *   origin  at most one run of consecutive pieces is read at a time, under an `origin` lease, so that in the whole
+ *           cluster the origin reads each piece out once. Several agents read different runs in parallel.
  *
  * What keeps a pull alive:
  *   - a piece that a reader waits for and that does not come for `stallMs` is asked for elsewhere: from another peer,
- *     or from the origin under a lease asked for as `starved`;
- *   - without a tracker the agent grants itself the lease, after a moment in which connected peers may speak up;
+ *     and from the origin under a lease asked for as `starved`;
+ *   - when nothing is left to ask for, what is under way for long is asked of a second peer;
+ *   - without a tracker the members that know each other share the runs out by rendezvous hashing;
  *   - an origin that fails is tried again after a growing pause, an origin that refuses is not;
- *   - nothing arrives for `giveUpMs`, or the origin refused and nobody offers what is missing: the pull gives up.
+ *   - nothing new for `giveUpMs` ends the pull.
  */
-import { PeerTable } from './peer-table.ts';
-import type { PieceMap } from './piece-map.ts';
-import { pickPiece } from './piece-picker.ts';
+import { OriginSide } from './origin-side.ts';
+import { type Neighbour, Neighbours } from './neighbours.ts';
+import { ASKED, HERE, LEASED, PieceBoard, READY, UNCOVERED } from './piece-board.ts';
+import { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
+import { Readers } from './readers.ts';
 import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';
 
 export interface BlobSwarmOptions {
   pieceCount: number;
   zone: string;
+  /** This agent's PeerId, and the blob's digest: without a tracker they decide who reads what. */
+  self: string;
+  blob: string;
   /** Pieces asked of peers at the same time, over all peers: the memory budget divided by the piece size. */
   maxInFlight: number;
   /** Of these, at most this many of one peer. */
@@ -33,66 +40,67 @@ export interface BlobSwarmOptions {
   giveUpMs: number;
   /** How long peers that are connected may speak up before an agent without a tracker goes to the origin; 0 with no peer. */
   graceMs: number;
-  /** How long after a peer got a piece that we lack it counts as being on the way to the next ones. */
-  followMs: number;
 }
 
-export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight'> = {
+export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight' | 'self' | 'blob'> = {
   slotsPerPeer: 4,
   stallMs: 2_000,
   giveUpMs: 20_000,
   graceMs: 250,
-  followMs: 500,
 };
 
-/** Pieces read from the origin on behalf of a starving reader, whatever peers claim to hold. */
-const STARVED_RUN_PIECES = 8;
+/** How many of the pieces that could be asked for are looked at to find the rarest. */
+const RAREST_OF = 32;
+/** How many of those are tried when the holders of the rarest have no slot free. */
+const PICK_TRIES = 6;
+/** How many pieces ahead of each reader go before the rarest ones. */
+const READ_AHEAD_PIECES = 2;
+/** With everything under way, a piece asked for longer ago than this many times the usual is asked for twice. */
+const ENDGAME_FACTOR = 3;
+const ENDGAME_MIN_MS = 200;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
-const FIRST_ORIGIN_PAUSE_MS = 100;
-const MAX_ORIGIN_PAUSE_MS = 4_000;
 const FIND_PEERS_EVERY_MS = 1_000;
+const NOTHING: SwarmAction[] = [];
 
-type Lease =
-  | { state: 'none'; askAtMs: number }
-  | { state: 'asked'; starved: boolean }
-  /** `leaseId` is undefined when the agent granted it to itself. */
-  | { state: 'held'; leaseId: string | undefined; starved: boolean };
-
-interface Reader {
-  index: number;
-  sinceMs: number;
+interface Asked {
+  neighbour: Neighbour;
+  atMs: number;
+  second: { neighbour: Neighbour; atMs: number } | undefined;
 }
 
 export class BlobSwarm {
   readonly #options: BlobSwarmOptions;
   readonly #have: PieceMap;
   readonly #random: Random;
-  readonly #peers: PeerTable;
-  readonly #readers = new Map<number, Reader>();
-  /** Peers asked for each piece under way. */
-  readonly #asked = new Map<number, Set<string>>();
+  readonly #neighbours: Neighbours;
+  readonly #board: PieceBoard;
+  readonly #readers = new Readers();
+  readonly #origin: OriginSide;
+  readonly #asked = new Map<number, Asked>();
+  readonly #sample = new Int32Array(RAREST_OF);
   #inFlight = 0;
-  #lease: Lease;
-  /** The run being read from the origin: `next` is the piece it is at. */
-  #run: { next: number; to: number; starved: boolean } | undefined;
-  #originPauses = 0;
-  #originRefusedAtMs: number | undefined;
-  readonly #startedAtMs: number;
   #progressAtMs: number;
   #findPeersAtMs: number;
-  /** When a peer last got a piece that we lack: it has a source of its own. */
-  #aheadAtMs = Number.NEGATIVE_INFINITY;
+  #complete = false;
   #over = false;
 
-  /** @param have the pieces here already; the swarm adds to it as `piece` events come in */
+  /** @param have the pieces here already; the swarm keeps a copy and adds to it as `piece` events come in */
   constructor(options: BlobSwarmOptions, have: PieceMap, random: Random, nowMs: number) {
     this.#options = options;
     this.#have = have.clone();
     this.#random = random;
-    this.#peers = new PeerTable(options);
-    this.#lease = { state: 'none', askAtMs: nowMs };
-    this.#startedAtMs = nowMs;
+    this.#neighbours = new Neighbours(options);
+    this.#board = new PieceBoard(options.pieceCount);
+    for (let index = 0; index < options.pieceCount; index++) if (have.has(index)) this.#board.set(index, HERE);
+    this.#origin = new OriginSide(options, {
+      have: this.#have,
+      board: this.#board,
+      neighbours: this.#neighbours,
+      random,
+      refresh: (from, to) => this.#refreshAll(from, to),
+      startedAtMs: nowMs,
+    });
     this.#progressAtMs = nowMs;
     this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
   }
@@ -102,293 +110,315 @@ export class BlobSwarm {
     return this.#progressAtMs;
   }
 
+  /** Neighbours that hold or want the blob. */
+  get neighbourCount(): number {
+    return this.#neighbours.size;
+  }
+
   /** Whether peers are asked, or could be asked, for something that is missing. */
   peersHelp(nowMs: number): boolean {
     return this.#asked.size > 0 || this.#somebodyOffers(nowMs);
   }
 
+  /** How far a lease has come: the first piece that is not here, and how many are. Undefined when it is not held. */
+  leaseProgress(leaseId: string): { next: number; held: number } | undefined {
+    return this.#origin.leaseProgress(leaseId);
+  }
+
   handle(event: SwarmEvent, nowMs: number): SwarmAction[] {
-    if (this.#over) return [];
+    if (this.#over) return NOTHING;
     const actions: SwarmAction[] = [];
     this.#take(event, nowMs, actions);
-    if (this.#have.complete) this.#finish(actions);
-    else this.#decide(nowMs, actions);
+    if (this.#have.complete) {
+      this.#finish(nowMs, actions);
+    } else if (event.type === 'peer-have') {
+      this.#askPeers(nowMs, actions);
+    } else if (event.type === 'tick') {
+      this.#lookAfterEverything(nowMs, actions);
+    } else {
+      this.#origin.decide(undefined, nowMs, actions);
+      this.#askPeers(nowMs, actions);
+    }
     return actions;
   }
 
   #take(event: SwarmEvent, nowMs: number, actions: SwarmAction[]): void {
     switch (event.type) {
+      case 'peer-wants':
+        this.#neighbours.meet(event.peer, event.zone);
+        return;
       case 'peer-map':
-        this.#peers.setMap(event.peer, event.zone, event.pieces);
-        if (event.pieces.held > 0 && !event.pieces.complete) this.#noteAhead(event.pieces.firstMissing() - 1, nowMs);
+        this.#neighbours.setMap(this.#neighbours.meet(event.peer, event.zone), event.pieces);
+        this.#refreshAll(0, this.#options.pieceCount);
+        this.#origin.peersMoved(nowMs);
         return;
       case 'peer-have':
-        this.#peers.add(event.peer, event.index);
-        this.#noteAhead(event.index, nowMs);
+        this.#peerHas(event.peer, event.indexes, nowMs);
         return;
       case 'peer-gone':
-        this.#peers.remove(event.peer);
+        this.#peerGone(event.peer, actions);
         return;
       case 'piece':
         this.#pieceArrived(event.index, event.from, nowMs, actions);
+        return;
+      case 'pieces-lost':
+        for (const index of event.indexes) this.#lose(index);
+        this.#complete = false;
         return;
       case 'fetch-failed':
         this.#fetchFailed(event.peer, event.index, event.why, event.retryAfterMs ?? 0, nowMs);
         return;
       case 'reader':
-        if (this.#readers.get(event.reader)?.index !== event.index) {
-          this.#readers.set(event.reader, { index: event.index, sinceMs: nowMs });
-        }
+        this.#readers.set(event.reader, event.index, nowMs);
         return;
       case 'reader-gone':
         this.#readers.delete(event.reader);
         return;
-      case 'lease-granted':
-        this.#lease = { state: 'held', leaseId: event.leaseId, starved: this.#askedStarved() };
-        return;
-      case 'lease-lost':
-        this.#lease = { state: 'none', askAtMs: nowMs + this.#options.graceMs };
-        return;
-      case 'lease-refused':
-        this.#lease = { state: 'none', askAtMs: nowMs + event.retryAfterMs };
-        return;
-      case 'lease-unavailable':
-        this.#grantOneself(nowMs);
-        return;
       case 'origin-bytes':
         this.#progressAtMs = nowMs;
         return;
-      case 'origin-ended':
-        this.#originEnded(event.how, event.retryAfterMs, nowMs, actions);
-        return;
       case 'tick':
         return;
+      default:
+        this.#origin.take(event, nowMs, actions);
     }
   }
+
+  // What neighbours have.
+
+  #peerHas(id: string, indexes: readonly number[], nowMs: number): void {
+    const neighbour = this.#neighbours.get(id);
+    if (neighbour === undefined) return;
+    for (let at = 0; at < indexes.length; at++) {
+      const index = indexes[at] as number;
+      if (this.#neighbours.add(neighbour, index) && this.#board.is(index, UNCOVERED)) this.#refresh(index);
+    }
+    this.#origin.peersMoved(nowMs);
+  }
+
+  #peerGone(id: string, actions: SwarmAction[]): void {
+    const neighbour = this.#neighbours.get(id);
+    if (neighbour === undefined) return;
+    for (const [index, asked] of this.#asked) {
+      if (asked.neighbour !== neighbour && asked.second?.neighbour !== neighbour) continue;
+      actions.push({ type: 'cancel', peer: id, index });
+      this.#notAskedOf(neighbour, index, asked);
+    }
+    this.#neighbours.remove(neighbour);
+    this.#refreshAll(0, this.#options.pieceCount);
+  }
+
+  #fetchFailed(id: string, index: number, why: FetchFailure, retryAfterMs: number, nowMs: number): void {
+    const neighbour = this.#neighbours.get(id);
+    const asked = this.#asked.get(index);
+    if (neighbour === undefined || asked === undefined) return;
+    if (!this.#notAskedOf(neighbour, index, asked)) return;
+    if (why === 'busy') neighbour.restUntilMs = nowMs + retryAfterMs;
+    else if (why === 'not-held') this.#neighbours.notHeld(neighbour, index);
+    else if (why === 'corrupt') this.#neighbours.bar(neighbour);
+    else if (why === 'gone') this.#neighbours.remove(neighbour);
+    else if (why === 'slow') this.#neighbours.slow(neighbour, nowMs);
+    if (why === 'corrupt' || why === 'gone') this.#refreshAll(0, this.#options.pieceCount);
+    else this.#refresh(index);
+  }
+
+  /** Returns false when that peer was not asked for the piece. */
+  #notAskedOf(neighbour: Neighbour, index: number, asked: Asked): boolean {
+    if (asked.second?.neighbour === neighbour) {
+      asked.second = undefined;
+    } else if (asked.neighbour !== neighbour) {
+      return false;
+    } else if (asked.second !== undefined) {
+      asked.neighbour = asked.second.neighbour;
+      asked.atMs = asked.second.atMs;
+      asked.second = undefined;
+    } else {
+      this.#asked.delete(index);
+    }
+    this.#inFlight--;
+    neighbour.inFlight--;
+    return true;
+  }
+
+  // What is here.
 
   #pieceArrived(index: number, from: string, nowMs: number, actions: SwarmAction[]): void {
     this.#progressAtMs = nowMs;
-    this.#originPauses = from === 'origin' ? 0 : this.#originPauses;
     this.#have.add(index);
-    for (const peer of this.#asked.get(index) ?? []) {
-      this.#inFlight--;
-      if (peer === from) {
-        this.#peers.succeeded(peer);
-      } else {
-        this.#peers.cancelled(peer);
-        actions.push({ type: 'cancel', peer, index });
+    const asked = this.#asked.get(index);
+    if (asked !== undefined) {
+      this.#asked.delete(index);
+      this.#settle(index, asked.neighbour, asked.atMs, from, nowMs, actions);
+      if (asked.second !== undefined) {
+        this.#settle(index, asked.second.neighbour, asked.second.atMs, from, nowMs, actions);
       }
     }
-    this.#asked.delete(index);
-    const run = this.#run;
-    if (run !== undefined && from === 'origin') run.next = Math.max(run.next, index + 1);
+    this.#board.set(index, HERE);
+    this.#origin.pieceArrived(index, from === 'origin', nowMs, actions);
   }
 
-  #noteAhead(index: number, nowMs: number): void {
-    if (!this.#have.has(index)) this.#aheadAtMs = nowMs;
-  }
-
-  #fetchFailed(peer: string, index: number, why: FetchFailure, retryAfterMs: number, nowMs: number): void {
-    const asked = this.#asked.get(index);
-    if (asked?.delete(peer) !== true) return;
-    this.#inFlight--;
-    if (asked.size === 0) this.#asked.delete(index);
-    if (why === 'busy') this.#peers.rest(peer, nowMs, retryAfterMs);
-    else if (why === 'not-held') this.#peers.notHeld(peer, index);
-    else if (why === 'corrupt') this.#peers.bar(peer);
-    else if (why === 'cancelled') this.#peers.cancelled(peer);
-    else if (why === 'gone') this.#peers.remove(peer);
-    else this.#peers.slow(peer, nowMs);
-  }
-
-  #askedStarved(): boolean {
-    return this.#lease.state === 'asked' && this.#lease.starved;
-  }
-
-  #grantOneself(nowMs: number): void {
-    const graceEndsMs = this.#startedAtMs + this.#options.graceMs;
-    this.#lease =
-      nowMs < graceEndsMs
-        ? { state: 'none', askAtMs: graceEndsMs }
-        : { state: 'held', leaseId: undefined, starved: this.#askedStarved() };
-  }
-
-  #originEnded(
-    how: 'done' | 'failed' | 'refused',
-    retryAfterMs: number | undefined,
+  #settle(
+    index: number,
+    neighbour: Neighbour,
+    atMs: number,
+    from: string,
     nowMs: number,
     actions: SwarmAction[],
   ): void {
-    this.#run = undefined;
-    if (how === 'done') return;
-    if (how === 'refused') {
-      this.#originRefusedAtMs = nowMs;
-      this.#letGo(nowMs, Number.POSITIVE_INFINITY, actions);
-      return;
-    }
-    const pauseMs = Math.min(MAX_ORIGIN_PAUSE_MS, FIRST_ORIGIN_PAUSE_MS * 2 ** this.#originPauses);
-    this.#originPauses++;
-    this.#letGo(nowMs, Math.min(retryAfterMs ?? pauseMs, this.#options.giveUpMs), actions);
+    this.#inFlight--;
+    neighbour.inFlight--;
+    if (neighbour.id === from) this.#neighbours.delivered(neighbour, nowMs - atMs);
+    else actions.push({ type: 'cancel', peer: neighbour.id, index });
   }
 
-  /** Gives the lease back unfinished, so that somebody else can try. */
-  #letGo(nowMs: number, askAgainMs: number, actions: SwarmAction[]): void {
-    if (this.#lease.state === 'held' && this.#lease.leaseId !== undefined) {
-      actions.push({ type: 'release-lease', leaseId: this.#lease.leaseId, done: false });
-    }
-    this.#lease = { state: 'none', askAtMs: nowMs + askAgainMs };
+  #lose(index: number): void {
+    if (!this.#have.has(index)) return;
+    this.#have.remove(index);
+    this.#refresh(index, true);
   }
 
-  #finish(actions: SwarmAction[]): void {
-    this.#over = true;
-    if (this.#run !== undefined) actions.push({ type: 'stop-origin' });
-    if (this.#lease.state === 'held' && this.#lease.leaseId !== undefined) {
-      actions.push({ type: 'release-lease', leaseId: this.#lease.leaseId, done: true });
-    }
-    actions.push({ type: 'complete' });
+  #refreshAll(from: number, to: number): void {
+    for (let index = from; index < to; index++) this.#refresh(index);
   }
 
-  #decide(nowMs: number, actions: SwarmAction[]): void {
+  /** Puts the piece where it belongs now. A piece that is here stays so unless it was `lost`. */
+  #refresh(index: number, lost = false): void {
+    if (this.#board.is(index, HERE) && !lost) return;
+    if (this.#asked.has(index)) this.#board.set(index, ASKED);
+    else if (this.#origin.reads(index)) this.#board.set(index, LEASED);
+    else if (this.#neighbours.nearCopies(index) > 0) this.#board.set(index, READY);
+    else if (this.#neighbours.farCopies(index) > 0 && this.#mayCross(index)) this.#board.set(index, READY);
+    else if (this.#origin.carries(index)) this.#board.set(index, LEASED);
+    else this.#board.set(index, UNCOVERED);
+  }
+
+  /** Whether the piece may be fetched from another zone. */
+  #mayCross(index: number): boolean {
+    return this.#origin.carries(index) || this.#origin.withoutTracker;
+  }
+
+  // Decisions.
+
+  #lookAfterEverything(nowMs: number, actions: SwarmAction[]): void {
     if (this.#shouldGiveUp(nowMs, actions)) return;
-    const starving = this.#starvingPiece(nowMs);
-    this.#cutRun(nowMs, actions);
-    this.#useOrigin(starving, nowMs, actions);
-    this.#usePeers(starving, nowMs, actions);
-    if (nowMs >= this.#findPeersAtMs && !this.#everythingUnderWay(nowMs)) {
+    const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
+    if (starving !== undefined) this.#askElsewhere(starving, nowMs, actions);
+    this.#origin.decide(starving, nowMs, actions);
+    this.#askPeers(nowMs, actions);
+    this.#endgame(nowMs, actions);
+    if (nowMs >= this.#findPeersAtMs && this.#board.count(UNCOVERED) > 0) {
       this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
       actions.push({ type: 'find-peers' });
     }
   }
 
+  #finish(nowMs: number, actions: SwarmAction[]): void {
+    if (this.#complete) return;
+    this.#complete = true;
+    this.#origin.letGo('unneeded', nowMs, 0, actions);
+    actions.push({ type: 'complete' });
+  }
+
   #shouldGiveUp(nowMs: number, actions: SwarmAction[]): boolean {
+    const refusedAtMs = this.#origin.refusedAtMs;
     const refused =
-      this.#originRefusedAtMs !== undefined &&
+      refusedAtMs !== undefined &&
       this.#asked.size === 0 &&
-      nowMs >= Math.max(this.#originRefusedAtMs, this.#progressAtMs) + REFUSED_GRACE_MS &&
+      nowMs >= Math.max(refusedAtMs, this.#progressAtMs) + REFUSED_GRACE_MS &&
       !this.#somebodyOffers(nowMs);
     const silent = nowMs >= this.#progressAtMs + this.#options.giveUpMs;
     if (!refused && !silent) return false;
     this.#over = true;
-    if (this.#run !== undefined) actions.push({ type: 'stop-origin' });
-    this.#letGo(nowMs, 0, actions);
-    for (const [index, peers] of this.#asked) for (const peer of peers) actions.push({ type: 'cancel', peer, index });
+    this.#origin.letGo('unneeded', nowMs, 0, actions);
+    for (const [index, { neighbour, second }] of this.#asked) {
+      actions.push({ type: 'cancel', peer: neighbour.id, index });
+      if (second !== undefined) actions.push({ type: 'cancel', peer: second.neighbour.id, index });
+    }
     actions.push({ type: 'give-up', why: refused ? 'origin-refused' : 'no-progress' });
     return true;
   }
 
   #somebodyOffers(nowMs: number): boolean {
     for (let index = this.#have.firstMissing(); index < this.#have.count; index = this.#have.firstMissing(index + 1)) {
-      if (this.#peers.offered(index, nowMs)) return true;
+      if (this.#neighbours.offered(index, true, nowMs)) return true;
     }
     return false;
   }
 
-  #everythingUnderWay(nowMs: number): boolean {
-    for (let index = this.#have.firstMissing(); index < this.#have.count; index = this.#have.firstMissing(index + 1)) {
-      if (!this.#asked.has(index) && !this.#inRun(index) && !this.#peers.offered(index, nowMs)) return false;
+  #askPeers(nowMs: number, actions: SwarmAction[]): void {
+    const { maxInFlight } = this.#options;
+    if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
+    for (const first of this.#readers.next(this.#have)) {
+      const end = Math.min(this.#have.count, first + READ_AHEAD_PIECES);
+      for (let index = first; index < end && this.#inFlight < maxInFlight; index++) {
+        if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);
+      }
     }
+    while (this.#inFlight < maxInFlight && this.#fetchRarest(nowMs, actions));
+  }
+
+  /** Looks at some of the ready pieces and asks for the one with the fewest copies whose holders have a slot free. */
+  #fetchRarest(nowMs: number, actions: SwarmAction[]): boolean {
+    const sample = this.#sample;
+    let count = this.#board.sampleReady(sample, this.#random);
+    for (let tries = 0; tries < PICK_TRIES && count > 0; tries++) {
+      let best = 0;
+      let bestCopies = Number.POSITIVE_INFINITY;
+      for (let at = 0; at < count; at++) {
+        const index = sample[at] as number;
+        const copies = this.#neighbours.nearCopies(index) || this.#neighbours.farCopies(index);
+        if (copies < bestCopies) [best, bestCopies] = [at, copies];
+      }
+      if (this.#tryFetch(sample[best] as number, nowMs, actions)) return true;
+      sample[best] = sample[--count] as number;
+    }
+    return false;
+  }
+
+  #tryFetch(index: number, nowMs: number, actions: SwarmAction[]): boolean {
+    const neighbour = this.#neighbours.choose(index, this.#mayCross(index), nowMs, this.#random);
+    if (neighbour === undefined) return false;
+    this.#asked.set(index, { neighbour, atMs: nowMs, second: undefined });
+    this.#board.set(index, ASKED);
+    this.#charge(neighbour, index, actions);
     return true;
   }
 
-  /** The piece some reader has waited for too long, if any. */
-  #starvingPiece(nowMs: number): number | undefined {
-    for (const reader of this.#readers.values()) {
-      if (nowMs - reader.sinceMs < this.#options.stallMs || this.#have.has(reader.index)) continue;
-      return reader.index;
-    }
-    return undefined;
-  }
-
-  /** A run ends where its next piece is here already or offered by a peer, unless a reader starved on that offer. */
-  #cutRun(nowMs: number, actions: SwarmAction[]): void {
-    const run = this.#run;
-    if (run === undefined || run.next >= run.to) return;
-    if (this.#have.has(run.next) || (!run.starved && this.#peers.offered(run.next, nowMs))) {
-      this.#run = undefined;
-      actions.push({ type: 'stop-origin' });
-    }
-  }
-
-  #useOrigin(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
-    if (this.#run !== undefined || this.#originRefusedAtMs !== undefined) return;
-    const starved = starving !== undefined;
-    const from = starved ? starving : this.#firstOffered(false, 0, nowMs);
-    if (from >= this.#have.count) {
-      this.#releaseIdleLease(nowMs, actions);
-      return;
-    }
-    // Somebody else is reading the origin, and what is not offered yet will be: two readers would cut each other's runs.
-    if (!starved && nowMs < this.#aheadAtMs + this.#options.followMs) return;
-    if (this.#lease.state === 'none' && nowMs >= this.#lease.askAtMs) {
-      this.#lease = { state: 'asked', starved };
-      actions.push({ type: 'ask-lease', starved });
-    } else if (this.#lease.state === 'held') {
-      const to = starved
-        ? Math.min(this.#nextHeld(from), from + STARVED_RUN_PIECES)
-        : Math.min(this.#nextHeld(from), this.#firstOffered(true, from, nowMs));
-      this.#run = { next: from, to, starved };
-      for (let index = from; index < to; index++) this.#cancelPiece(index, actions);
-      actions.push({ type: 'read-origin', from, to });
-    }
-  }
-
-  /** A lease nobody needs any more goes back at once, so that the tracker counts right. */
-  #releaseIdleLease(nowMs: number, actions: SwarmAction[]): void {
-    if (this.#lease.state !== 'held') return;
-    this.#letGo(nowMs, 0, actions);
-  }
-
-  /** The first missing piece from `from` on that is offered by a peer (or that is not, and not under way). */
-  #firstOffered(offered: boolean, from: number, nowMs: number): number {
-    let index = this.#have.firstMissing(from);
-    while (index < this.#have.count) {
-      const here = this.#peers.offered(index, nowMs) || (!offered && this.#asked.has(index));
-      if (here === offered) break;
-      index = this.#have.firstMissing(index + 1);
-    }
-    return index;
-  }
-
-  #nextHeld(from: number): number {
-    let index = from;
-    while (index < this.#have.count && !this.#have.has(index)) index++;
-    return index;
-  }
-
-  #inRun(index: number): boolean {
-    return this.#run !== undefined && index >= this.#run.next && index < this.#run.to;
-  }
-
-  #cancelPiece(index: number, actions: SwarmAction[]): void {
-    for (const peer of this.#asked.get(index) ?? []) {
-      this.#inFlight--;
-      this.#peers.cancelled(peer);
-      actions.push({ type: 'cancel', peer, index });
-    }
-    this.#asked.delete(index);
-  }
-
-  #usePeers(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
-    if (starving !== undefined && !this.#inRun(starving)) {
-      const asked = this.#asked.get(starving);
-      const other = asked?.size === 1 ? this.#peers.choose(starving, nowMs, this.#random, asked) : undefined;
-      if (other !== undefined) this.#fetch(other, starving, actions);
-    }
-    const wanted = [...this.#readers.values()].map((reader) => this.#have.firstMissing(reader.index));
-    const skip = (index: number): boolean => this.#asked.has(index) || this.#inRun(index);
-    while (this.#inFlight < this.#options.maxInFlight && this.#peers.anySpare(nowMs)) {
-      const pick = pickPiece(this.#have, this.#peers, wanted, skip, nowMs, this.#random);
-      if (pick === undefined) return;
-      this.#fetch(pick.peer, pick.index, actions);
-    }
-  }
-
-  #fetch(peer: string, index: number, actions: SwarmAction[]): void {
-    this.#peers.charge(peer);
+  #charge(neighbour: Neighbour, index: number, actions: SwarmAction[]): void {
     this.#inFlight++;
-    const asked = this.#asked.get(index) ?? new Set();
-    asked.add(peer);
-    this.#asked.set(index, asked);
-    actions.push({ type: 'fetch', peer, index });
+    neighbour.inFlight++;
+    actions.push({ type: 'fetch', peer: neighbour.id, index });
+  }
+
+  /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone. */
+  #askElsewhere(index: number, nowMs: number, actions: SwarmAction[]): void {
+    const asked = this.#asked.get(index);
+    if (asked !== undefined) {
+      this.#askSecond(index, asked, true, nowMs, actions);
+    } else if (this.#neighbours.nearCopies(index) + this.#neighbours.farCopies(index) > 0) {
+      const neighbour = this.#neighbours.choose(index, true, nowMs, this.#random);
+      if (neighbour === undefined) return;
+      this.#asked.set(index, { neighbour, atMs: nowMs, second: undefined });
+      this.#board.set(index, ASKED);
+      this.#charge(neighbour, index, actions);
+    }
+  }
+
+  /** When every missing piece is under way, those that take long are asked of a second peer. */
+  #endgame(nowMs: number, actions: SwarmAction[]): void {
+    if (this.#board.count(READY) + this.#board.count(UNCOVERED) + this.#board.count(LEASED) > 0) return;
+    for (const [index, asked] of this.#asked) {
+      if (this.#inFlight >= this.#options.maxInFlight) return;
+      const usualMs = Math.max(ENDGAME_MIN_MS, ENDGAME_FACTOR * asked.neighbour.pieceMs);
+      if (nowMs - asked.atMs >= usualMs) this.#askSecond(index, asked, this.#mayCross(index), nowMs, actions);
+    }
+  }
+
+  #askSecond(index: number, asked: Asked, farToo: boolean, nowMs: number, actions: SwarmAction[]): void {
+    if (asked.second !== undefined) return;
+    const neighbour = this.#neighbours.choose(index, farToo, nowMs, this.#random, asked.neighbour);
+    if (neighbour === undefined) return;
+    asked.second = { neighbour, atMs: nowMs };
+    this.#charge(neighbour, index, actions);
   }
 }

@@ -1,10 +1,13 @@
 /**
  * The swarm's rules with no I/O. Events and the time go in, actions come out; randomness is passed in.
- * The agent runs `BlobSwarm`, the tracker runs `LeaseTable`, and a simulator can run both under virtual time.
+ * The agent runs `BlobSwarm` and `Audit`, the tracker `LeaseTable` and `DisputeTable`, the simulator all of them.
  */
+export { Audit } from './audit.ts';
 export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
+export { type Contradiction, DisputeTable } from './dispute-table.ts';
 export {
   type LeaseAsk,
+  type LeaseProgress,
   type LeaseReply,
   LeaseTable,
   type LeaseTableDependencies,
@@ -13,4 +16,11 @@ export {
 export { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece.ts';
 export { PieceMap } from './piece-map.ts';
 export { type Random, seededRandom } from './random.ts';
-export type { FetchFailure, OriginEnd, SwarmAction, SwarmEvent } from './swarm-event.ts';
+export type {
+  FetchFailure,
+  LeaseSource,
+  OriginEnd,
+  ReleaseHow,
+  SwarmAction,
+  SwarmEvent,
+} from './swarm-event.ts';

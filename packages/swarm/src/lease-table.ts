@@ -1,32 +1,50 @@
 /**
- * Who may read which blob from its origin. The tracker asks it for every lease; it does no I/O and is told the time.
+ * Who reads which pieces of which blob from where. The tracker asks it for every lease; it does no I/O and is told the time.
  *
- * A lease covers a run of pieces. Today a run is the whole blob, so a blob has one holder, and further readers only when
- * somebody is starved although there is one. A lease lives `leaseTtlMs` from its grant or from its last progress: a
- * holder that stalls or dies loses it to whoever asks next. After a holder is done, the others are sent to it for one
- * more TTL, until its announcement of the complete blob has arrived.
+ * A lease is a run of pieces. For each blob the table knows the pieces that nobody has read from the origin yet, and for
+ * each zone the pieces that other zones have (or are reading) and this one has not. An agent that asks gets the first
+ * run of what is unread, as an `origin` lease, or else of what its zone lacks, as a `zone` lease. So each piece leaves
+ * the origin once and crosses a zone's boundary once, and several agents read in parallel.
+ *
+ *   unread ──origin lease──► got by the holder's zone ──► lacking in every other zone ──zone lease──► got there, too
+ *      ▲                              │ holder dies, or is found dead when somebody starves for its pieces
+ *      └──────────────────────────────┘
+ *
+ * A lease lives `leaseTtlMs` from its grant or from its last progress: a holder that stalls or dies loses it to whoever
+ * asks next. The tail of a holder that is slow goes to whoever is idle.
  */
 import type { Digest } from '@shoal/oci';
+import { type BlobLeases, BlobLeasesMap, type Lease } from './blob-leases.ts';
+import { pieceCountOf } from './piece.ts';
+import { RegistryRanges } from './registry-ranges.ts';
+import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
 
-const DEFAULT_MAX_READERS_PER_BLOB = 2;
+const DEFAULT_MAX_READERS_PER_BLOB = 8;
 const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
 const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
-const DEFAULT_MAX_LEASES = 4_096;
-/** How soon a refused agent may ask again, at least and at most. */
-const MIN_RETRY_MS = 50;
-const MAX_RETRY_MS = 1_000;
-const MAX_FINISHED = 65_536;
+const DEFAULT_MAX_LEASES = 8_192;
+/** Leases of one blob that one agent may hold: the one it reads and the next. */
+const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
+/** Pieces read again for somebody who starves. */
+const STARVED_RUN_PIECES = 8;
+/** A holder that needs longer than this for the rest of its run shares it. */
+const SLOW_AFTER_MS = 2_000;
+const MAX_GONE_AGENTS = 16_384;
+const MAX_HOLDERS_TOLD = 4;
+/** How soon a refused agent may ask again when members of its zone hold the whole blob. */
+const RETRY_WITH_HOLDERS_MS = 1_000;
+const AUDIT_TTL_MS = 10_000;
 
 export interface LeaseTableOptions {
   /** How long a lease lives without progress. */
   leaseTtlMs: number;
-  /** Most agents that read one blob from its origin at once. @default 2 */
+  /** Most agents that read one blob from its origin at once, and most that carry it into one zone. @default 8 */
   maxReadersPerBlob?: number;
-  /** A starved agent becomes a further reader of a blob only this long after the blob's last grant. @default 2000 */
+  /** Pieces are read again for a starved agent only this long after the blob's last such grant. @default 2000 */
   extraReaderEveryMs?: number;
-  /** Most leases at once on one registry. @default 64 */
+  /** Most origin leases at once on one registry. @default 64 */
   maxLeasesPerRegistry?: number;
-  /** Most leases at once. @default 4096 */
+  /** Most leases at once. @default 8192 */
   maxLeases?: number;
 }
 
@@ -38,41 +56,43 @@ export interface LeaseTableDependencies {
 export interface LeaseAsk {
   blob: Digest;
   agent: string;
+  zone: string;
   registry: string;
-  pieceCount: number;
-  /** Nothing came from anybody for a while although somebody holds the lease or a copy. */
+  sizeBytes: number;
+  /** A reader has waited for `piece` for long, whoever holds it. */
   starved: boolean;
+  /** The first piece that the agent lacks and that nobody it knows offers. */
+  piece?: number;
+  /** Some of the members that hold the whole blob, if any do. */
+  complete?: { sameZone: readonly string[]; otherZones: readonly string[] };
 }
 
-/** `from` is the first piece of the run, `to` the first after it. `holder` has the blob or is reading it. */
+/** `holders`: agents that have the run (zone lease) or are reading the blob (refusal): worth connecting to. */
 export type LeaseReply =
-  | { granted: true; leaseId: string; from: number; to: number }
-  | { granted: false; retryAfterMs: number; holder: string | undefined };
+  | { granted: true; leaseId: string; from: number; to: number; source: LeaseSource; holders: string[] }
+  | { granted: false; retryAfterMs: number; holders: string[] };
 
-interface Lease {
-  id: string;
-  blob: Digest;
-  agent: string;
-  registry: string;
-  from: number;
-  to: number;
-  progress: number;
-  expiresAtMs: number;
+export interface LeaseProgress {
+  /** Grows while bytes come in; a renewal without growth does not extend the lease. */
+  bytes: number;
+  /** The first piece of the run that the holder lacks. */
+  next: number;
+  /** Whether the origin honoured a request for a range, once that is known. */
+  ranges?: boolean;
 }
 
 export class LeaseTable {
   readonly #options: Required<LeaseTableOptions>;
   readonly #newLeaseId: () => string;
+  readonly #blobs = new BlobLeasesMap();
   /** Every lease has the same TTL, and moves to the end when it is extended: the map is in order of expiry. */
   readonly #leases = new Map<string, Lease>();
-  /** In the order they were granted; never an empty list. */
-  readonly #byBlob = new Map<Digest, Lease[]>();
-  /** When a blob last got a further reader, oldest first; forgotten when it may have the next. */
-  readonly #grantedAtMs = new Map<Digest, number>();
   readonly #byAgent = new Map<string, Set<Lease>>();
-  readonly #perRegistry = new Map<string, number>();
-  /** In order of expiry, too. */
-  readonly #finished = new Map<Digest, { agent: string; expiresAtMs: number }>();
+  readonly #originLeases = new Map<string, number>();
+  readonly #ranges = new RegistryRanges();
+  /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
+  readonly #gone = new Set<string>();
+  readonly #audits = new Map<Digest, { agent: string; expiresAtMs: number }>();
 
   constructor(options: LeaseTableOptions, dependencies: LeaseTableDependencies) {
     this.#options = {
@@ -90,73 +110,79 @@ export class LeaseTable {
     return this.#leases.size;
   }
 
-  /** Whether this agent may read from this blob's origin now. */
-  holds(blob: Digest, agent: string, nowMs: number): boolean {
-    this.expire(nowMs);
-    return this.#leaseOf(blob, agent) !== undefined;
-  }
-
   request(ask: LeaseAsk, nowMs: number): LeaseReply {
     this.expire(nowMs);
-    const own = this.#leaseOf(ask.blob, ask.agent);
-    if (own !== undefined) return granted(own);
-
-    const finished = this.#finished.get(ask.blob);
-    if (finished !== undefined && finished.agent !== ask.agent && !ask.starved) {
-      return refused(finished.expiresAtMs - nowMs, finished.agent);
+    this.#gone.delete(ask.agent);
+    const pieceCount = pieceCountOf(ask.sizeBytes);
+    const blob = this.#blobs.of(ask.blob, ask.sizeBytes, nowMs);
+    if (blob === undefined || pieceCount === 0) return refused(RETRY_WITH_HOLDERS_MS, []);
+    blob.noteZone(ask.zone);
+    blob.asks.note(ask.agent, nowMs);
+    const own = blob.leases.filter(({ agent }) => agent === ask.agent);
+    if (own.length >= MAX_LEASES_PER_AGENT_AND_BLOB || this.#leases.size >= this.#options.maxLeases) {
+      return this.#refuse(blob, ask, nowMs);
     }
-    const readers = this.#byBlob.get(ask.blob) ?? [];
-    const holder = readers[0];
-    if (holder !== undefined) {
-      if (!ask.starved) return refused(holder.expiresAtMs - nowMs, holder.agent);
-      if (readers.length >= this.#options.maxReadersPerBlob) return refused(MAX_RETRY_MS, holder.agent);
-      const lastGrantAtMs = this.#grantedAtMs.get(ask.blob);
-      if (lastGrantAtMs !== undefined) {
-        return refused(lastGrantAtMs + this.#options.extraReaderEveryMs - nowMs, holder.agent);
-      }
+    if (ask.complete !== undefined && !ask.starved) {
+      const { sameZone, otherZones } = ask.complete;
+      if (sameZone.length > 0) return refused(RETRY_WITH_HOLDERS_MS, sameZone.slice(0, MAX_HOLDERS_TOLD));
+      if (otherZones.length > 0) blob.heldElsewhere(otherZones);
+      else blob.heldNowhere();
     }
-    const onRegistry = this.#perRegistry.get(ask.registry) ?? 0;
-    if (onRegistry >= this.#options.maxLeasesPerRegistry || this.#leases.size >= this.#options.maxLeases) {
-      return refused(MAX_RETRY_MS, holder?.agent);
-    }
-    this.#grantedAtMs.set(ask.blob, nowMs);
-    return granted(this.#grant(ask, nowMs));
+    return (
+      this.#lostPieces(blob, ask, nowMs) ??
+      this.#unread(blob, ask, nowMs) ??
+      this.#lackedByZone(blob, ask, nowMs) ??
+      this.#tailOfSlowHolder(blob, ask, nowMs) ??
+      this.#forStarved(blob, ask, nowMs) ??
+      this.#refuse(blob, ask, nowMs)
+    );
   }
 
-  /**
-   * `progress`: a count that grows while the holder reads; only more than before extends the lease. Returns
-   * false when the lease is not this agent's, or not any more.
-   */
-  renew(leaseId: string, agent: string, progress: number, nowMs: number): boolean {
+  /** `to` is where the lease ends now. `held` is false when it is not this agent's, or not any more. */
+  renew(leaseId: string, agent: string, progress: LeaseProgress, nowMs: number): { held: boolean; to: number } {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
-    if (lease === undefined || lease.agent !== agent) return false;
-    if (progress > lease.progress) {
-      lease.progress = progress;
+    if (lease === undefined || lease.agent !== agent) return { held: false, to: 0 };
+    lease.next = Math.max(lease.next, Math.min(progress.next, lease.to));
+    if (progress.ranges !== undefined && lease.source === 'origin') {
+      this.#ranges.note(lease.registry, progress.ranges, nowMs);
+      if (!progress.ranges) this.#makeWhole(lease);
+    }
+    if (progress.bytes > lease.bytes) {
+      lease.bytes = progress.bytes;
       lease.expiresAtMs = nowMs + this.#options.leaseTtlMs;
       this.#leases.delete(leaseId);
       this.#leases.set(leaseId, lease);
     }
-    return true;
+    return { held: true, to: lease.to };
   }
 
-  /** `done`: the holder has the whole run. Somebody else's lease, or a lost one, is left alone. */
-  release(leaseId: string, agent: string, done: boolean, nowMs: number): void {
+  /** Somebody else's lease, or a lost one, is left alone. */
+  release(leaseId: string, agent: string, { how, next }: { how: ReleaseHow; next: number }, nowMs: number): void {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return;
+    lease.next = how === 'done' ? lease.to : Math.max(lease.next, Math.min(next, lease.to));
     this.#drop(lease);
-    this.#finished.delete(lease.blob);
-    if (!done || this.#finished.size >= MAX_FINISHED) return;
-    this.#finished.set(lease.blob, { agent, expiresAtMs: nowMs + this.#options.leaseTtlMs });
+    if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
   }
 
-  /** The agent left: what it was reading is free for the next one that asks. */
+  /** The agent left: what it was reading is free for the next one that asks, and what it alone had counts as lost. */
   forgetAgent(agent: string): void {
     for (const lease of [...(this.#byAgent.get(agent) ?? [])]) this.#drop(lease);
-    for (const [blob, finished] of this.#finished) {
-      if (finished.agent === agent) this.#finished.delete(blob);
-    }
+    this.#noteGone(agent);
+    for (const [blob, audit] of this.#audits) if (audit.agent === agent) this.#audits.delete(blob);
+  }
+
+  /** Whether this agent is the one that audits the blob now; it stays so for 10 s after its last call. */
+  audit(blob: Digest, agent: string, nowMs: number): boolean {
+    this.expire(nowMs);
+    const auditor = this.#audits.get(blob);
+    if (auditor !== undefined && auditor.agent !== agent) return false;
+    if (auditor === undefined && this.#audits.size >= this.#options.maxLeases) return false;
+    this.#audits.delete(blob);
+    this.#audits.set(blob, { agent, expiresAtMs: nowMs + AUDIT_TTL_MS });
+    return true;
   }
 
   /** Drops what has run out. Every other call does it first; this is for a table that nobody asks. */
@@ -164,61 +190,161 @@ export class LeaseTable {
     for (const lease of this.#leases.values()) {
       if (lease.expiresAtMs > nowMs) break;
       this.#drop(lease);
+      this.#noteGone(lease.agent);
     }
-    for (const [blob, finished] of this.#finished) {
-      if (finished.expiresAtMs > nowMs) break;
-      this.#finished.delete(blob);
+    for (const [blob, audit] of this.#audits) {
+      if (audit.expiresAtMs > nowMs) break;
+      this.#audits.delete(blob);
     }
-    for (const [blob, atMs] of this.#grantedAtMs) {
-      if (atMs + this.#options.extraReaderEveryMs > nowMs) break;
-      this.#grantedAtMs.delete(blob);
-    }
+    this.#blobs.expire(nowMs);
   }
 
-  #leaseOf(blob: Digest, agent: string): Lease | undefined {
-    return this.#byBlob.get(blob)?.find((lease) => lease.agent === agent);
+  /** What was read by an agent that is gone, and that the asker finds with nobody. */
+  #lostPieces(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    if (ask.piece === undefined) return undefined;
+    const reader = blob.gotBy(ask.zone, ask.piece);
+    if (reader === undefined || !(this.#gone.has(reader.agent) || reader.agent === ask.agent)) return undefined;
+    const elsewhere = blob.gotElsewhere(ask.zone, ask.piece, this.#gone);
+    const source = elsewhere === undefined ? 'origin' : 'zone';
+    const to = Math.min(reader.to, elsewhere?.to ?? reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
+    return this.#grant(blob, ask, { from: ask.piece, to, source }, nowMs);
   }
 
-  #grant(ask: LeaseAsk, nowMs: number): Lease {
+  #unread(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    const wanted = ask.piece === undefined ? undefined : blob.unread.runAt(ask.piece);
+    const run = wanted ?? blob.unread.first();
+    if (run === undefined || !this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
+    if (this.#ranges.of(ask.registry, nowMs) === false) {
+      return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
+    }
+    const from = wanted === undefined ? run.from : (ask.piece ?? run.from);
+    const to = Math.min(run.to, from + blob.runPieces(ask.agent, nowMs));
+    return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
+  }
+
+  #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, nowMs: number): boolean {
+    if ((this.#originLeases.get(ask.registry) ?? 0) >= this.#options.maxLeasesPerRegistry) return false;
+    // Until the first answer has shown whether this registry honours ranges, a second reader might read everything.
+    const ranges = this.#ranges.of(ask.registry, nowMs);
+    return blob.readers('origin') < (ranges === true ? this.#options.maxReadersPerBlob : 1);
+  }
+
+  #lackedByZone(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    const run = blob.lackedBy(ask.zone, ask.piece);
+    if (run === undefined || blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
+    const to = Math.min(run.to, run.from + blob.runPieces(ask.agent, nowMs));
+    return this.#grant(blob, ask, { from: run.from, to, source: 'zone' }, nowMs);
+  }
+
+  /** Halves what the slowest holder of this zone still has before it; its last piece is read twice. */
+  #tailOfSlowHolder(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    let slowest: Lease | undefined;
+    let slowestMs = SLOW_AFTER_MS;
+    for (const lease of blob.leases) {
+      if (lease.zone !== ask.zone || lease.agent === ask.agent || lease.shared || lease.whole) continue;
+      const restMs = remainingMs(lease, nowMs);
+      if (restMs > slowestMs) [slowest, slowestMs] = [lease, restMs];
+    }
+    if (slowest === undefined) return undefined;
+    const { next, to, source } = slowest;
+    const from = Math.min(to - 1, next + Math.ceil((to - next) / 2));
+    if (from > next) slowest.to = from;
+    else slowest.shared = true;
+    return this.#grant(blob, ask, { from, to, source }, nowMs);
+  }
+
+  #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
+    if (blob.readers('origin') > this.#options.maxReadersPerBlob) return undefined;
+    blob.lastExtraAtMs = nowMs;
+    if (this.#ranges.of(ask.registry, nowMs) === false) {
+      return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
+    }
+    const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
+    const to = Math.min(blob.pieceCount, from + STARVED_RUN_PIECES);
+    return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
+  }
+
+  #grant(
+    blob: BlobLeases,
+    ask: LeaseAsk,
+    { from, to, source }: { from: number; to: number; source: LeaseSource },
+    nowMs: number,
+  ): LeaseReply {
     const lease: Lease = {
       id: this.#newLeaseId(),
-      blob: ask.blob,
+      blob,
       agent: ask.agent,
+      zone: ask.zone,
       registry: ask.registry,
-      from: 0,
-      to: ask.pieceCount,
-      progress: 0,
+      source,
+      from,
+      to,
+      next: from,
+      bytes: 0,
+      whole: source === 'origin' && from === 0 && to === blob.pieceCount,
+      shared: false,
+      grantedAtMs: nowMs,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,
     };
+    const holders = source === 'zone' ? blob.agentsWith(from, to, ask.zone).slice(0, MAX_HOLDERS_TOLD) : [];
+    blob.take(lease);
+    blob.asks.granted(ask.agent, to - from);
     this.#leases.set(lease.id, lease);
-    const readers = this.#byBlob.get(ask.blob);
-    if (readers === undefined) this.#byBlob.set(ask.blob, [lease]);
-    else readers.push(lease);
     const ofAgent = this.#byAgent.get(ask.agent);
     if (ofAgent === undefined) this.#byAgent.set(ask.agent, new Set([lease]));
     else ofAgent.add(lease);
-    this.#perRegistry.set(ask.registry, (this.#perRegistry.get(ask.registry) ?? 0) + 1);
-    return lease;
+    if (source === 'origin') this.#countOrigin(ask.registry, 1);
+    return { granted: true, leaseId: lease.id, from, to, source, holders };
+  }
+
+  #refuse(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply {
+    const holder = ask.piece === undefined ? undefined : blob.gotBy(ask.zone, ask.piece)?.agent;
+    const reading = blob.leases.filter(({ zone }) => zone === ask.zone).map(({ agent }) => agent);
+    const all = new Set(holder === undefined ? reading : [holder, ...reading]);
+    all.delete(ask.agent);
+    return refused(blob.asks.retryAfterMs(nowMs), [...all].slice(0, MAX_HOLDERS_TOLD));
+  }
+
+  /** The origin sends everything to whoever asks, so the one that reads from the start reads it all. */
+  #makeWhole(lease: Lease): void {
+    const { blob } = lease;
+    if (lease.from > 0) return;
+    lease.to = blob.pieceCount;
+    lease.whole = true;
+    blob.take(lease);
   }
 
   #drop(lease: Lease): void {
     this.#leases.delete(lease.id);
-    const remaining = (this.#byBlob.get(lease.blob) ?? []).filter((other) => other !== lease);
-    if (remaining.length === 0) this.#byBlob.delete(lease.blob);
-    else this.#byBlob.set(lease.blob, remaining);
+    lease.blob.giveBack(lease);
     const ofAgent = this.#byAgent.get(lease.agent);
     ofAgent?.delete(lease);
     if (ofAgent?.size === 0) this.#byAgent.delete(lease.agent);
-    const onRegistry = (this.#perRegistry.get(lease.registry) ?? 1) - 1;
-    if (onRegistry === 0) this.#perRegistry.delete(lease.registry);
-    else this.#perRegistry.set(lease.registry, onRegistry);
+    if (lease.source === 'origin') this.#countOrigin(lease.registry, -1);
+  }
+
+  #countOrigin(registry: string, by: 1 | -1): void {
+    const count = (this.#originLeases.get(registry) ?? 0) + by;
+    if (count === 0) this.#originLeases.delete(registry);
+    else this.#originLeases.set(registry, count);
+  }
+
+  #noteGone(agent: string): void {
+    this.#gone.delete(agent);
+    this.#gone.add(agent);
+    const [oldest] = this.#gone;
+    if (this.#gone.size > MAX_GONE_AGENTS && oldest !== undefined) this.#gone.delete(oldest);
   }
 }
 
-function granted(lease: Lease): LeaseReply {
-  return { granted: true, leaseId: lease.id, from: lease.from, to: lease.to };
+/** At the pace so far. A holder without a single piece yet is as slow as it has been silent, for each piece. */
+function remainingMs(lease: Lease, nowMs: number): number {
+  const remaining = lease.to - lease.next;
+  const done = Math.max(1, lease.next - lease.from);
+  return (remaining * (nowMs - lease.grantedAtMs)) / done;
 }
 
-function refused(waitMs: number, holder: string | undefined): LeaseReply {
-  return { granted: false, retryAfterMs: Math.max(MIN_RETRY_MS, Math.min(MAX_RETRY_MS, Math.ceil(waitMs))), holder };
+function refused(retryAfterMs: number, holders: string[]): LeaseReply {
+  return { granted: false, retryAfterMs, holders };
 }

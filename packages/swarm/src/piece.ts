@@ -1,10 +1,10 @@
 /**
  * How a blob is cut into pieces. A pure function of the blob's size, so agents that never met agree on it.
- * Pieces double from 256 KiB until a blob has at most 2,048 of them, and stop at 4 MiB.
+ * Pieces double from 256 KiB until a blob has at most 1,024 of them, and stop at 4 MiB.
  */
 const MIN_PIECE_BYTES = 256 * 1024;
 export const MAX_PIECE_BYTES: number = 4 * 1024 * 1024;
-const TARGET_PIECES = 2048;
+const TARGET_PIECES = 1024;
 
 /** The size in bytes of every piece but the last, for a blob of `sizeBytes`. */
 export function pieceSizeOf(sizeBytes: number): number {

@@ -5,41 +5,63 @@ import type { PieceMap } from './piece-map.ts';
 export type FetchFailure = 'gone' | 'busy' | 'not-held' | 'slow' | 'corrupt' | 'cancelled';
 
 /**
- * How reading a run from the origin ended. `failed`: worth another try after `retryAfterMs`.
- * `refused`: the origin does not have it for us, asking again is useless.
+ * How reading a run from the origin ended. `failed`: worth another try after `retryAfterMs`. `refused`: the origin does
+ * not have it for us, asking again is useless. `no-range`: it sent the whole body to a request for a range.
  */
-export type OriginEnd = 'done' | 'failed' | 'refused';
+export type OriginEnd = 'done' | 'failed' | 'refused' | 'no-range';
+
+/** `origin`: read the run from the registry. `zone`: fetch it from members of other zones, which nobody else of this zone does. */
+export type LeaseSource = 'origin' | 'zone';
+
+export type ReleaseHow = 'done' | 'failed' | 'unneeded' | 'no-range';
 
 export type SwarmEvent =
+  /** Connected and wants the same blob; it may hold nothing yet. */
+  | { type: 'peer-wants'; peer: string; zone: string }
+  /** All that a connected peer holds now; replaces what was known of it. */
   | { type: 'peer-map'; peer: string; zone: string; pieces: PieceMap }
-  | { type: 'peer-have'; peer: string; index: number }
+  | { type: 'peer-have'; peer: string; indexes: readonly number[] }
+  /** Disconnected, or it withdrew the blob. */
   | { type: 'peer-gone'; peer: string }
   /** The piece is verified and on disk. */
   | { type: 'piece'; index: number; from: string | 'origin' }
+  /** Pieces that were here are not any more: whoever vouched for them was barred, or the disk forgot. */
+  | { type: 'pieces-lost'; indexes: readonly number[] }
   | { type: 'fetch-failed'; peer: string; index: number; why: FetchFailure; retryAfterMs?: number }
   /** A reader waits for (or will next want) this piece. */
   | { type: 'reader'; reader: number; index: number }
   | { type: 'reader-gone'; reader: number }
-  | { type: 'lease-granted'; leaseId: string }
-  /** The tracker gave the lease to somebody else. What is being read goes on until a peer offers it. */
-  | { type: 'lease-lost' }
+  /** Leave to get pieces [from, to) from `source`. */
+  | { type: 'lease-granted'; leaseId: string; from: number; to: number; source: LeaseSource }
+  /** The lease ends at `to` now: shorter when somebody else took its tail, longer when the origin ignores ranges. */
+  | { type: 'lease-changed'; leaseId: string; to: number }
+  | { type: 'lease-lost'; leaseId: string }
   | { type: 'lease-refused'; retryAfterMs: number }
   /** No tracker answers: everybody decides alone. */
   | { type: 'lease-unavailable' }
   /** Bytes are coming in from the origin, though no piece is whole yet. */
   | { type: 'origin-bytes' }
   | { type: 'origin-ended'; how: OriginEnd; retryAfterMs?: number }
+  /** Due every 100 ms. */
   | { type: 'tick' };
 
 export type SwarmAction =
   | { type: 'fetch'; peer: string; index: number }
   | { type: 'cancel'; peer: string; index: number }
-  | { type: 'ask-lease'; starved: boolean }
-  /** Read pieces [from, to) from the origin, in order. */
-  | { type: 'read-origin'; from: number; to: number }
+  /** `piece`: the first one that is missing and offered by nobody. */
+  | { type: 'ask-lease'; starved: boolean; piece: number | undefined }
+  /**
+   * Read pieces [from, to) from the origin, in order. At most one such run is under way. `whole`: the lease is the whole
+   * blob, so an origin that sends the body from its start although a range was asked for may do so.
+   */
+  | { type: 'read-origin'; from: number; to: number; whole: boolean }
+  /** The run under way ends at `to` instead. */
+  | { type: 'limit-origin'; to: number }
   | { type: 'stop-origin' }
-  | { type: 'release-lease'; leaseId: string; done: boolean }
+  /** `next`: the first piece of the lease that is not here; those before it are. */
+  | { type: 'release-lease'; leaseId: string; how: ReleaseHow; next: number }
   /** Ask the tracker for more peers. */
   | { type: 'find-peers' }
+  /** Every piece is here. `pieces-lost` may still bring the machine back to work. */
   | { type: 'complete' }
   | { type: 'give-up'; why: 'origin-refused' | 'no-progress' };

@@ -1,0 +1,245 @@
+/** What the lease table knows of one blob: what nobody has read, what each zone lacks, and who got what. */
+import type { Digest } from '@shoal/oci';
+import { AskRate } from './ask-rate.ts';
+import { pieceCountOf, pieceSizeOf } from './piece.ts';
+import { type Run, Runs } from './runs.ts';
+import type { LeaseSource } from './swarm-event.ts';
+
+const MiB = 1024 * 1024;
+/** A run is this part of its blob, within the bounds below: small enough to share the work, large enough for a request. */
+const RUNS_PER_BLOB = 32;
+const MIN_RUN_BYTES = MiB;
+const MAX_RUN_BYTES = 16 * MiB;
+/** While nobody else asks, an agent's runs double up to this. */
+const MAX_LONE_RUN_BYTES = 256 * MiB;
+/** A blob that nobody asked about for this long is forgotten. */
+const FORGET_AFTER_MS = 10 * 60_000;
+const MAX_BLOBS = 65_536;
+const MAX_ZONES = 64;
+
+export interface Lease {
+  readonly id: string;
+  readonly blob: BlobLeases;
+  readonly agent: string;
+  readonly zone: string;
+  readonly registry: string;
+  readonly source: LeaseSource;
+  readonly from: number;
+  /** Where it ends now. */
+  to: number;
+  /** The first piece that the holder lacks. */
+  next: number;
+  bytes: number;
+  /** Covers the whole blob, of an origin that sends everything. */
+  whole: boolean;
+  /** Its last piece was given to a second holder, too. */
+  shared: boolean;
+  readonly grantedAtMs: number;
+  expiresAtMs: number;
+}
+
+interface Got extends Run {
+  agent: string;
+}
+
+interface Zone {
+  /** Pieces that some other zone has or is reading, and that this one neither has nor is getting. */
+  lacks: Runs;
+  /** Who brought which pieces into the zone. */
+  got: Got[];
+}
+
+export class BlobLeases {
+  readonly pieceCount: number;
+  readonly asks: AskRate = new AskRate();
+  /** Pieces that nobody has read or is reading from the origin. */
+  readonly unread: Runs;
+  leases: Lease[] = [];
+  /** When pieces were last read again for somebody who starved. */
+  lastExtraAtMs: number = Number.NEGATIVE_INFINITY;
+  readonly #zones = new Map<string, Zone>();
+  /** What was left unread because members of other zones hold everything. */
+  readonly #elsewhere: Got[] = [];
+  readonly #run: number;
+  readonly #maxLoneRun: number;
+
+  constructor(sizeBytes: number) {
+    this.pieceCount = pieceCountOf(sizeBytes);
+    this.unread = Runs.all(this.pieceCount);
+    const pieceBytes = pieceSizeOf(sizeBytes);
+    const runBytes = Math.min(MAX_RUN_BYTES, Math.max(MIN_RUN_BYTES, sizeBytes / RUNS_PER_BLOB));
+    this.#run = Math.max(1, Math.ceil(runBytes / pieceBytes));
+    this.#maxLoneRun = Math.max(this.#run, Math.ceil(MAX_LONE_RUN_BYTES / pieceBytes));
+  }
+
+  noteZone(name: string): void {
+    if (this.#zones.has(name) || this.#zones.size >= MAX_ZONES) return;
+    const lacks = new Runs();
+    for (const { from, to } of this.unread.outside(0, this.pieceCount)) lacks.add(from, to);
+    this.#zones.set(name, { lacks, got: [] });
+  }
+
+  /** Members of other zones hold everything: the origin need not be read. */
+  heldElsewhere(agents: readonly string[]): void {
+    const [agent] = agents;
+    if (agent === undefined) return;
+    for (const { from, to } of [...this.unread]) {
+      this.unread.remove(from, to);
+      for (const zone of this.#zones.values()) zone.lacks.add(from, to);
+      this.#elsewhere.push({ agent, from, to });
+    }
+  }
+
+  /** Nobody holds everything any more: what no zone got from there must come from the origin after all. */
+  heldNowhere(): void {
+    for (const { from, to } of this.#elsewhere.splice(0)) {
+      const lost = new Runs();
+      lost.add(from, to);
+      for (const { got } of this.#zones.values()) for (const run of got) lost.remove(run.from, run.to);
+      for (const run of lost) {
+        this.unread.add(run.from, run.to);
+        for (const { lacks } of this.#zones.values()) lacks.remove(run.from, run.to);
+      }
+    }
+  }
+
+  /** How many pieces this agent should be given at once. */
+  runPieces(agent: string, nowMs: number): number {
+    const last = this.asks.lastRunIfAlone(agent, nowMs);
+    return last === undefined ? this.#run : Math.min(this.#maxLoneRun, Math.max(this.#run, 2 * last));
+  }
+
+  /** Leases of this kind; of one zone, if given. */
+  readers(source: LeaseSource, zone?: string): number {
+    let count = 0;
+    for (const lease of this.leases) {
+      if (lease.source === source && (zone === undefined || lease.zone === zone)) count++;
+    }
+    return count;
+  }
+
+  /** What the zone lacks and others have: the run from `piece` on if it is among that, else the first. */
+  lackedBy(zone: string, piece: number | undefined): Run | undefined {
+    const lacks = this.#zones.get(zone)?.lacks;
+    const wanted = piece === undefined ? undefined : lacks?.runAt(piece);
+    if (wanted !== undefined && piece !== undefined) return { from: piece, to: wanted.to };
+    return lacks?.first();
+  }
+
+  /** Who brought this piece into the zone, and up to where; undefined while somebody holds a lease for it there. */
+  gotBy(zone: string, piece: number): Got | undefined {
+    if (this.leases.some((lease) => lease.zone === zone && lease.next <= piece && piece < lease.to)) return undefined;
+    return this.#zones.get(zone)?.got.find(({ from, to }) => from <= piece && piece < to);
+  }
+
+  /** Whether another zone got this piece from somebody who is not gone. */
+  gotElsewhere(zone: string, piece: number, gone: ReadonlySet<string>): Got | undefined {
+    for (const [name, { got }] of this.#zones) {
+      if (name === zone) continue;
+      const found = got.find(({ from, to, agent }) => from <= piece && piece < to && !gone.has(agent));
+      if (found !== undefined) return found;
+    }
+    return this.#elsewhere.find(({ from, to, agent }) => from <= piece && piece < to && !gone.has(agent));
+  }
+
+  /** Agents of other zones that have or are reading pieces of [from, to). */
+  agentsWith(from: number, to: number, exceptZone: string): string[] {
+    const agents = new Set<string>();
+    for (const lease of this.leases) {
+      if (lease.zone !== exceptZone && lease.from < to && lease.to > from) agents.add(lease.agent);
+    }
+    for (const [name, { got }] of this.#zones) {
+      if (name === exceptZone) continue;
+      for (const run of got) if (run.from < to && run.to > from) agents.add(run.agent);
+    }
+    for (const run of this.#elsewhere) if (run.from < to && run.to > from) agents.add(run.agent);
+    return [...agents];
+  }
+
+  /** The lease's pieces are being got by its zone now, and are to be had there by every other one. */
+  take(lease: Lease): void {
+    if (!this.leases.includes(lease)) this.leases.push(lease);
+    const { from, to } = lease;
+    for (const [name, { lacks }] of this.#zones) {
+      if (name === lease.zone) lacks.remove(from, to);
+      else if (lease.source === 'origin') for (const run of this.unread.within(from, to)) lacks.add(run.from, run.to);
+    }
+    if (lease.source === 'origin') this.unread.remove(from, to);
+  }
+
+  /** What the holder has read is its zone's; the rest is free again, unless another lease covers it. */
+  giveBack(lease: Lease): void {
+    this.leases = this.leases.filter((other) => other !== lease);
+    const zone = this.#zones.get(lease.zone);
+    if (zone !== undefined && lease.next > lease.from) {
+      zone.got = withRun(zone.got, { agent: lease.agent, from: lease.from, to: lease.next });
+    }
+    const rest = new Runs();
+    rest.add(lease.next, lease.to);
+    for (const other of this.leases) {
+      if (other.zone === lease.zone) rest.remove(other.next, other.to);
+    }
+    for (const { from, to } of zone?.got ?? []) rest.remove(from, to);
+    for (const { from, to } of rest) {
+      if (lease.source === 'zone') {
+        for (const run of this.unread.outside(from, to)) zone?.lacks.add(run.from, run.to);
+        continue;
+      }
+      // Other zones may have got, or be getting, part of it from the one that gave up: the origin need not be read for that.
+      this.unread.add(from, to);
+      for (const [name, other] of this.#zones) {
+        if (name === lease.zone) continue;
+        other.lacks.remove(from, to);
+        for (const run of other.got) this.#hasElsewhere(zone, run, from, to);
+      }
+    }
+  }
+
+  #hasElsewhere(zone: Zone | undefined, run: Got, from: number, to: number): void {
+    const start = Math.max(from, run.from);
+    const end = Math.min(to, run.to);
+    if (start >= end) return;
+    this.unread.remove(start, end);
+    zone?.lacks.add(start, end);
+  }
+}
+
+/** Later runs win over earlier ones; what touches and has the same agent is joined. */
+function withRun(runs: readonly Got[], added: Got): Got[] {
+  const rest = runs.flatMap((run) => {
+    if (run.to <= added.from || run.from >= added.to) return [run];
+    const left = { ...run, to: Math.min(run.to, added.from) };
+    const right = { ...run, from: Math.max(run.from, added.to) };
+    return [left, right].filter(({ from, to }) => from < to);
+  });
+  return [...rest, added];
+}
+
+/** Every blob somebody asked about lately. */
+export class BlobLeasesMap {
+  /** The one nobody asked about for the longest time first. */
+  readonly #blobs = new Map<Digest, { sizeBytes: number; leases: BlobLeases; askedAtMs: number }>();
+
+  /** Undefined when there are too many blobs, or the size is not what others said it was while they read. */
+  of(digest: Digest, sizeBytes: number, nowMs: number): BlobLeases | undefined {
+    let known = this.#blobs.get(digest);
+    if (known !== undefined && known.sizeBytes !== sizeBytes) {
+      if (known.leases.leases.length > 0) return undefined;
+      known = undefined;
+    }
+    if (known === undefined && this.#blobs.size >= MAX_BLOBS) return undefined;
+    known ??= { sizeBytes, leases: new BlobLeases(sizeBytes), askedAtMs: nowMs };
+    known.askedAtMs = nowMs;
+    this.#blobs.delete(digest);
+    this.#blobs.set(digest, known);
+    return known.leases;
+  }
+
+  expire(nowMs: number): void {
+    for (const [digest, { leases, askedAtMs }] of this.#blobs) {
+      if (nowMs - askedAtMs < FORGET_AFTER_MS) return;
+      if (leases.leases.length === 0) this.#blobs.delete(digest);
+      else return;
+    }
+  }
+}

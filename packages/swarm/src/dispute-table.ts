@@ -1,0 +1,131 @@
+/**
+ * Members that signed different hashes for one piece: one of them lied. Pure bookkeeping of who said what; checking the
+ * signatures is the caller's. The first contradiction suspends the accused; the piece is then read by witnesses, and whoever
+ * two others contradict is out. An accuser is judged by the same rule, so framing an honest member costs the framer.
+ */
+import type { Digest } from '@shoal/oci';
+
+const DEFAULT_SUSPEND_MS = 60_000;
+/** A witness that does not answer is replaced after this. */
+const WITNESS_MS = 5_000;
+const MAX_DISPUTES = 4_096;
+const MAX_STATEMENTS = 16;
+
+export interface Contradiction {
+  blob: Digest;
+  sizeBytes: number;
+  index: number;
+  /** Who had signed `claimed`. */
+  accused: string;
+  claimed: string;
+  /** Who read the piece from the origin, and the hash it signed. */
+  by: string;
+  says: string;
+}
+
+interface Dispute {
+  blob: Digest;
+  index: number;
+  /** Member → the hash it signed. */
+  statements: Map<string, string>;
+  accused: Set<string>;
+  endsAtMs: number;
+  witness: { agent: string; untilMs: number } | undefined;
+}
+
+export class DisputeTable {
+  readonly #suspendMs: number;
+  /** In the order they began, which is that of their end. */
+  readonly #disputes = new Map<string, Dispute>();
+
+  constructor(options: { suspendMs?: number } = {}) {
+    this.#suspendMs = options.suspendMs ?? DEFAULT_SUSPEND_MS;
+  }
+
+  get size(): number {
+    return this.#disputes.size;
+  }
+
+  /**
+   * @param otherMembers members besides the accused: where there is only one, its word is enough
+   * @returns whom this bars for good
+   */
+  report(contradiction: Contradiction, otherMembers: number, nowMs: number): { barred: string[] } {
+    this.expire(nowMs);
+    const { blob, index, accused, claimed, by, says } = contradiction;
+    if (accused === by || claimed === says) return { barred: [] };
+    const key = `${blob} ${index}`;
+    let dispute = this.#disputes.get(key);
+    if (dispute === undefined) {
+      if (this.#disputes.size >= MAX_DISPUTES) return { barred: [] };
+      dispute = {
+        blob,
+        index,
+        statements: new Map(),
+        accused: new Set(),
+        endsAtMs: nowMs + this.#suspendMs,
+        witness: undefined,
+      };
+      this.#disputes.set(key, dispute);
+    }
+    dispute.accused.add(accused);
+    this.#state(dispute, accused, claimed);
+    return this.#hear(key, dispute, by, says, otherMembers);
+  }
+
+  /** A witness read the piece. Undefined when there is no dispute about it. */
+  testify(
+    { blob, index, by, says }: Pick<Contradiction, 'blob' | 'index' | 'by' | 'says'>,
+    otherMembers: number,
+    nowMs: number,
+  ): { barred: string[] } | undefined {
+    this.expire(nowMs);
+    const key = `${blob} ${index}`;
+    const dispute = this.#disputes.get(key);
+    return dispute && this.#hear(key, dispute, by, says, otherMembers);
+  }
+
+  /** Members accused in a dispute that is not settled yet. */
+  suspended(nowMs: number): string[] {
+    this.expire(nowMs);
+    return [...new Set([...this.#disputes.values()].flatMap(({ accused }) => [...accused]))];
+  }
+
+  /** The piece of `blob` that this member should read from the origin and sign. At most one member is asked at a time. */
+  witnessFor(blob: Digest, agent: string, nowMs: number): { index: number } | undefined {
+    this.expire(nowMs);
+    for (const dispute of this.#disputes.values()) {
+      if (dispute.blob !== blob || dispute.statements.has(agent)) continue;
+      if (dispute.witness !== undefined && dispute.witness.agent !== agent && nowMs < dispute.witness.untilMs) continue;
+      dispute.witness = { agent, untilMs: nowMs + WITNESS_MS };
+      return { index: dispute.index };
+    }
+    return undefined;
+  }
+
+  expire(nowMs: number): void {
+    for (const [key, { endsAtMs }] of this.#disputes) {
+      if (endsAtMs > nowMs) return;
+      this.#disputes.delete(key);
+    }
+  }
+
+  #hear(key: string, dispute: Dispute, by: string, says: string, otherMembers: number): { barred: string[] } {
+    this.#state(dispute, by, says);
+    const counts = new Map<string, number>();
+    for (const hash of dispute.statements.values()) counts.set(hash, (counts.get(hash) ?? 0) + 1);
+    const needed = Math.min(2, otherMembers);
+    const [truth] = [...counts].filter(([, count]) => count >= needed).map(([hash]) => hash);
+    const single = needed < 2;
+    const believed = single ? says : truth;
+    if (believed === undefined) return { barred: [] };
+    this.#disputes.delete(key);
+    return { barred: [...dispute.statements].filter(([, hash]) => hash !== believed).map(([member]) => member) };
+  }
+
+  /** What a member said first counts. */
+  #state(dispute: Dispute, member: string, hash: string): void {
+    if (dispute.statements.has(member) || dispute.statements.size >= MAX_STATEMENTS) return;
+    dispute.statements.set(member, hash);
+  }
+}

@@ -1,0 +1,56 @@
+/** The leases that one agent holds for one blob: at most two, the one it works on and the next. */
+import type { PieceMap } from './piece-map.ts';
+import type { LeaseSource } from './swarm-event.ts';
+
+export interface HeldLease {
+  /** Undefined when the agent granted it to itself, without a tracker. */
+  readonly id: string | undefined;
+  readonly source: LeaseSource;
+  readonly from: number;
+  to: number;
+  /** The first piece of it that is not here. */
+  next: number;
+  /** Read whatever neighbours offer: a reader has waited for it in vain. */
+  readonly starved: boolean;
+}
+
+const MAX_HELD = 2;
+
+export class HeldLeases {
+  #leases: HeldLease[] = [];
+
+  get all(): readonly HeldLease[] {
+    return this.#leases;
+  }
+
+  get full(): boolean {
+    return this.#leases.length >= MAX_HELD;
+  }
+
+  byId(id: string): HeldLease | undefined {
+    return this.#leases.find((lease) => lease.id === id);
+  }
+
+  /** The lease of this source that covers the piece. */
+  covering(index: number, source: LeaseSource): HeldLease | undefined {
+    return this.#leases.find((lease) => lease.source === source && lease.from <= index && index < lease.to);
+  }
+
+  add(lease: HeldLease): void {
+    this.#leases.push(lease);
+  }
+
+  remove(lease: HeldLease): void {
+    this.#leases = this.#leases.filter((other) => other !== lease);
+  }
+
+  /** Moves each lease's `next` over what is here now and returns the leases that are done. */
+  advance(have: PieceMap): HeldLease[] {
+    const done: HeldLease[] = [];
+    for (const lease of this.#leases) {
+      while (lease.next < lease.to && have.has(lease.next)) lease.next++;
+      if (lease.next >= lease.to) done.push(lease);
+    }
+    return done;
+  }
+}

@@ -1,0 +1,172 @@
+/** The members that trade one blob with us: what each holds, what it owes us, and how it has behaved. */
+import { PieceMap } from './piece-map.ts';
+import type { Random } from './random.ts';
+
+export interface Neighbour {
+  readonly id: string;
+  readonly sameZone: boolean;
+  pieces: PieceMap;
+  inFlight: number;
+  /** Not asked before this time: it was busy or slow. */
+  restUntilMs: number;
+  /** Failures in a row; each doubles the rest. */
+  failures: number;
+  /** How long its pieces take, smoothed; what a first one may take before there is a measure. */
+  pieceMs: number;
+  /** Sent bytes that did not verify: never asked again for this blob. */
+  barred: boolean;
+}
+
+const SLOW_REST_MS = 1_000;
+const MAX_REST_MS = 30_000;
+const FIRST_PIECE_MS = 100;
+const SMOOTHING = 0.25;
+
+export class Neighbours {
+  readonly #pieceCount: number;
+  readonly #zone: string;
+  readonly #slotsEach: number;
+  readonly #byId = new Map<string, Neighbour>();
+  #list: Neighbour[] = [];
+  readonly #near: Uint16Array;
+  readonly #far: Uint16Array;
+
+  constructor(options: { pieceCount: number; zone: string; slotsPerPeer: number }) {
+    this.#pieceCount = options.pieceCount;
+    this.#zone = options.zone;
+    this.#slotsEach = options.slotsPerPeer;
+    this.#near = new Uint16Array(options.pieceCount);
+    this.#far = new Uint16Array(options.pieceCount);
+  }
+
+  get size(): number {
+    return this.#list.length;
+  }
+
+  get all(): readonly Neighbour[] {
+    return this.#list;
+  }
+
+  get(id: string): Neighbour | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Neighbours of our zone that hold the piece, barred ones left out. */
+  nearCopies(index: number): number {
+    return this.#near[index] as number;
+  }
+
+  farCopies(index: number): number {
+    return this.#far[index] as number;
+  }
+
+  /** Adds the neighbour if it is new. */
+  meet(id: string, zone: string): Neighbour {
+    const known = this.#byId.get(id);
+    if (known !== undefined) return known;
+    const neighbour: Neighbour = {
+      id,
+      sameZone: zone === this.#zone,
+      pieces: PieceMap.empty(this.#pieceCount),
+      inFlight: 0,
+      restUntilMs: 0,
+      failures: 0,
+      pieceMs: FIRST_PIECE_MS,
+      barred: false,
+    };
+    this.#byId.set(id, neighbour);
+    this.#list.push(neighbour);
+    return neighbour;
+  }
+
+  setMap(neighbour: Neighbour, pieces: PieceMap): void {
+    if (!neighbour.barred) this.#count(neighbour, -1);
+    neighbour.pieces = pieces;
+    if (!neighbour.barred) this.#count(neighbour, 1);
+  }
+
+  /** Returns whether that was news. */
+  add(neighbour: Neighbour, index: number): boolean {
+    if (!neighbour.pieces.add(index) || neighbour.barred) return false;
+    const copies = neighbour.sameZone ? this.#near : this.#far;
+    copies[index] = (copies[index] as number) + 1;
+    return true;
+  }
+
+  remove(neighbour: Neighbour): void {
+    if (!neighbour.barred) this.#count(neighbour, -1);
+    this.#byId.delete(neighbour.id);
+    this.#list = this.#list.filter((other) => other !== neighbour);
+  }
+
+  notHeld(neighbour: Neighbour, index: number): void {
+    if (!neighbour.pieces.has(index)) return;
+    neighbour.pieces.remove(index);
+    if (neighbour.barred) return;
+    const copies = neighbour.sameZone ? this.#near : this.#far;
+    copies[index] = (copies[index] as number) - 1;
+  }
+
+  bar(neighbour: Neighbour): void {
+    if (neighbour.barred) return;
+    this.#count(neighbour, -1);
+    neighbour.barred = true;
+  }
+
+  delivered(neighbour: Neighbour, tookMs: number): void {
+    neighbour.failures = 0;
+    neighbour.pieceMs += (Math.max(1, tookMs) - neighbour.pieceMs) * SMOOTHING;
+  }
+
+  slow(neighbour: Neighbour, nowMs: number): void {
+    neighbour.restUntilMs = nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures);
+    neighbour.failures++;
+  }
+
+  /** Whether somebody who is not resting holds the piece (its slots may all be taken). */
+  offered(index: number, farToo: boolean, nowMs: number): boolean {
+    if (this.nearCopies(index) === 0 && !(farToo && this.farCopies(index) > 0)) return false;
+    return this.#list.some(
+      ({ barred, restUntilMs, sameZone, pieces }) =>
+        !barred && restUntilMs <= nowMs && (sameZone || farToo) && pieces.has(index),
+    );
+  }
+
+  /**
+   * Whom to ask for a piece: same zone before others, and by weighted random over what each can still take and how
+   * fast it has been.
+   */
+  choose(index: number, farToo: boolean, nowMs: number, random: Random, except?: Neighbour): Neighbour | undefined {
+    const near = this.nearCopies(index) > 0 ? this.#choose(index, true, nowMs, random, except) : undefined;
+    if (near !== undefined || !farToo || this.farCopies(index) === 0) return near;
+    return this.#choose(index, false, nowMs, random, except);
+  }
+
+  #choose(
+    index: number,
+    sameZone: boolean,
+    nowMs: number,
+    random: Random,
+    except: Neighbour | undefined,
+  ): Neighbour | undefined {
+    let total = 0;
+    let chosen: Neighbour | undefined;
+    for (const neighbour of this.#list) {
+      const spare = this.#slotsEach - neighbour.inFlight;
+      if (spare <= 0 || neighbour.sameZone !== sameZone || !neighbour.pieces.has(index)) continue;
+      if (neighbour.barred || neighbour.restUntilMs > nowMs || neighbour === except) continue;
+      const weight = spare / neighbour.pieceMs;
+      total += weight;
+      if (random() * total < weight) chosen = neighbour;
+    }
+    return chosen;
+  }
+
+  #count(neighbour: Neighbour, by: 1 | -1): void {
+    if (neighbour.pieces.held === 0) return;
+    const copies = neighbour.sameZone ? this.#near : this.#far;
+    for (let index = 0; index < this.#pieceCount; index++) {
+      if (neighbour.pieces.has(index)) copies[index] = (copies[index] as number) + by;
+    }
+  }
+}

@@ -1,0 +1,327 @@
+/**
+ * The part of a blob's swarm that deals with leases and with the run being read from the origin.
+ *
+ *   ask-lease ──► granted ──► read-origin, a sub-run of the lease that nobody offers ──► … ──► released
+ *             ├─► refused: somebody else reads; ask again later
+ *             └─► unavailable: no tracker; grant oneself the runs for which one wins the rendezvous hash
+ */
+import { type HeldLease, HeldLeases } from './held-leases.ts';
+import type { Neighbours } from './neighbours.ts';
+import { ASKED, LEASED, type PieceBoard, READY, UNCOVERED } from './piece-board.ts';
+import type { PieceMap } from './piece-map.ts';
+import type { Random } from './random.ts';
+import { rankFor } from './rendezvous.ts';
+import type { OriginEnd, ReleaseHow, SwarmAction, SwarmEvent } from './swarm-event.ts';
+
+export interface OriginSideOptions {
+  pieceCount: number;
+  self: string;
+  blob: string;
+  stallMs: number;
+  graceMs: number;
+}
+
+export interface OriginSideDependencies {
+  have: PieceMap;
+  board: PieceBoard;
+  neighbours: Neighbours;
+  random: Random;
+  /** Looks again where the pieces [from, to) stand. */
+  refresh: (from: number, to: number) => void;
+  startedAtMs: number;
+}
+
+type LeaseEvent = Extract<
+  SwarmEvent,
+  {
+    type:
+      | 'lease-granted'
+      | 'lease-changed'
+      | 'lease-lost'
+      | 'lease-refused'
+      | 'lease-unavailable'
+      | 'origin-ended';
+  }
+>;
+
+/** How often a tracker that does not answer is asked. */
+const ASK_AGAIN_MS = 250;
+const FIRST_ORIGIN_PAUSE_MS = 100;
+const MAX_ORIGIN_PAUSE_MS = 4_000;
+/** Pieces read from the origin on behalf of a starving reader without a tracker, whatever peers claim to hold. */
+const STARVED_RUN_PIECES = 8;
+/** Without a tracker the blob is shared out in this many runs. */
+const RUNS_PER_BLOB = 32;
+/** Without a tracker, each place in the ranking for a run waits this long for the one before it. */
+const PATIENCE_PER_RANK_MS = 1_000;
+/** The next lease is asked for when this part of the run is left, so that the origin is not kept waiting. */
+const ASK_NEXT_SHARE = 1 / 4;
+
+export class OriginSide {
+  readonly #options: OriginSideOptions;
+  readonly #dependencies: OriginSideDependencies;
+  readonly #leases = new HeldLeases();
+  /** The run being read from the origin: `next` is the piece it is at. */
+  #run: { lease: HeldLease; from: number; next: number; to: number } | undefined;
+  #asking = false;
+  #askedStarved = false;
+  #askAtMs: number;
+  /** The origin failed: it is left alone until then. */
+  #pauseUntilMs = Number.NEGATIVE_INFINITY;
+  #pauses = 0;
+  #refusedAtMs: number | undefined;
+  #withoutTracker = false;
+  /** When a neighbour last got something. */
+  #peersMovedAtMs: number;
+
+  constructor(options: OriginSideOptions, dependencies: OriginSideDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#askAtMs = dependencies.startedAtMs;
+    this.#peersMovedAtMs = dependencies.startedAtMs;
+  }
+
+  get refusedAtMs(): number | undefined {
+    return this.#refusedAtMs;
+  }
+
+  /** No tracker answered the last time it was asked. */
+  get withoutTracker(): boolean {
+    return this.#withoutTracker;
+  }
+
+  /** Whether this agent is to read the piece from the origin, so that no peer need be asked for it. */
+  reads(index: number): boolean {
+    const run = this.#run;
+    if (run !== undefined && run.next <= index && index < run.to) return true;
+    if (this.#leases.all.length === 0) return false;
+    const lease = this.#leases.covering(index, 'origin');
+    return lease !== undefined && (lease.starved || this.#dependencies.neighbours.nearCopies(index) === 0);
+  }
+
+  /** Whether this agent is to fetch the piece from another zone. */
+  carries(index: number): boolean {
+    return this.#leases.all.length > 0 && this.#leases.covering(index, 'zone') !== undefined;
+  }
+
+  leaseProgress(leaseId: string): { next: number; held: number } | undefined {
+    const lease = this.#leases.byId(leaseId);
+    if (lease === undefined) return undefined;
+    let held = 0;
+    for (let index = lease.from; index < lease.to; index++) if (this.#dependencies.have.has(index)) held++;
+    return { next: lease.next, held };
+  }
+
+  peersMoved(nowMs: number): void {
+    this.#peersMovedAtMs = nowMs;
+  }
+
+  take(event: LeaseEvent, nowMs: number, actions: SwarmAction[]): void {
+    switch (event.type) {
+      case 'lease-granted': {
+        const { leaseId: id, source, from, to } = event;
+        this.#answered(nowMs);
+        this.#hold({ id, source, from, to, next: from, starved: this.#askedStarved }, actions);
+        return;
+      }
+      case 'lease-changed':
+        this.#changed(event.leaseId, event.to, actions);
+        return;
+      case 'lease-lost': {
+        const lease = this.#leases.byId(event.leaseId);
+        if (lease !== undefined) this.#remove(lease);
+        return;
+      }
+      case 'lease-refused':
+        this.#answered(nowMs + event.retryAfterMs * (0.5 + this.#dependencies.random() / 2));
+        return;
+      case 'lease-unavailable':
+        this.#asking = false;
+        this.#askAtMs = nowMs + ASK_AGAIN_MS;
+        if (!this.#withoutTracker) {
+          this.#withoutTracker = true;
+          this.#dependencies.refresh(0, this.#options.pieceCount);
+        }
+        return;
+      case 'origin-ended':
+        this.#ended(event.how, event.retryAfterMs, nowMs, actions);
+        return;
+    }
+  }
+
+  pieceArrived(index: number, fromOrigin: boolean, nowMs: number, actions: SwarmAction[]): void {
+    const run = this.#run;
+    if (fromOrigin) {
+      this.#pauses = 0;
+      if (run !== undefined) run.next = Math.max(run.next, index + 1);
+    }
+    this.#peersMovedAtMs = nowMs;
+    if (this.#leases.all.length === 0) return;
+    for (const lease of this.#leases.advance(this.#dependencies.have)) this.#release(lease, 'done', actions);
+  }
+
+  /** @param starving the piece some reader has waited for too long */
+  decide(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
+    this.#cutLostRun(nowMs, actions);
+    if (this.#refusedAtMs !== undefined) return;
+    if (this.#run === undefined) this.#startRun(actions);
+    if (this.#withoutTracker && this.#run === undefined) this.#grantOneself(starving, nowMs, actions);
+    if (this.#asking || nowMs < Math.max(this.#askAtMs, this.#pauseUntilMs)) return;
+    if (starving !== undefined && this.#readsSoon(starving)) return;
+    if (starving === undefined && !this.#wantsLease()) return;
+    if (this.#leases.full) return;
+    this.#asking = true;
+    this.#askedStarved = starving !== undefined;
+    const piece = starving ?? this.#dependencies.board.first(UNCOVERED);
+    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece });
+  }
+
+  /** Gives every lease back and stops reading; asks again after `pauseMs`. */
+  letGo(how: ReleaseHow, nowMs: number, pauseMs: number, actions: SwarmAction[]): void {
+    if (this.#run !== undefined) {
+      this.#run = undefined;
+      actions.push({ type: 'stop-origin' });
+    }
+    for (const lease of [...this.#leases.all]) this.#release(lease, how, actions);
+    this.#pauseUntilMs = nowMs + pauseMs;
+  }
+
+  #answered(askAtMs: number): void {
+    this.#asking = false;
+    this.#askAtMs = askAtMs;
+    if (!this.#withoutTracker) return;
+    this.#withoutTracker = false;
+    this.#dependencies.refresh(0, this.#options.pieceCount);
+  }
+
+  #hold(lease: HeldLease, actions: SwarmAction[]): void {
+    this.#leases.add(lease);
+    this.#dependencies.refresh(lease.from, lease.to);
+    for (const done of this.#leases.advance(this.#dependencies.have)) this.#release(done, 'done', actions);
+  }
+
+  #changed(leaseId: string, to: number, actions: SwarmAction[]): void {
+    const lease = this.#leases.byId(leaseId);
+    if (lease === undefined || to === lease.to) return;
+    const end = Math.max(to, lease.to);
+    const grown = to > lease.to;
+    lease.to = Math.max(to, lease.next);
+    const run = this.#run;
+    if (run?.lease === lease && (grown || run.to > lease.to)) {
+      run.to = lease.to;
+      actions.push({ type: 'limit-origin', to: run.to });
+    }
+    this.#dependencies.refresh(lease.from, end);
+    for (const done of this.#leases.advance(this.#dependencies.have)) this.#release(done, 'done', actions);
+  }
+
+  #remove(lease: HeldLease): void {
+    this.#leases.remove(lease);
+    this.#dependencies.refresh(lease.from, lease.to);
+  }
+
+  #release(lease: HeldLease, how: ReleaseHow, actions: SwarmAction[]): void {
+    if (lease.id !== undefined) actions.push({ type: 'release-lease', leaseId: lease.id, how, next: lease.next });
+    this.#remove(lease);
+  }
+
+  #ended(how: OriginEnd, retryAfterMs: number | undefined, nowMs: number, actions: SwarmAction[]): void {
+    const run = this.#run;
+    this.#run = undefined;
+    if (run !== undefined) this.#dependencies.refresh(run.from, run.to);
+    if (how === 'done') return;
+    if (how === 'no-range') {
+      this.letGo('no-range', nowMs, 0, actions);
+    } else if (how === 'refused') {
+      this.#refusedAtMs = nowMs;
+      this.letGo('failed', nowMs, 0, actions);
+    } else {
+      const pauseMs = Math.min(MAX_ORIGIN_PAUSE_MS, FIRST_ORIGIN_PAUSE_MS * 2 ** this.#pauses);
+      this.#pauses++;
+      this.letGo('failed', nowMs, Math.max(pauseMs, retryAfterMs ?? 0), actions);
+    }
+  }
+
+  /** A run whose lease went to somebody else ends where the next piece is here or offered. */
+  #cutLostRun(nowMs: number, actions: SwarmAction[]): void {
+    const run = this.#run;
+    if (run === undefined || run.next >= run.to || this.#leases.all.includes(run.lease)) return;
+    const { have, neighbours } = this.#dependencies;
+    if (!have.has(run.next) && !neighbours.offered(run.next, false, nowMs)) return;
+    this.#run = undefined;
+    actions.push({ type: 'stop-origin' });
+    this.#dependencies.refresh(run.from, run.to);
+  }
+
+  /** Begins with the first pieces of a lease that are missing, not under way, and offered by nobody (or in vain). */
+  #startRun(actions: SwarmAction[]): void {
+    const { board } = this.#dependencies;
+    for (const lease of [...this.#leases.all]) {
+      if (lease.source !== 'origin') continue;
+      let from = lease.next;
+      while (from < lease.to && !this.#mayRead(lease, from)) from++;
+      if (from === lease.to) {
+        // What is left of it is on its way from peers.
+        this.#release(lease, 'done', actions);
+        continue;
+      }
+      let to = from + 1;
+      while (to < lease.to && this.#mayRead(lease, to)) to++;
+      this.#run = { lease, from, next: from, to };
+      for (let index = from; index < to; index++) if (!board.is(index, ASKED)) board.set(index, LEASED);
+      const whole = lease.from === 0 && lease.to === this.#options.pieceCount;
+      actions.push({ type: 'read-origin', from, to, whole });
+      return;
+    }
+  }
+
+  #mayRead(lease: HeldLease, index: number): boolean {
+    if (this.#dependencies.have.has(index)) return false;
+    return lease.starved || this.#dependencies.board.is(index, LEASED);
+  }
+
+  /** Whether there is nothing better to do than to ask for a (further) lease. */
+  #wantsLease(): boolean {
+    const { board } = this.#dependencies;
+    if (board.count(UNCOVERED) === 0) return false;
+    const run = this.#run;
+    if (run !== undefined) return run.to - run.next <= Math.max(1, (run.to - run.from) * ASK_NEXT_SHARE);
+    return board.count(READY) === 0;
+  }
+
+  #readsSoon(index: number): boolean {
+    return this.#leases.covering(index, 'origin') !== undefined;
+  }
+
+  /** Without a tracker: the first run that is this agent's by rank, or that nobody before it in the ranking took. */
+  #grantOneself(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
+    const { board, neighbours, have, startedAtMs } = this.#dependencies;
+    const { pieceCount, self, blob, graceMs } = this.#options;
+    if (nowMs < Math.max(startedAtMs + graceMs, this.#pauseUntilMs)) return;
+    const own = (from: number, to: number, starved: boolean): void => {
+      this.#hold({ id: undefined, source: 'origin', from, to, next: from, starved }, actions);
+      this.#startRun(actions);
+    };
+    if (starving !== undefined) {
+      own(starving, Math.min(pieceCount, starving + STARVED_RUN_PIECES), true);
+      return;
+    }
+    const others = neighbours.all.filter(({ barred, pieces }) => !barred && !pieces.complete).map(({ id }) => id);
+    if (others.length === 0) {
+      const from = board.first(UNCOVERED);
+      if (from !== undefined) own(from, pieceCount, false);
+      return;
+    }
+    const length = Math.max(1, Math.ceil(pieceCount / RUNS_PER_BLOB));
+    const patienceMs = nowMs - this.#peersMovedAtMs;
+    for (let from = 0; from < pieceCount; from += length) {
+      const to = Math.min(pieceCount, from + length);
+      const first = board.first(UNCOVERED, from);
+      if (first === undefined) return;
+      if (first >= to || have.has(first)) continue;
+      if (rankFor(from, blob, self, others) * PATIENCE_PER_RANK_MS > patienceMs) continue;
+      own(first, to, false);
+      return;
+    }
+  }
+}
