@@ -3,7 +3,18 @@
  * of adding its deadline to somebody's pull: callers treat `undefined` as "no tracker" and go on without it.
  */
 import type { Digest } from '@shoal/oci';
-import type { LeaseAnswer, PeerRecord, ReferenceQuery, ReferenceRecord } from '@shoal/wire';
+import type {
+  LeaseAnswer,
+  LeaseRelease,
+  LeaseRenewal,
+  LeaseRenewalAnswer,
+  LeaseRequest,
+  PeerRecord,
+  ReferenceQuery,
+  ReferenceRecord,
+  ReportAnswer,
+  ReportRequest,
+} from '@shoal/wire';
 
 /** What joining gave this agent; kept on disk so that it can still trade while the tracker is down. */
 export interface Membership {
@@ -12,6 +23,15 @@ export interface Membership {
   /** base64url of the 32 bytes that verify certificates. */
   clusterKey: string;
   expiresAtMs: number;
+}
+
+export type LeaseProgress = Omit<LeaseRenewal, 'leaseId'>;
+export type LeaseEnd = Omit<LeaseRelease, 'leaseId'>;
+
+/** `counter`: the attestation by this agent; `claim`: the other member's, unknown to a witness. Both as they travel. */
+export interface Contradiction extends Omit<ReportRequest, 'claim' | 'counter'> {
+  claim?: Uint8Array | undefined;
+  counter: Uint8Array;
 }
 
 export interface TrackerClient {
@@ -25,15 +45,14 @@ export interface TrackerClient {
   /** Complete blobs; remembered and repeated. Batched, never awaited by a pull. */
   have(digests: readonly Digest[]): void;
   withdraw(digests: readonly Digest[]): void;
-  lease(request: {
-    digest: Digest;
-    sizeBytes: number;
-    registry: string;
-    starved: boolean;
-  }): Promise<LeaseAnswer | undefined>;
-  /** False when the lease was lost; undefined when the tracker could not be asked. */
-  renew(leaseId: string, progress: number): Promise<boolean | undefined>;
-  release(leaseId: string, done: boolean): void;
+  lease(request: LeaseRequest): Promise<LeaseAnswer | undefined>;
+  /** Not held when the lease was lost; undefined when the tracker could not be asked. */
+  renew(leaseId: string, progress: LeaseProgress): Promise<LeaseRenewalAnswer | undefined>;
+  release(leaseId: string, end: LeaseEnd): void;
+  /** What this agent read of a piece is not what another member signed. Undefined when the tracker did not take it. */
+  report(contradiction: Contradiction): Promise<ReportAnswer | undefined>;
+  /** PeerIds of members to have nothing to do with, by the tracker's last answer: barred, or suspected of a lie. */
+  barred(): ReadonlySet<string>;
   recordReference(record: ReferenceRecord): void;
   findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined>;
   /** Says goodbye and stops. */

@@ -1,0 +1,110 @@
+/**
+ * Tells the tracker what this agent wants and holds, and hears who else does. Wants are announced at once and answered
+ * with peers; what is complete or gone is batched, and stays news until the tracker has heard it.
+ */
+import type { Digest } from '@shoal/oci';
+import { type AnnounceAnswer, announceAnswerSchema, type PeerRecord } from '@shoal/wire';
+import { AnnouncedBlobs, type Announcement } from './announced-blobs.ts';
+import type { TrackerLink } from './tracker-link.ts';
+
+const NEWS_BATCH_MS = 50;
+const MAX_ADDRESSES = 16;
+
+export interface AnnouncerDependencies {
+  link: TrackerLink;
+  /** Multiaddrs without /p2p where this agent can be dialled now. */
+  addresses: () => string[];
+  /** Peers of a wanted blob, with each announcement. */
+  onPeers: (digest: Digest, peers: PeerRecord[]) => void;
+  /** All members that the tracker has barred lately or suspended. */
+  onBarred: (peerIds: readonly string[]) => void;
+}
+
+export class Announcer {
+  readonly #dependencies: AnnouncerDependencies;
+  readonly #blobs = new AnnouncedBlobs();
+  #newsTimer: NodeJS.Timeout | undefined;
+  #tellingNews = false;
+
+  constructor(dependencies: AnnouncerDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  async want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined> {
+    this.#blobs.want(digests);
+    const { link } = this.#dependencies;
+    if (!link.up) return undefined;
+    const found = new Map<Digest, PeerRecord[]>(digests.map((digest) => [digest, []]));
+    for (const announcement of this.#blobs.wanted(digests)) {
+      const answer = await link.orUndefined(this.#announce(announcement));
+      if (answer === undefined) return undefined;
+      for (const [digest, peers] of peersBySwarm(answer)) found.set(digest, peers);
+    }
+    return found;
+  }
+
+  unwant(digests: readonly Digest[]): void {
+    this.#blobs.unwant(digests);
+    this.tellNewsSoon();
+  }
+
+  have(digests: readonly Digest[]): void {
+    this.#blobs.have(digests);
+    this.tellNewsSoon();
+  }
+
+  withdraw(digests: readonly Digest[]): void {
+    this.#blobs.withdraw(digests);
+    this.tellNewsSoon();
+  }
+
+  /** The tracker knows nothing any more. */
+  forgetHeard(): void {
+    this.#blobs.forgetHeard();
+    this.tellNewsSoon();
+  }
+
+  /** Everything wanted, and the haves whose turn it is. @throws CallError */
+  async repeat(): Promise<void> {
+    for (const announcement of this.#blobs.repetition()) await this.#announce(announcement);
+  }
+
+  tellNewsSoon(): void {
+    if (!this.#blobs.hasNews || this.#dependencies.link.closing.aborted) return;
+    this.#newsTimer ??= setTimeout(() => {
+      this.#newsTimer = undefined;
+      void this.#tellNews();
+    }, NEWS_BATCH_MS).unref();
+  }
+
+  close(): void {
+    clearTimeout(this.#newsTimer);
+  }
+
+  /** What does not arrive stays news until the next round. */
+  async #tellNews(): Promise<void> {
+    if (this.#tellingNews) return;
+    this.#tellingNews = true;
+    const { link } = this.#dependencies;
+    while (link.up && this.#blobs.hasNews) {
+      if ((await link.orUndefined(this.#announce(this.#blobs.news()))) === undefined) break;
+    }
+    this.#tellingNews = false;
+  }
+
+  async #announce(announcement: Announcement): Promise<AnnounceAnswer> {
+    const { link, addresses, onPeers, onBarred } = this.#dependencies;
+    const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement };
+    const answer = await link.call('/v1/announce', body, announceAnswerSchema);
+    this.#blobs.heard(announcement);
+    onBarred(answer.barred);
+    for (const [digest, peers] of peersBySwarm(answer)) {
+      if (peers.length > 0) onPeers(digest, peers);
+    }
+    return answer;
+  }
+}
+
+function* peersBySwarm({ peers, swarms }: AnnounceAnswer): Generator<[Digest, PeerRecord[]]> {
+  for (const { digest, peers: indexes } of swarms) yield [digest, indexes.flatMap((index) => peers[index] ?? [])];
+}
