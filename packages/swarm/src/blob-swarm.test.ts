@@ -5,17 +5,18 @@
 import type { Digest } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BlobSwarm, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
+import { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
 import { LeaseTable } from './lease-table.ts';
 import { PieceMap } from './piece-map.ts';
 import { type Random, seededRandom } from './random.ts';
-import type { SwarmAction, SwarmEvent } from './swarm-event.ts';
+import type { LeaseSource, SwarmAction, SwarmEvent } from './swarm-event.ts';
 
 interface Node {
   id: string;
   swarm: BlobSwarm;
   have: PieceMap;
   run: number;
+  runEnd: number;
   outcome: 'running' | 'complete' | string;
   dead: boolean;
   corrupt: boolean;
@@ -59,12 +60,15 @@ class World {
     this.#leases = new LeaseTable({ leaseTtlMs: 2_000 }, { newLeaseId: () => `lease-${++leaseIds}` });
     for (let index = 0; index < plan.nodes; index++) {
       const have = index < (plan.seeds ?? 0) ? PieceMap.full(plan.pieces) : PieceMap.empty(plan.pieces);
-      const options = { ...DEFAULT_SWARM_OPTIONS, pieceCount: plan.pieces, zone: 'z', maxInFlight: 8 };
+      const id = `n${index}`;
+      const { pieces: pieceCount } = plan;
+      const options = { ...DEFAULT_SWARM_OPTIONS, pieceCount, zone: 'z', maxInFlight: 8, self: id, blob: BLOB };
       this.nodes.push({
-        id: `n${index}`,
+        id,
         swarm: new BlobSwarm(options, have, seededRandom(plan.seed + index), 0),
         have,
         run: 0,
+        runEnd: 0,
         outcome: have.complete ? 'complete' : 'running',
         dead: false,
         corrupt: index >= (plan.seeds ?? 0) && index - (plan.seeds ?? 0) < (plan.corrupt ?? 0),
@@ -130,16 +134,20 @@ class World {
         node.fetches.delete(`${action.peer} ${action.index}`);
         return;
       case 'ask-lease':
-        this.#at(2, () => this.#lease(node, action.starved));
+        this.#at(2, () => this.#lease(node, action));
         return;
       case 'read-origin':
-        this.#readOrigin(node, ++node.run, action.from, action.to);
+        node.runEnd = action.to;
+        this.#readOrigin(node, ++node.run, action.from);
+        return;
+      case 'limit-origin':
+        node.runEnd = action.to;
         return;
       case 'stop-origin':
         node.run++;
         return;
       case 'release-lease':
-        this.#leases.release(action.leaseId, node.id, action.done, this.now);
+        this.#leases.release(action.leaseId, node.id, action, this.now);
         return;
       case 'complete':
         node.outcome = 'complete';
@@ -152,30 +160,43 @@ class World {
     }
   }
 
-  #lease(node: Node, starved: boolean): void {
+  #lease(node: Node, { starved, piece, avoid }: Extract<SwarmAction, { type: 'ask-lease' }>): void {
     if (!this.plan.tracker) {
       this.send(node, { type: 'lease-unavailable' });
       return;
     }
-    const asked = { blob: BLOB, agent: node.id, registry: 'r', pieceCount: this.plan.pieces, starved };
-    const answer = this.#leases.request(asked, this.now);
+    const sizeBytes = this.plan.pieces * PIECE_BYTES;
+    const holders = this.nodes.filter((other) => other !== node && !other.dead && other.have.complete);
+    const complete = { sameZone: holders.map(({ id }) => id), otherZones: [] };
+    const ask = { blob: BLOB, agent: node.id, zone: 'z', registry: 'r', sizeBytes, starved, avoid, complete };
+    const answer = this.#leases.request(piece === undefined ? ask : { ...ask, piece }, this.now);
     if (answer.granted) {
-      this.#renew(node, answer.leaseId);
-      this.send(node, { type: 'lease-granted', leaseId: answer.leaseId });
+      const { leaseId, from, to, source } = answer;
+      this.send(node, { type: 'lease-granted', leaseId, from, to, source });
+      this.#renew(node, leaseId);
     } else {
       this.send(node, { type: 'lease-refused', retryAfterMs: answer.retryAfterMs });
     }
   }
 
   #renew(node: Node, leaseId: string): void {
-    this.#at(500, () => {
-      if (node.dead || node.outcome !== 'running') return;
-      if (this.#leases.renew(leaseId, node.id, node.have.held, this.now)) this.#renew(node, leaseId);
-      else this.send(node, { type: 'lease-lost' });
-    });
+    const progress = node.swarm.leaseProgress(leaseId);
+    if (node.dead || node.outcome !== 'running' || progress === undefined) return;
+    const { held, to } = this.#leases.renew(
+      leaseId,
+      node.id,
+      { bytes: progress.held, next: progress.next, ranges: true },
+      this.now,
+    );
+    if (held) {
+      this.send(node, { type: 'lease-changed', leaseId, to });
+      this.#at(500, () => this.#renew(node, leaseId));
+    } else {
+      this.send(node, { type: 'lease-lost', leaseId });
+    }
   }
 
-  #readOrigin(node: Node, run: number, from: number, to: number): void {
+  #readOrigin(node: Node, run: number, from: number): void {
     if (this.plan.originRefuses === true || this.#originFailures > 0) {
       const how = this.plan.originRefuses === true ? 'refused' : 'failed';
       this.#originFailures--;
@@ -186,13 +207,13 @@ class World {
     }
     this.#at(this.plan.originMs, () => {
       if (node.run !== run || node.dead) return;
-      if (from === to) {
+      if (from >= node.runEnd) {
         this.send(node, { type: 'origin-ended', how: 'done' });
         return;
       }
       this.originPieces++;
       this.#arrived(node, from, 'origin');
-      if (node.run === run) this.#readOrigin(node, run, from + 1, to);
+      if (node.run === run) this.#readOrigin(node, run, from + 1);
     });
   }
 
@@ -220,7 +241,7 @@ class World {
     for (const other of this.nodes) {
       if (other !== node)
         this.#at(5, () => {
-          if (!node.dead) this.send(other, { type: 'peer-have', peer: node.id, index });
+          if (!node.dead) this.send(other, { type: 'peer-have', peer: node.id, indexes: [index] });
         });
     }
   }
@@ -232,6 +253,7 @@ function play(plan: Plan, limitMs = 120_000): World {
   return world;
 }
 
+const PIECE_BYTES = 256 * 1024;
 const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
 
 const BASE: Plan = { nodes: 4, pieces: 40, seed: 1, originMs: 10, peerMs: 8, tracker: true };
@@ -273,6 +295,7 @@ describe('a swarm', () => {
   it('completes without a tracker', () => {
     const world = play({ ...BASE, tracker: false });
     expect(world.nodes.every(({ outcome }) => outcome === 'complete')).toBe(true);
+    expect(world.originPieces).toBe(BASE.pieces);
   });
 
   it('completes when every other member sends pieces that do not verify', () => {
@@ -305,20 +328,31 @@ describe('a swarm', () => {
 });
 
 describe('one agent', () => {
-  function agent(pieces = 10): BlobSwarm {
-    const options = { ...DEFAULT_SWARM_OPTIONS, pieceCount: pieces, zone: 'z', maxInFlight: 8 };
-    return new BlobSwarm(options, PieceMap.empty(pieces), seededRandom(1), 0);
+  const ask = (starved: boolean, piece: number): SwarmAction => ({ type: 'ask-lease', starved, piece, avoid: [] });
+
+  function agent(pieces = 10, options: Partial<BlobSwarmOptions> = {}): BlobSwarm {
+    const defaults = {
+      ...DEFAULT_SWARM_OPTIONS,
+      pieceCount: pieces,
+      zone: 'z',
+      maxInFlight: 8,
+      self: 'me',
+      blob: BLOB,
+    };
+    return new BlobSwarm({ ...defaults, ...options }, PieceMap.empty(pieces), seededRandom(1), 0);
   }
 
-  it('asks for a starved lease when a reader waits 2 s for a piece that a peer owes', () => {
+  function lease(from: number, to: number, source: LeaseSource = 'origin'): SwarmEvent {
+    return { type: 'lease-granted', leaseId: `l${from}`, from, to, source };
+  }
+
+  it('asks for a starved lease when a reader waits 2 s for a piece that a peer owes, and reads it whoever offers', () => {
     const swarm = agent();
     swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 0);
     swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);
-    expect(swarm.handle({ type: 'tick' }, 1_900)).not.toContainEqual({ type: 'ask-lease', starved: true });
-    expect(swarm.handle({ type: 'tick' }, 2_000)).toContainEqual({ type: 'ask-lease', starved: true });
-    const reads = swarm.handle({ type: 'lease-granted', leaseId: 'l' }, 2_010);
-    expect(reads).toContainEqual({ type: 'read-origin', from: 0, to: 8 });
-    expect(reads.some(({ type }) => type === 'cancel')).toBe(true);
+    expect(swarm.handle({ type: 'tick' }, 1_900)).not.toContainEqual(ask(true, 0));
+    expect(swarm.handle({ type: 'tick' }, 2_000)).toContainEqual(ask(true, 0));
+    expect(swarm.handle(lease(0, 8), 2_010)).toContainEqual({ type: 'read-origin', from: 0, to: 8, whole: false });
   });
 
   it('goes to the origin although a peer that offers everything comes and goes', () => {
@@ -339,13 +373,81 @@ describe('one agent', () => {
     expect(asked[0]).toBeLessThan(3_500);
   });
 
-  it('stops reading the origin where a peer begins to offer', () => {
+  it('reads of a lease what nobody offers, and leaves the rest to peers', () => {
     const swarm = agent();
+    const pieces = PieceMap.empty(10);
+    pieces.add(2);
+    swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces }, 0);
     swarm.handle({ type: 'tick' }, 0);
-    swarm.handle({ type: 'lease-granted', leaseId: 'l' }, 1);
-    const actions = swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 5);
-    expect(actions).toContainEqual({ type: 'stop-origin' });
-    expect(actions.filter(({ type }) => type === 'fetch')).toHaveLength(4);
+    expect(swarm.handle(lease(0, 5), 1)).toContainEqual({ type: 'read-origin', from: 0, to: 2, whole: false });
+    swarm.handle({ type: 'piece', index: 0, from: 'origin' }, 2);
+    swarm.handle({ type: 'piece', index: 1, from: 'origin' }, 3);
+    const next = swarm.handle({ type: 'origin-ended', how: 'done' }, 4);
+    expect(next).toContainEqual({ type: 'read-origin', from: 3, to: 5, whole: false });
+  });
+
+  it('stops where its lease was cut, and reads on where it grew', () => {
+    const swarm = agent();
+    swarm.handle(lease(0, 4), 0);
+    expect(swarm.handle({ type: 'lease-changed', leaseId: 'l0', to: 2 }, 1)).toContainEqual({
+      type: 'limit-origin',
+      to: 2,
+    });
+    expect(swarm.handle({ type: 'lease-changed', leaseId: 'l0', to: 10 }, 2)).toContainEqual({
+      type: 'limit-origin',
+      to: 10,
+    });
+  });
+
+  it('asks for the next lease before its run ends, and for none while peers have work for it', () => {
+    const swarm = agent(40);
+    swarm.handle(lease(0, 8), 0);
+    const asks: number[] = [];
+    for (let index = 0; index < 8; index++) {
+      const actions = swarm.handle({ type: 'piece', index, from: 'origin' }, index + 1);
+      if (actions.some(({ type }) => type === 'ask-lease')) asks.push(index);
+    }
+    expect(asks).toEqual([5]);
+  });
+
+  it('crosses a zone boundary only under a lease, or when a reader starves', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'peer-map', peer: 'far', zone: 'y', pieces: PieceMap.full(10) }, 0);
+    expect(swarm.handle({ type: 'tick' }, 0).some(({ type }) => type === 'fetch')).toBe(false);
+    const fetches = swarm.handle(lease(3, 5, 'zone'), 1).filter((action) => action.type === 'fetch');
+    expect(fetches.map(({ index }) => index).sort()).toEqual([3, 4]);
+    swarm.handle({ type: 'reader', reader: 1, index: 7 }, 2);
+    const starved = swarm.handle({ type: 'tick' }, 2_002).filter((action) => action.type === 'fetch');
+    expect(starved.map(({ index }) => index)).toEqual([7]);
+  });
+
+  it('asks a second peer for what takes long when everything is under way', () => {
+    const swarm = agent(2);
+    for (const peer of ['p', 'q']) {
+      swarm.handle({ type: 'peer-map', peer, zone: 'z', pieces: PieceMap.full(2) }, 0);
+    }
+    const again = swarm.handle({ type: 'tick' }, 1_000).filter(({ type }) => type === 'fetch');
+    expect(again).toHaveLength(2);
+    const cancelled = swarm.handle({ type: 'piece', index: 0, from: 'p' }, 1_001);
+    expect(cancelled).toContainEqual({ type: 'cancel', peer: 'q', index: 0 });
+  });
+
+  it('goes back to work when pieces are lost after it was complete', () => {
+    const swarm = agent(2);
+    swarm.handle({ type: 'piece', index: 0, from: 'origin' }, 1);
+    expect(swarm.handle({ type: 'piece', index: 1, from: 'origin' }, 2)).toContainEqual({ type: 'complete' });
+    const pieces = PieceMap.full(2);
+    swarm.handle({ type: 'pieces-lost', indexes: [1] }, 3);
+    const actions = swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces }, 4);
+    expect(actions).toContainEqual({ type: 'fetch', peer: 'p', index: 1 });
+    expect(swarm.handle({ type: 'piece', index: 1, from: 'p' }, 5)).toContainEqual({ type: 'complete' });
+  });
+
+  it('without a tracker and without peers reads the whole blob in one run', () => {
+    const swarm = agent(10, { graceMs: 0 });
+    swarm.handle({ type: 'tick' }, 0);
+    const actions = swarm.handle({ type: 'lease-unavailable' }, 1);
+    expect(actions).toContainEqual({ type: 'read-origin', from: 0, to: 10, whole: true });
   });
 
   it('gives up when nothing comes for 20 s', () => {

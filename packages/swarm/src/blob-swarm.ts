@@ -16,10 +16,11 @@
  *   - an origin that fails is tried again after a growing pause, an origin that refuses is not;
  *   - nothing new for `giveUpMs` ends the pull.
  */
-import { OriginSide } from './origin-side.ts';
+
 import { type Neighbour, Neighbours } from './neighbours.ts';
+import { OriginSide } from './origin-side.ts';
 import { ASKED, HERE, LEASED, PieceBoard, READY, UNCOVERED } from './piece-board.ts';
-import { PieceMap } from './piece-map.ts';
+import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 import { Readers } from './readers.ts';
 import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';

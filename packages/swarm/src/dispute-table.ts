@@ -1,7 +1,8 @@
 /**
  * Members that signed different hashes for one piece: one of them lied. Pure bookkeeping of who said what; checking the
- * signatures is the caller's. The first contradiction suspends the accused; the piece is then read by witnesses, and whoever
- * two others contradict is out. An accuser is judged by the same rule, so framing an honest member costs the framer.
+ * signatures is the caller's. The first contradiction suspends the accused; then a witness, which the table chooses, reads
+ * the piece. What the witness and somebody else say is the truth, and whoever signed anything else is out: liars that agree
+ * with each other are no witnesses, and framing an honest member costs the framer.
  */
 import type { Digest } from '@shoal/oci';
 
@@ -29,6 +30,7 @@ interface Dispute {
   /** Member → the hash it signed. */
   statements: Map<string, string>;
   accused: Set<string>;
+  witnesses: Set<string>;
   endsAtMs: number;
   witness: { agent: string; untilMs: number } | undefined;
 }
@@ -63,6 +65,7 @@ export class DisputeTable {
         index,
         statements: new Map(),
         accused: new Set(),
+        witnesses: new Set(),
         endsAtMs: nowMs + this.#suspendMs,
         witness: undefined,
       };
@@ -73,7 +76,7 @@ export class DisputeTable {
     return this.#hear(key, dispute, by, says, otherMembers);
   }
 
-  /** A witness read the piece. Undefined when there is no dispute about it. */
+  /** A witness read the piece. Undefined when there is no dispute about it, or this member was not asked. */
   testify(
     { blob, index, by, says }: Pick<Contradiction, 'blob' | 'index' | 'by' | 'says'>,
     otherMembers: number,
@@ -82,7 +85,9 @@ export class DisputeTable {
     this.expire(nowMs);
     const key = `${blob} ${index}`;
     const dispute = this.#disputes.get(key);
-    return dispute && this.#hear(key, dispute, by, says, otherMembers);
+    if (dispute === undefined || dispute.witness?.agent !== by) return undefined;
+    dispute.witnesses.add(by);
+    return this.#hear(key, dispute, by, says, otherMembers);
   }
 
   /** Members accused in a dispute that is not settled yet. */
@@ -112,12 +117,7 @@ export class DisputeTable {
 
   #hear(key: string, dispute: Dispute, by: string, says: string, otherMembers: number): { barred: string[] } {
     this.#state(dispute, by, says);
-    const counts = new Map<string, number>();
-    for (const hash of dispute.statements.values()) counts.set(hash, (counts.get(hash) ?? 0) + 1);
-    const needed = Math.min(2, otherMembers);
-    const [truth] = [...counts].filter(([, count]) => count >= needed).map(([hash]) => hash);
-    const single = needed < 2;
-    const believed = single ? says : truth;
+    const believed = otherMembers < 2 ? says : truthOf(dispute);
     if (believed === undefined) return { barred: [] };
     this.#disputes.delete(key);
     return { barred: [...dispute.statements].filter(([, hash]) => hash !== believed).map(([member]) => member) };
@@ -128,4 +128,14 @@ export class DisputeTable {
     if (dispute.statements.has(member) || dispute.statements.size >= MAX_STATEMENTS) return;
     dispute.statements.set(member, hash);
   }
+}
+
+/** What a witness says and one other member at least. */
+function truthOf({ statements, witnesses }: Dispute): string | undefined {
+  for (const witness of witnesses) {
+    const hash = statements.get(witness);
+    const agreeing = [...statements.values()].filter((other) => other === hash).length;
+    if (hash !== undefined && agreeing >= 2) return hash;
+  }
+  return undefined;
 }

@@ -1,199 +1,230 @@
 import type { Digest } from '@shoal/oci';
 import fc from 'fast-check';
-import { expect, test } from 'vitest';
-import { type LeaseReply, LeaseTable, type LeaseTableOptions } from './lease-table.ts';
+import { describe, expect, test } from 'vitest';
+import { type LeaseAsk, type LeaseReply, LeaseTable, type LeaseTableOptions } from './lease-table.ts';
+import { pieceCountOf } from './piece.ts';
 
-const TTL_MS = 2_000;
-const blobA = `sha256:${'a'.repeat(64)}` as Digest;
-const blobB = `sha256:${'b'.repeat(64)}` as Digest;
+const MiB = 1024 * 1024;
+const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
+const TTL = 2_000;
+/** 128 pieces in runs of 4. */
+const ASK: LeaseAsk = { blob: BLOB, agent: 'a', zone: 'z', registry: 'r', sizeBytes: 32 * MiB, starved: false };
 
 function tableWith(options: Partial<LeaseTableOptions> = {}): LeaseTable {
-  let issued = 0;
-  return new LeaseTable({ leaseTtlMs: TTL_MS, ...options }, { newLeaseId: () => `lease-${issued++}` });
+  let ids = 0;
+  return new LeaseTable({ leaseTtlMs: TTL, ...options }, { newLeaseId: () => `lease-${++ids}` });
 }
 
-function ask(table: LeaseTable, agent: string, nowMs: number, more: { starved?: boolean; blob?: Digest } = {}) {
-  const { starved = false, blob = blobA } = more;
-  return table.request({ blob, agent, registry: 'docker.io', pieceCount: 10, starved }, nowMs);
+function grantedBy(reply: LeaseReply): Extract<LeaseReply, { granted: true }> {
+  if (!reply.granted) throw new Error(`refused: ${JSON.stringify(reply)}`);
+  return reply;
 }
 
-function idOf(reply: LeaseReply): string {
-  if (!reply.granted) throw new Error('not granted');
-  return reply.leaseId;
+/** A table whose registry is known to honour ranges. */
+function knownTable(options: Partial<LeaseTableOptions> = {}): LeaseTable {
+  const table = tableWith(options);
+  const first = grantedBy(table.request({ ...ASK, blob: `sha256:${'f'.repeat(64)}` as Digest }, 0));
+  table.renew(first.leaseId, 'a', { bytes: 1, next: 0, ranges: true }, 0);
+  table.release(first.leaseId, 'a', { how: 'unneeded', next: 0 }, 0);
+  return table;
 }
 
-test('the first to ask reads the whole blob, the next is sent to it', () => {
-  const table = tableWith();
-  expect(ask(table, 'one', 0)).toEqual({ granted: true, leaseId: 'lease-0', from: 0, to: 10 });
-  expect(ask(table, 'two', 10)).toEqual({ granted: false, retryAfterMs: 1000, holder: 'one' });
-});
+describe('reading the origin', () => {
+  test('agents that ask together get different runs, as many as the bound allows', () => {
+    const table = knownTable({ maxReadersPerBlob: 3 });
+    const replies = ['a', 'b', 'c', 'd'].map((agent) => table.request({ ...ASK, agent, piece: 0 }, 0));
+    expect(replies.slice(0, 3).map(grantedBy)).toMatchObject([
+      { from: 0, to: 4, source: 'origin' },
+      { from: 4, to: 8, source: 'origin' },
+      { from: 8, to: 12, source: 'origin' },
+    ]);
+    expect(replies[3]).toMatchObject({ granted: false, holders: ['a', 'b', 'c'] });
+  });
 
-test('a holder that asks again gets its own lease, which lives no longer for it', () => {
-  const table = tableWith();
-  const first = ask(table, 'one', 0);
-  expect(ask(table, 'one', TTL_MS - 1)).toEqual(first);
-  expect(ask(table, 'two', TTL_MS).granted).toBe(true);
-});
-
-test('an expired holder is replaced, and its late renewal and release are refused', () => {
-  const table = tableWith();
-  const lost = idOf(ask(table, 'one', 0));
-  const next = idOf(ask(table, 'two', TTL_MS));
-  expect(table.renew(lost, 'one', 5, TTL_MS + 1)).toBe(false);
-  table.release(lost, 'one', true, TTL_MS + 1);
-  expect(table.renew(next, 'two', 1, TTL_MS + 2)).toBe(true);
-});
-
-test('only progress extends a lease', () => {
-  const table = tableWith();
-  const lease = idOf(ask(table, 'one', 0));
-  expect(table.renew(lease, 'one', 1, 1_500)).toBe(true);
-  expect(table.renew(lease, 'one', 1, 3_000)).toBe(true);
-  expect(table.renew(lease, 'one', 1, 3_500)).toBe(false);
-});
-
-test('nobody renews or releases the lease of another', () => {
-  const table = tableWith();
-  const lease = idOf(ask(table, 'one', 0));
-  expect(table.renew(lease, 'two', 1, 1)).toBe(false);
-  table.release(lease, 'two', false, 1);
-  expect(table.holds(blobA, 'one', 1)).toBe(true);
-});
-
-test('a starved agent becomes a second reader, a third does not', () => {
-  const table = tableWith();
-  const first = idOf(ask(table, 'one', 0));
-  expect(ask(table, 'two', 10, { starved: true }).granted).toBe(false);
-  table.renew(first, 'one', 1, 1_900);
-  expect(ask(table, 'two', 2_000, { starved: true }).granted).toBe(true);
-  table.renew(first, 'one', 2, 3_800);
-  expect(ask(table, 'three', 3_900, { starved: true }).granted).toBe(false);
-});
-
-test('a further reader of one blob comes only two seconds after the last grant', () => {
-  const table = tableWith({ maxReadersPerBlob: 10 });
-  const first = idOf(ask(table, 'one', 0));
-  table.renew(first, 'one', 1, 1_800);
-  expect(ask(table, 'two', 1_800, { starved: true })).toMatchObject({ granted: false, retryAfterMs: 200 });
-  expect(ask(table, 'two', 2_000, { starved: true }).granted).toBe(true);
-  table.renew(first, 'one', 2, 3_700);
-  expect(ask(table, 'three', 3_700, { starved: true })).toMatchObject({ granted: false, retryAfterMs: 300 });
-  expect(ask(table, 'three', 4_000, { starved: true }).granted).toBe(true);
-});
-
-test('after a release the next one reads; after a finished one the next is sent to the finisher for a while', () => {
-  const table = tableWith();
-  table.release(idOf(ask(table, 'one', 0)), 'one', false, 1);
-  table.release(idOf(ask(table, 'two', 2)), 'two', true, 3);
-  expect(ask(table, 'three', 4)).toMatchObject({ granted: false, holder: 'two' });
-  expect(ask(table, 'three', 3 + TTL_MS).granted).toBe(true);
-});
-
-test('who finished may read again, and a starved agent does not wait for it', () => {
-  const table = tableWith();
-  table.release(idOf(ask(table, 'one', 0)), 'one', true, 1);
-  expect(ask(table, 'two', 2, { starved: true }).granted).toBe(true);
-  const other = tableWith();
-  other.release(idOf(ask(other, 'one', 0)), 'one', true, 1);
-  expect(ask(other, 'one', 2).granted).toBe(true);
-});
-
-test('an agent that left holds nothing back', () => {
-  const table = tableWith();
-  table.release(idOf(ask(table, 'one', 0)), 'one', true, 1);
-  ask(table, 'one', 1, { blob: blobB });
-  table.forgetAgent('one');
-  expect(ask(table, 'two', 2).granted).toBe(true);
-  expect(ask(table, 'two', 2, { blob: blobB }).granted).toBe(true);
-});
-
-test('a registry that is full does not hold back another', () => {
-  const table = tableWith({ maxLeasesPerRegistry: 1 });
-  ask(table, 'one', 0);
-  expect(ask(table, 'two', 1, { blob: blobB }).granted).toBe(false);
-  const elsewhere = { blob: blobB, agent: 'two', registry: 'ghcr.io', pieceCount: 1, starved: false };
-  expect(table.request(elsewhere, 1).granted).toBe(true);
-});
-
-/** The reference the table is held against: who was granted what, and when it last progressed. */
-interface Held {
-  agent: string;
-  blob: number;
-  registry: string;
-  pieces: number;
-  expiresAtMs: number;
-}
-
-const step = fc.record({
-  waitMs: fc.oneof(fc.constant(0), fc.nat(3_000)),
-  agent: fc.nat(5),
-  blob: fc.nat(3),
-  starved: fc.boolean(),
-  pieces: fc.nat(10),
-  /** Which of the leases ever granted a renewal or release is about. */
-  lease: fc.nat(40),
-  kind: fc.constantFrom('ask', 'ask', 'ask', 'renew', 'renew', 'release', 'forget'),
-});
-
-test('in any order of events: bounds hold, one holder is not doubled, a lost lease stays lost', () => {
-  const bounds = { maxReadersPerBlob: 2, maxLeasesPerRegistry: 3, maxLeases: 4 };
-  fc.assert(
-    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const table = tableWith(bounds);
-      const held = new Map<string, Held>();
-      const everGranted: { id: string; agent: string }[] = [];
-      const extraAtMs = new Map<number, number>();
-      let nowMs = 0;
-      for (const { waitMs, agent: number, blob, starved, pieces, lease, kind } of steps) {
-        nowMs += waitMs;
-        for (const [id, each] of held) if (each.expiresAtMs <= nowMs) held.delete(id);
-        const agent = `agent-${number}`;
-        if (kind === 'ask') {
-          const digest = `sha256:${blob.toString().repeat(64)}` as Digest;
-          const registry = `registry-${blob % 2}`;
-          const others = [...held.values()].filter((each) => each.blob === blob && each.agent !== agent);
-          const reply = table.request({ blob: digest, agent, registry, pieceCount: 10, starved }, nowMs);
-          if (!reply.granted) {
-            expect(reply.retryAfterMs).toBeGreaterThan(0);
-            expect(reply.retryAfterMs).toBeLessThanOrEqual(1000);
-          } else if (held.has(reply.leaseId)) {
-            expect(held.get(reply.leaseId)).toMatchObject({ agent, blob });
-          } else {
-            if (others.length > 0) {
-              expect(starved).toBe(true);
-              expect(nowMs - (extraAtMs.get(blob) ?? -Infinity)).toBeGreaterThanOrEqual(2_000);
-              extraAtMs.set(blob, nowMs);
-            }
-            held.set(reply.leaseId, { agent, blob, registry, pieces: 0, expiresAtMs: nowMs + TTL_MS });
-            everGranted.push({ id: reply.leaseId, agent });
+  test('every piece is granted once, whatever the order of asks, ends and asks again', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(5), { minLength: 1, maxLength: 400 }), (turns) => {
+        const table = knownTable();
+        const read = new Uint8Array(pieceCountOf(ASK.sizeBytes));
+        const held = new Map<string, Extract<LeaseReply, { granted: true }>>();
+        let now = 0;
+        for (const turn of turns) {
+          const agent = `agent-${turn}`;
+          const lease = held.get(agent);
+          now += 10;
+          if (lease !== undefined) {
+            table.release(lease.leaseId, agent, { how: 'done', next: lease.to }, now);
+            held.delete(agent);
+            continue;
           }
-        } else if (kind === 'forget') {
-          table.forgetAgent(agent);
-          for (const [id, each] of held) if (each.agent === agent) held.delete(id);
-        } else {
-          const target = everGranted[lease];
-          if (target === undefined) continue;
-          const mine = held.get(target.id);
-          if (kind === 'renew') {
-            expect(table.renew(target.id, target.agent, pieces, nowMs)).toBe(mine !== undefined);
-            if (mine !== undefined && pieces > mine.pieces) {
-              Object.assign(mine, { pieces, expiresAtMs: nowMs + TTL_MS });
-            }
-          } else {
-            table.release(target.id, target.agent, pieces > 5, nowMs);
-            held.delete(target.id);
-          }
+          const reply = table.request({ ...ASK, agent }, now);
+          if (!reply.granted) continue;
+          held.set(agent, reply);
+          for (let index = reply.from; index < reply.to; index++) read[index] = (read[index] ?? 0) + 1;
+          for (const [other, { leaseId, to }] of held) table.renew(leaseId, other, { bytes: now, next: to - 1 }, now);
         }
-        table.expire(nowMs);
-        expect(table.size).toBe(held.size);
-        expect(held.size).toBeLessThanOrEqual(bounds.maxLeases);
-        for (const each of held.values()) {
-          const all = [...held.values()];
-          expect(all.filter((other) => other.registry === each.registry).length).toBeLessThanOrEqual(3);
-          expect(all.filter((other) => other.blob === each.blob).length).toBeLessThanOrEqual(2);
-        }
-      }
-    }),
-    { numRuns: 300 },
-  );
+        expect(Math.max(...read)).toBe(1);
+      }),
+    );
+  });
+
+  test('until the first answer shows whether ranges are honoured, there is one reader', () => {
+    const table = tableWith();
+    const first = grantedBy(table.request(ASK, 0));
+    expect(table.request({ ...ASK, agent: 'b' }, 0).granted).toBe(false);
+    table.renew(first.leaseId, 'a', { bytes: 1, next: 0, ranges: true }, 1);
+    expect(table.request({ ...ASK, agent: 'b' }, 2).granted).toBe(true);
+  });
+
+  test('where they are not, the reader gets the whole blob, and its successor, too', () => {
+    const table = tableWith();
+    const first = grantedBy(table.request(ASK, 0));
+    expect(table.renew(first.leaseId, 'a', { bytes: 1, next: 0, ranges: false }, 1)).toEqual({ held: true, to: 128 });
+    expect(table.request({ ...ASK, agent: 'b', piece: 50 }, 2).granted).toBe(false);
+    expect(table.request({ ...ASK, agent: 'b', piece: 50 }, TTL + 1)).toMatchObject({
+      granted: true,
+      from: 0,
+      to: 128,
+    });
+  });
+
+  test('an agent that is alone gets longer and longer runs', () => {
+    const table = knownTable();
+    const lengths: number[] = [];
+    for (let now = 0; lengths.length < 5; now += 100) {
+      const { leaseId, from, to } = grantedBy(table.request(ASK, now));
+      lengths.push(to - from);
+      table.release(leaseId, 'a', { how: 'done', next: to }, now);
+    }
+    expect(lengths).toEqual([4, 8, 16, 32, 64]);
+  });
+
+  test('leases of one registry are bounded over all blobs', () => {
+    const table = knownTable({ maxLeasesPerRegistry: 2 });
+    const other = (digit: number) => `sha256:${String(digit).repeat(64)}` as Digest;
+    expect([1, 2, 3].map((digit) => table.request({ ...ASK, blob: other(digit) }, 0).granted)).toEqual([
+      true,
+      true,
+      false,
+    ]);
+    expect(table.request({ ...ASK, blob: other(4), registry: 'another' }, 0).granted).toBe(true);
+  });
+
+  test('nobody reads while a member of the zone holds the whole blob, but somebody who starves', () => {
+    const table = knownTable();
+    const complete = { sameZone: ['h'], otherZones: [] };
+    expect(table.request({ ...ASK, complete }, 0)).toMatchObject({ granted: false, holders: ['h'] });
+    expect(table.request({ ...ASK, complete, starved: true, piece: 7 }, 0).granted).toBe(true);
+  });
+});
+
+describe('a holder that fails', () => {
+  test('loses what it has not read to the next that asks, when it shows no progress for the TTL', () => {
+    const table = knownTable();
+    const { leaseId } = grantedBy(table.request(ASK, 0));
+    table.renew(leaseId, 'a', { bytes: 5, next: 2 }, 1_000);
+    table.renew(leaseId, 'a', { bytes: 5, next: 2 }, 2_900);
+    expect(table.renew(leaseId, 'a', { bytes: 5, next: 2 }, 3_000)).toEqual({ held: false, to: 0 });
+    expect(table.request({ ...ASK, agent: 'b', piece: 2 }, 3_001)).toMatchObject({ granted: true, from: 2, to: 6 });
+  });
+
+  test('what it alone had is read again for whoever asks for it by name', () => {
+    const table = knownTable();
+    const { leaseId, to } = grantedBy(table.request(ASK, 0));
+    table.release(leaseId, 'a', { how: 'done', next: to }, 10);
+    expect(table.request({ ...ASK, agent: 'b', piece: 1 }, 20)).toMatchObject({ granted: true, from: 4 });
+    table.forgetAgent('a');
+    expect(table.request({ ...ASK, agent: 'c', piece: 1 }, 30)).toMatchObject({ granted: true, from: 1, to: 4 });
+  });
+
+  test('shares the tail of its run when it is slow, and its last piece is read twice at most', () => {
+    const table = knownTable({ maxReadersPerBlob: 1 });
+    const { leaseId } = grantedBy(table.request(ASK, 0));
+    table.renew(leaseId, 'a', { bytes: 1, next: 1 }, 1_500);
+    expect(table.request({ ...ASK, agent: 'b' }, 1_500)).toMatchObject({ granted: true, from: 3, to: 4 });
+    expect(table.renew(leaseId, 'a', { bytes: 2, next: 1 }, 1_600)).toEqual({ held: true, to: 3 });
+  });
+
+  test('a lease that is not the caller’s is left alone', () => {
+    const table = knownTable();
+    const { leaseId } = grantedBy(table.request(ASK, 0));
+    expect(table.renew(leaseId, 'b', { bytes: 9, next: 4 }, 1)).toEqual({ held: false, to: 0 });
+    table.release(leaseId, 'b', { how: 'done', next: 4 }, 1);
+    expect(table.size).toBe(1);
+  });
+
+  test('somebody who starves gets a few pieces again, but not all the time', () => {
+    const table = knownTable({ maxReadersPerBlob: 1 });
+    grantedBy(table.request(ASK, 0));
+    const starved = { ...ASK, agent: 'b', starved: true, piece: 1 };
+    expect(table.request(starved, 100)).toMatchObject({ granted: true, from: 1, to: 9 });
+    expect(table.request({ ...starved, agent: 'c' }, 200).granted).toBe(false);
+  });
+});
+
+describe('zones', () => {
+  test('each piece leaves the origin once and enters every other zone once', () => {
+    const table = knownTable({ maxReadersPerBlob: 100 });
+    const pieces = pieceCountOf(ASK.sizeBytes);
+    const origin = new Uint8Array(pieces);
+    const into = new Map(['x', 'y', 'z'].map((zone) => [zone, new Uint8Array(pieces)]));
+    for (let turn = 0, now = 0; turn < 300; turn++, now++) {
+      const zone = ['x', 'y', 'z'][turn % 3] as string;
+      const agent = `${zone}${turn % 7}`;
+      const reply = table.request({ ...ASK, agent, zone }, now);
+      if (!reply.granted) continue;
+      const counts = reply.source === 'origin' ? origin : into.get(zone);
+      for (let index = reply.from; index < reply.to && counts; index++) counts[index] = (counts[index] ?? 0) + 1;
+      table.release(reply.leaseId, agent, { how: 'done', next: reply.to }, now);
+    }
+    expect(origin.every((times) => times === 1)).toBe(true);
+    let crossings = 0;
+    for (const counts of into.values()) {
+      expect(Math.max(...counts)).toBeLessThanOrEqual(1);
+      crossings += counts.reduce((sum, times) => sum + times, 0);
+    }
+    expect(crossings).toBe(2 * pieces);
+  });
+
+  test('a zone lease names who has the run; with a holder elsewhere the origin is not read', () => {
+    const table = knownTable();
+    const complete = { sameZone: [], otherZones: ['h'] };
+    expect(table.request({ ...ASK, complete }, 0)).toMatchObject({ granted: true, source: 'zone', holders: ['h'] });
+    const nobody = { sameZone: [], otherZones: [] };
+    expect(table.request({ ...ASK, agent: 'b', complete: nobody }, 1)).toMatchObject({
+      granted: true,
+      source: 'origin',
+    });
+  });
+
+  test('a zone lease that runs out is free for the same zone again, not for the origin', () => {
+    const table = knownTable({ maxReadersPerBlob: 1 });
+    const first = grantedBy(table.request({ ...ASK, agent: 'x1', zone: 'x' }, 0));
+    table.release(first.leaseId, 'x1', { how: 'done', next: first.to }, 0);
+    // The only reader of the origin that is allowed goes on reading.
+    const reader = grantedBy(table.request({ ...ASK, agent: 'x2', zone: 'x' }, 0));
+    const inY = { ...ASK, zone: 'y', piece: 0 };
+    expect(table.request({ ...inY, agent: 'y1' }, 1)).toMatchObject({ source: 'zone', from: 0, to: 4 });
+    expect(table.request({ ...inY, agent: 'y2' }, 2).granted).toBe(false);
+    table.renew(reader.leaseId, 'x2', { bytes: 1, next: reader.to - 1 }, 1_999);
+    expect(table.request({ ...inY, agent: 'y2' }, TTL + 1)).toMatchObject({ source: 'zone', from: 0, to: 4 });
+  });
+});
+
+test('one agent at a time audits a blob', () => {
+  const table = tableWith();
+  expect(table.audit(BLOB, 'a', 0)).toBe(true);
+  expect(table.audit(BLOB, 'b', 9_999)).toBe(false);
+  expect(table.audit(BLOB, 'b', 10_000)).toBe(true);
+  table.forgetAgent('b');
+  expect(table.audit(BLOB, 'c', 10_001)).toBe(true);
+});
+
+test('the more ask in vain, the later they are told to come back', () => {
+  const table = knownTable({ maxReadersPerBlob: 1 });
+  grantedBy(table.request(ASK, 0));
+  const waits = Array.from({ length: 2_000 }, (_, index) => table.request({ ...ASK, agent: `n${index}` }, 1));
+  const last = waits.at(-1);
+  expect(waits[0]).toMatchObject({ retryAfterMs: 100 });
+  expect(last?.granted === false && last.retryAfterMs).toBe(5_000);
 });

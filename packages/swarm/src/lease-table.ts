@@ -15,6 +15,7 @@
  */
 import type { Digest } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease } from './blob-leases.ts';
+import { Complaints } from './complaints.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryRanges } from './registry-ranges.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
@@ -63,6 +64,8 @@ export interface LeaseAsk {
   starved: boolean;
   /** The first piece that the agent lacks and that nobody it knows offers. */
   piece?: number;
+  /** Members that sent this agent bytes that did not verify: it does not take the blob from them. */
+  avoid?: readonly string[];
   /** Some of the members that hold the whole blob, if any do. */
   complete?: { sameZone: readonly string[]; otherZones: readonly string[] };
 }
@@ -92,6 +95,7 @@ export class LeaseTable {
   readonly #ranges = new RegistryRanges();
   /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
   readonly #gone = new Set<string>();
+  readonly #complaints = new Complaints();
   readonly #audits = new Map<Digest, { agent: string; expiresAtMs: number }>();
 
   constructor(options: LeaseTableOptions, dependencies: LeaseTableDependencies) {
@@ -122,9 +126,16 @@ export class LeaseTable {
     if (own.length >= MAX_LEASES_PER_AGENT_AND_BLOB || this.#leases.size >= this.#options.maxLeases) {
       return this.#refuse(blob, ask, nowMs);
     }
+    for (const avoided of ask.avoid ?? []) this.#complaints.note(avoided, ask.agent, nowMs);
+    if (this.#complaints.about(ask.agent, nowMs)) {
+      return this.#forStarved(blob, ask, nowMs) ?? this.#refuse(blob, ask, nowMs);
+    }
     if (ask.complete !== undefined && !ask.starved) {
       const { sameZone, otherZones } = ask.complete;
-      if (sameZone.length > 0) return refused(RETRY_WITH_HOLDERS_MS, sameZone.slice(0, MAX_HOLDERS_TOLD));
+      if (sameZone.length > 0) {
+        const retryAfterMs = Math.max(RETRY_WITH_HOLDERS_MS, blob.asks.retryAfterMs(nowMs));
+        return refused(retryAfterMs, sameZone.slice(0, MAX_HOLDERS_TOLD));
+      }
       if (otherZones.length > 0) blob.heldElsewhere(otherZones);
       else blob.heldNowhere();
     }
@@ -199,11 +210,14 @@ export class LeaseTable {
     this.#blobs.expire(nowMs);
   }
 
-  /** What was read by an agent that is gone, and that the asker finds with nobody. */
+  /** What was read by an agent that is gone or cannot be trusted, and that the asker finds with nobody. */
   #lostPieces(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (ask.piece === undefined) return undefined;
     const reader = blob.gotBy(ask.zone, ask.piece);
-    if (reader === undefined || !(this.#gone.has(reader.agent) || reader.agent === ask.agent)) return undefined;
+    if (reader === undefined) return undefined;
+    const { agent } = reader;
+    const lost = agent === ask.agent || this.#gone.has(agent) || ask.avoid?.includes(agent) === true;
+    if (!lost) return undefined;
     const elsewhere = blob.gotElsewhere(ask.zone, ask.piece, this.#gone);
     const source = elsewhere === undefined ? 'origin' : 'zone';
     const to = Math.min(reader.to, elsewhere?.to ?? reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));

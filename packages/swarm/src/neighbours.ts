@@ -28,6 +28,7 @@ export class Neighbours {
   readonly #slotsEach: number;
   readonly #byId = new Map<string, Neighbour>();
   #list: Neighbour[] = [];
+  #barred: string[] = [];
   readonly #near: Uint16Array;
   readonly #far: Uint16Array;
 
@@ -45,6 +46,11 @@ export class Neighbours {
 
   get all(): readonly Neighbour[] {
     return this.#list;
+  }
+
+  /** Those that sent bytes which did not verify, also after they left. */
+  get barred(): readonly string[] {
+    return this.#barred;
   }
 
   get(id: string): Neighbour | undefined {
@@ -72,7 +78,7 @@ export class Neighbours {
       restUntilMs: 0,
       failures: 0,
       pieceMs: FIRST_PIECE_MS,
-      barred: false,
+      barred: this.#barred.includes(id),
     };
     this.#byId.set(id, neighbour);
     this.#list.push(neighbour);
@@ -111,6 +117,7 @@ export class Neighbours {
     if (neighbour.barred) return;
     this.#count(neighbour, -1);
     neighbour.barred = true;
+    this.#barred.push(neighbour.id);
   }
 
   delivered(neighbour: Neighbour, tookMs: number): void {

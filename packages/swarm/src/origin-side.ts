@@ -34,18 +34,13 @@ export interface OriginSideDependencies {
 type LeaseEvent = Extract<
   SwarmEvent,
   {
-    type:
-      | 'lease-granted'
-      | 'lease-changed'
-      | 'lease-lost'
-      | 'lease-refused'
-      | 'lease-unavailable'
-      | 'origin-ended';
+    type: 'lease-granted' | 'lease-changed' | 'lease-lost' | 'lease-refused' | 'lease-unavailable' | 'origin-ended';
   }
 >;
 
 /** How often a tracker that does not answer is asked. */
 const ASK_AGAIN_MS = 250;
+const MAX_AVOIDED = 8;
 const FIRST_ORIGIN_PAUSE_MS = 100;
 const MAX_ORIGIN_PAUSE_MS = 4_000;
 /** Pieces read from the origin on behalf of a starving reader without a tracker, whatever peers claim to hold. */
@@ -173,7 +168,8 @@ export class OriginSide {
     this.#asking = true;
     this.#askedStarved = starving !== undefined;
     const piece = starving ?? this.#dependencies.board.first(UNCOVERED);
-    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece });
+    const avoid = this.#dependencies.neighbours.barred.slice(0, MAX_AVOIDED);
+    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid });
   }
 
   /** Gives every lease back and stops reading; asks again after `pauseMs`. */
