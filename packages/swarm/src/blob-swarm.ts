@@ -62,6 +62,8 @@ const ENDGAME_MIN_MS = 200;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
+const FIND_MORE_PEERS_AFTER_MS = 4_000;
+const FEW_NEIGHBOURS = 8;
 const NOTHING: SwarmAction[] = [];
 
 interface Asked {
@@ -192,7 +194,8 @@ export class BlobSwarm {
     if (neighbour === undefined) return;
     for (let at = 0; at < indexes.length; at++) {
       const index = indexes[at] as number;
-      if (this.#neighbours.add(neighbour, index) && this.#board.is(index, UNCOVERED)) this.#refresh(index);
+      if (!this.#neighbours.add(neighbour, index)) continue;
+      if (this.#board.is(index, UNCOVERED) || this.#board.is(index, LEASED)) this.#refresh(index);
     }
     this.#origin.peersMoved(nowMs);
   }
@@ -307,10 +310,17 @@ export class BlobSwarm {
     this.#origin.decide(starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);
-    if (nowMs >= this.#findPeersAtMs && this.#board.count(UNCOVERED) > 0) {
-      this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
-      actions.push({ type: 'find-peers' });
-    }
+    this.#findPeers(nowMs, actions);
+  }
+
+  /** Often while nothing comes in; now and then while there are few neighbours. */
+  #findPeers(nowMs: number, actions: SwarmAction[]): void {
+    if (nowMs < this.#findPeersAtMs || this.#board.count(UNCOVERED) === 0) return;
+    const stuck = nowMs - this.#progressAtMs >= FIND_PEERS_EVERY_MS;
+    const sinceMs = nowMs - this.#findPeersAtMs;
+    if (!stuck && (this.#neighbours.size >= FEW_NEIGHBOURS || sinceMs < FIND_MORE_PEERS_AFTER_MS)) return;
+    this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
+    actions.push({ type: 'find-peers' });
   }
 
   #finish(nowMs: number, actions: SwarmAction[]): void {
@@ -349,7 +359,8 @@ export class BlobSwarm {
   #askPeers(nowMs: number, actions: SwarmAction[]): void {
     const { maxInFlight } = this.#options;
     if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
-    for (const first of this.#readers.next(this.#have)) {
+    for (const reader of this.#readers.all()) {
+      const first = this.#have.firstMissing(reader.index);
       const end = Math.min(this.#have.count, first + READ_AHEAD_PIECES);
       for (let index = first; index < end && this.#inFlight < maxInFlight; index++) {
         if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);

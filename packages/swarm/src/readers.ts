@@ -1,7 +1,8 @@
 /** Who reads the blob while it comes in, and for how long each has waited for its next piece. */
 import type { PieceMap } from './piece-map.ts';
 
-interface Reader {
+export interface Reader {
+  /** The piece it waits for. */
   index: number;
   sinceMs: number;
 }
@@ -19,9 +20,8 @@ export class Readers {
     this.#readers.delete(reader);
   }
 
-  /** The first piece that each reader lacks. */
-  *next(have: PieceMap): Generator<number> {
-    for (const { index } of this.#readers.values()) yield have.firstMissing(index);
+  all(): Iterable<Readonly<Reader>> {
+    return this.#readers.values();
   }
 
   /** The piece some reader has waited for too long, if any. */
