@@ -10,7 +10,8 @@
  * | POST /v1/lease/renew     | LeaseRenewal          | LeaseRenewalAnswer |
  * | POST /v1/lease/release   | LeaseRelease          | {}                 |
  * | POST /v1/report          | ReportRequest         | ReportAnswer       |
- * | POST /v1/reference       | ReferenceRecord       | {}                 |
+ * | POST /v1/reference       | ReferenceReport       | {}                 |
+ * | POST /v1/reference/ask   | ReferenceLookup       | ReferenceTurn      |
  * | POST /v1/reference/find  | ReferenceQuery        | ReferenceRecord or 404 |
  * | POST /v1/leave           | {}                    | {}                 |
  *
@@ -26,6 +27,10 @@ export const ANNOUNCE_TTL_MS = 30_000;
 export const LEASE_TTL_MS = 2_000;
 /** No refused lease makes an agent wait longer than this before it asks again. */
 const MAX_RETRY_AFTER_MS = 60_000;
+/** No answer about a reference is worth asking for when it is older. */
+export const MAX_REFERENCE_AGE_MS: number = 60 * 60_000;
+/** An answer about a reference is held back no longer than this. */
+export const MAX_REFERENCE_WAIT_MS = 1_500;
 /** Clocks further apart than this cannot work with certificates that expire. */
 export const MAX_CLOCK_SKEW_MS: number = 5 * 60_000;
 /** Names the running tracker process in every answer; an agent that sees a new one announces everything again. */
@@ -33,7 +38,7 @@ export const TRACKER_INSTANCE_HEADER = 'shoal-tracker-instance';
 /** Most blobs in one announcement. */
 export const MAX_ANNOUNCED_BLOBS = 1024;
 /** Most peer records in one answer, whatever the number of blobs asked about. */
-export const MAX_ANSWERED_PEERS = 256;
+export const MAX_ANSWERED_PEERS = 384;
 /** Most PeerIds that one answer tells to be avoided. */
 export const MAX_ANSWERED_BARRED = 128;
 
@@ -199,22 +204,68 @@ export const reportAnswerSchema = z.object({ barred });
 export type ReportAnswer = z.infer<typeof reportAnswerSchema>;
 
 /**
- * What a tag or digest of a repository was, the last time its origin answered a member without a client's own
- * credentials. Used only while that origin cannot be asked.
+ * A tag or digest of a repository, as it is for those who ask the registry with the same rights. `scope` names those
+ * rights and means nothing to the tracker: two members with one scope present the same to the same address. It cannot
+ * be turned back into a credential.
  */
-export const referenceRecordSchema = z.object({
+const referenceKey = z.object({
   registry: z.string().max(256),
   repository: z.string().max(256),
   reference: z.string().max(256),
+  scope: z.string().min(1).max(64),
+});
+/** What a registry answers depends on what the client accepts: a short name for all that do alike. */
+const acceptClass = z.string().max(64);
+const mediaType = z.string().max(256);
+
+/** What a reference was, the last time its origin answered a member. Used only while that origin cannot be asked. */
+export const referenceRecordSchema = referenceKey.extend({
   digest,
-  mediaType: z.string().max(256),
+  mediaType,
   sizeBytes,
   resolvedAtMs: z.number().int(),
 });
 export type ReferenceRecord = z.infer<typeof referenceRecordSchema>;
 
-export const referenceQuerySchema = referenceRecordSchema.pick({ registry: true, repository: true, reference: true });
+export const referenceQuerySchema = referenceKey;
 export type ReferenceQuery = z.infer<typeof referenceQuerySchema>;
+
+/**
+ * What a reference is now, if a member was told so less than `maxAgeMs` ago. Where another member asks the origin at
+ * this moment, the answer is held back for up to `waitMs`.
+ */
+export const referenceLookupSchema = referenceKey.extend({
+  accept: acceptClass,
+  maxAgeMs: z.number().int().nonnegative().max(MAX_REFERENCE_AGE_MS),
+  waitMs: z.number().int().nonnegative().max(MAX_REFERENCE_WAIT_MS),
+});
+export type ReferenceLookup = z.infer<typeof referenceLookupSchema>;
+
+/** A definite no: 401 or 403, 404, or another 4xx that asking again does not change. */
+const refusalCode = z.enum(['unauthorized', 'not-found', 'refused']);
+
+/**
+ * `told`: the origin said so `ageMs` ago. `refused`: it said no a moment ago. `ask`: the caller should ask the origin
+ * and report. `wait`: somebody else is asking; come back after `retryAfterMs`.
+ */
+export const referenceTurnSchema = z.discriminatedUnion('turn', [
+  z.object({ turn: z.literal('told'), digest, mediaType, sizeBytes, ageMs: z.number().nonnegative() }),
+  z.object({ turn: z.literal('refused'), code: refusalCode }),
+  z.object({ turn: z.literal('ask') }),
+  z.object({ turn: z.literal('wait'), retryAfterMs: z.number().int().nonnegative().max(MAX_RETRY_AFTER_MS) }),
+]);
+export type ReferenceTurn = z.infer<typeof referenceTurnSchema>;
+
+/**
+ * What the origin said to the caller: `failed` when it could not be asked, `left` when the caller had no need of the
+ * answer any more.
+ */
+export const referenceReportSchema = z.discriminatedUnion('said', [
+  referenceRecordSchema.extend({ said: z.literal('found'), accept: acceptClass }),
+  referenceKey.extend({ said: z.literal('refused'), accept: acceptClass, code: refusalCode }),
+  referenceKey.extend({ said: z.enum(['failed', 'left']), accept: acceptClass }),
+]);
+export type ReferenceReport = z.infer<typeof referenceReportSchema>;
 
 export const trackerErrorSchema = z.object({
   error: z.object({

@@ -7,17 +7,26 @@
  */
 import type { Digest } from '@shoal/oci';
 import type { Random } from '@shoal/swarm';
-import { ANNOUNCE_TTL_MS, type AnnounceRequest, type PeerRecord } from '@shoal/wire';
+import {
+  ANNOUNCE_TTL_MS,
+  type AnnounceAnswer,
+  type AnnounceRequest,
+  MAX_ANSWERED_PEERS,
+  type PeerRecord,
+} from '@shoal/wire';
 import type { Member } from '../members/membership.ts';
-import { SwarmMembers } from './swarm-members.ts';
+import { Introductions } from './introductions.ts';
+import { type KnownAgent, Swarm } from './swarm.ts';
 
 export const HAVE_TTL_MS: number = 10 * 60_000;
-const DEFAULT_MAX_AGENTS = 10_000;
+const DEFAULT_MAX_AGENTS = 50_000;
 const DEFAULT_MAX_BLOBS_PER_AGENT = 65_536;
 const DEFAULT_MAX_ENTRIES = 4_000_000;
 
 export interface DirectoryOptions {
-  /** @default 10000 */
+  /** Most peers told of per blob. */
+  sampleSize: number;
+  /** @default 50000 */
   maxAgents?: number;
   /** @default 65536 */
   maxBlobsPerAgent?: number;
@@ -25,25 +34,23 @@ export interface DirectoryOptions {
   maxEntries?: number;
 }
 
-interface Agent {
-  peerId: string;
-  zone: string;
-  addresses: string[];
-  seenAtMs: number;
-  sweptAtMs: number;
-  /** When each blob was last announced, and how. */
-  blobs: Map<Digest, { complete: boolean; atMs: number }>;
+export interface DirectoryDependencies {
+  random: Random;
+  /** Whether others must not hear of this agent. */
+  isShunned: (peerId: string) => boolean;
 }
 
 export class Directory {
   readonly #options: Required<DirectoryOptions>;
   readonly #random: Random;
+  readonly #isShunned: (peerId: string) => boolean;
+  readonly #introductions: Introductions;
   /** The longest silent first. */
-  readonly #agents = new Map<string, Agent>();
-  readonly #swarms = new Map<Digest, SwarmMembers<Agent>>();
+  readonly #agents = new Map<string, KnownAgent>();
+  readonly #swarms = new Map<Digest, Swarm>();
   #entries = 0;
 
-  constructor(options: DirectoryOptions, dependencies: { random: Random }) {
+  constructor(options: DirectoryOptions, dependencies: DirectoryDependencies) {
     this.#options = {
       maxAgents: DEFAULT_MAX_AGENTS,
       maxBlobsPerAgent: DEFAULT_MAX_BLOBS_PER_AGENT,
@@ -51,6 +58,8 @@ export class Directory {
       ...options,
     };
     this.#random = dependencies.random;
+    this.#isShunned = dependencies.isShunned;
+    this.#introductions = new Introductions({ ...options, maxPeers: MAX_ANSWERED_PEERS }, dependencies);
   }
 
   get agentCount(): number {
@@ -69,40 +78,62 @@ export class Directory {
   announce(member: Member, request: AnnounceRequest, nowMs: number): void {
     const agent = this.#agentOf(member, nowMs);
     if (agent === undefined) return;
-    agent.addresses = request.addresses;
-    for (const digest of request.withdraw) this.#remove(agent, digest);
+    // Kept while it is the same: what a crowd repeats all the time should not become garbage that lived long.
+    if (!isSame(agent.record.addresses, request.addresses)) agent.record = recordOf(member, request.addresses);
+    for (const digest of request.withdraw) this.#withdraw(agent, digest);
     for (const { digest, state } of request.blobs) this.#put(agent, digest, state === 'have', nowMs);
     this.#sweep(agent, nowMs);
+    this.#introductions.renew(agent, nowMs);
   }
 
-  /** Up to `count` others in the blob's swarm. */
-  sample(digest: Digest, asker: Member, count: number): PeerRecord[] {
+  /** For each of these blobs some others of its swarm, the same ones as far as possible. */
+  introduce(member: Member, digests: readonly Digest[], nowMs: number): Omit<AnnounceAnswer, 'barred'> {
+    const asked = new Set<Swarm>();
+    for (const digest of digests) {
+      const swarm = this.#swarms.get(digest);
+      if (swarm !== undefined) asked.add(swarm);
+    }
+    const swarms = [...asked];
+    const { peers, bySwarm } = this.#introductions.introduce(this.#askerOf(member), swarms, nowMs);
+    return {
+      peers: peers.map(({ record }) => record),
+      swarms: swarms.map(({ digest }, index) => ({ digest, peers: bySwarm[index] ?? [] })),
+    };
+  }
+
+  /** Some of the others that hold all of the blob: up to `count` of the same zone and as many of others. */
+  holders(digest: Digest, member: Member, count: number): { sameZone: string[]; otherZones: string[] } {
+    const swarm = this.#swarms.get(digest);
+    if (swarm?.hasComplete !== true) return { sameZone: [], otherZones: [] };
+    const asker = this.#askerOf(member);
+    const choose = (drawn: Iterable<KnownAgent>): string[] =>
+      this.#introductions.choose(drawn, asker, count).map(({ peerId }) => peerId);
+    return {
+      sameZone: choose(swarm.near(member.zone, this.#random, true)),
+      otherZones: choose(swarm.across(member.zone, this.#random, true)),
+    };
+  }
+
+  /** Where these agents can be dialled, as far as they are known now and others may hear of them. */
+  find(peerIds: readonly string[]): PeerRecord[] {
+    const told = this.#known(peerIds).filter(({ peerId }) => !this.#isShunned(peerId));
+    return told.map(({ record }) => record);
+  }
+
+  /** As `find`, of members that hold or read this blob, but without those to which a crowd was sent just now. */
+  send(member: Member, digest: Digest, peerIds: readonly string[], nowMs: number): PeerRecord[] {
     const swarm = this.#swarms.get(digest);
     if (swarm === undefined) return [];
-    const others = (agent: Agent): boolean => agent.peerId !== asker.peerId;
-    return swarm
-      .sample(count, asker.zone, this.#random, others)
-      .map((agent) => recordOf(agent, swarm.isComplete(agent)));
-  }
-
-  /** Up to `count` others that hold all of the blob. */
-  holders(digest: Digest, asker: Member, count: number): PeerRecord[] {
-    const others = (agent: Agent): boolean => agent.peerId !== asker.peerId;
-    const holders = this.#swarms.get(digest)?.sampleComplete(count, this.#random, others) ?? [];
-    return holders.map((agent) => recordOf(agent, true));
-  }
-
-  /** Undefined when the agent is not known now. */
-  find(peerId: string, digest: Digest): PeerRecord | undefined {
-    const agent = this.#agents.get(peerId);
-    return agent && recordOf(agent, agent.blobs.get(digest)?.complete ?? false);
+    const told = this.#introductions.send(this.#askerOf(member), swarm, this.#known(peerIds), nowMs);
+    return told.map(({ record }) => record);
   }
 
   forget(peerId: string): void {
     const agent = this.#agents.get(peerId);
     if (agent === undefined) return;
-    for (const digest of [...agent.blobs.keys()]) this.#remove(agent, digest);
+    for (const swarm of [...agent.entries.keys()]) this.#remove(agent, swarm);
     this.#agents.delete(peerId);
+    this.#introductions.forget(agent);
   }
 
   /** Forgets the agents that fell silent and returns their PeerIds. */
@@ -116,7 +147,7 @@ export class Directory {
     return forgotten;
   }
 
-  #agentOf(member: Member, nowMs: number): Agent | undefined {
+  #agentOf(member: Member, nowMs: number): KnownAgent | undefined {
     const known = this.#agents.get(member.peerId);
     if (known?.zone === member.zone) {
       known.seenAtMs = nowMs;
@@ -126,43 +157,88 @@ export class Directory {
     }
     this.forget(member.peerId);
     if (this.#agents.size >= this.#options.maxAgents) return undefined;
-    const agent: Agent = { ...member, addresses: [], seenAtMs: nowMs, sweptAtMs: nowMs, blobs: new Map() };
+    const agent = newAgent(member, nowMs, false);
     this.#agents.set(agent.peerId, agent);
     return agent;
   }
 
-  #put(agent: Agent, digest: Digest, complete: boolean, nowMs: number): void {
-    if (!agent.blobs.has(digest)) {
-      if (agent.blobs.size >= this.#options.maxBlobsPerAgent || this.#entries >= this.#options.maxEntries) return;
-      this.#entries++;
-    }
-    agent.blobs.set(digest, { complete, atMs: nowMs });
-    let swarm = this.#swarms.get(digest);
-    if (swarm === undefined) {
-      swarm = new SwarmMembers();
-      this.#swarms.set(digest, swarm);
-    }
-    swarm.put(agent, complete);
+  /** Somebody who is not in the directory may ask, too; nothing is remembered of it. */
+  #askerOf(member: Member): KnownAgent {
+    const known = this.#agents.get(member.peerId);
+    return known?.zone === member.zone ? known : newAgent(member, 0, true);
   }
 
-  #remove(agent: Agent, digest: Digest): void {
-    if (!agent.blobs.delete(digest)) return;
-    this.#entries--;
+  #known(peerIds: readonly string[]): KnownAgent[] {
+    return peerIds.flatMap((peerId) => this.#agents.get(peerId) ?? []);
+  }
+
+  #put(agent: KnownAgent, digest: Digest, complete: boolean, nowMs: number): void {
+    const known = this.#swarms.get(digest);
+    const entry = known && agent.entries.get(known);
+    if (known !== undefined && entry !== undefined) {
+      entry.saidAtMs = nowMs;
+      known.setComplete(entry, complete);
+    }
+    const { maxBlobsPerAgent, maxEntries } = this.#options;
+    if (entry === undefined && (agent.entries.size >= maxBlobsPerAgent || this.#entries >= maxEntries)) return;
+    const swarm = known ?? new Swarm(digest);
+    if (known === undefined) this.#swarms.set(digest, swarm);
+    if (entry === undefined) {
+      const added = swarm.add(agent, nowMs);
+      swarm.setComplete(added, complete);
+      agent.entries.set(swarm, added);
+      this.#entries++;
+    }
+    if (complete) agent.wants.delete(swarm);
+    else agent.wants.add(swarm);
+  }
+
+  #withdraw(agent: KnownAgent, digest: Digest): void {
     const swarm = this.#swarms.get(digest);
-    swarm?.remove(agent);
-    if (swarm?.size === 0) this.#swarms.delete(digest);
+    if (swarm !== undefined) this.#remove(agent, swarm);
+  }
+
+  #remove(agent: KnownAgent, swarm: Swarm): void {
+    const entry = agent.entries.get(swarm);
+    if (entry === undefined) return;
+    agent.entries.delete(swarm);
+    agent.wants.delete(swarm);
+    this.#entries--;
+    swarm.remove(entry);
+    if (swarm.size === 0) this.#swarms.delete(swarm.digest);
   }
 
   /** Drops what this agent has not repeated in time; looked at once per TTL, while it announces something else. */
-  #sweep(agent: Agent, nowMs: number): void {
+  #sweep(agent: KnownAgent, nowMs: number): void {
     if (nowMs - agent.sweptAtMs < ANNOUNCE_TTL_MS) return;
     agent.sweptAtMs = nowMs;
-    for (const [digest, { complete, atMs }] of agent.blobs) {
-      if (nowMs - atMs >= (complete ? HAVE_TTL_MS : ANNOUNCE_TTL_MS)) this.#remove(agent, digest);
+    for (const [swarm, entry] of agent.entries) {
+      const ttlMs = agent.wants.has(swarm) ? ANNOUNCE_TTL_MS : HAVE_TTL_MS;
+      if (nowMs - entry.saidAtMs >= ttlMs) this.#remove(agent, swarm);
     }
   }
 }
 
-function recordOf(agent: Agent, complete: boolean): PeerRecord {
-  return { peerId: agent.peerId, addresses: agent.addresses, zone: agent.zone, complete };
+function newAgent(member: Member, nowMs: number, gone: boolean): KnownAgent {
+  return {
+    peerId: member.peerId,
+    zone: member.zone,
+    record: recordOf(member, []),
+    seenAtMs: nowMs,
+    sweptAtMs: nowMs,
+    entries: new Map(),
+    wants: new Set(),
+    neighbours: [],
+    named: 0,
+    renewedAtMs: nowMs,
+    gone,
+  };
+}
+
+function recordOf({ peerId, zone }: Member, addresses: string[]): PeerRecord {
+  return { peerId, addresses, zone };
+}
+
+function isSame(known: readonly string[], said: readonly string[]): boolean {
+  return known.length === said.length && known.every((address, index) => address === said[index]);
 }

@@ -1,0 +1,149 @@
+/** The agents that hold or want one blob, zone by zone. */
+import type { Digest } from '@shoal/oci';
+import type { Random } from '@shoal/swarm';
+import type { PeerRecord } from '@shoal/wire';
+import { MarkedList, type Placed } from './marked-list.ts';
+
+const STRETCH_MS = 10_000;
+
+/** An agent that announced itself lately. */
+export interface KnownAgent {
+  readonly peerId: string;
+  readonly zone: string;
+  /** What others are told of it. */
+  record: PeerRecord;
+  seenAtMs: number;
+  sweptAtMs: number;
+  readonly entries: Map<Swarm, SwarmEntry>;
+  /** Those of its swarms whose blob it does not have yet. */
+  readonly wants: Set<Swarm>;
+  /** Agents that it was told of and may still be connected to. */
+  neighbours: KnownAgent[];
+  /** How many agents have it as a neighbour. */
+  named: number;
+  renewedAtMs: number;
+  /** Not in the directory (any more). */
+  gone: boolean;
+}
+
+/** An agent's place in a swarm. */
+export interface SwarmEntry extends Placed {
+  readonly agent: KnownAgent;
+  readonly group: ZoneGroup;
+  /** When the agent last said so. */
+  saidAtMs: number;
+  /** How many agents were sent to it for this blob in that stretch of time. */
+  sent: number;
+  sentIn: number;
+}
+
+/** The members of one zone; those that hold the whole blob are marked. */
+interface ZoneGroup extends Placed {
+  readonly zone: string;
+  readonly members: MarkedList<SwarmEntry>;
+}
+
+export class Swarm {
+  readonly digest: Digest;
+  readonly #zones = new Map<string, ZoneGroup>();
+  /** Those with a member that holds the whole blob are marked. */
+  readonly #groups = new MarkedList<ZoneGroup>();
+  #size = 0;
+
+  constructor(digest: Digest) {
+    this.digest = digest;
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** Whether somebody holds the whole blob. */
+  get hasComplete(): boolean {
+    return this.#groups.markedSize > 0;
+  }
+
+  isComplete(agent: KnownAgent): boolean {
+    const entry = agent.entries.get(this);
+    return entry?.group.members.isMarked(entry) ?? false;
+  }
+
+  /** The agent must not be in this swarm yet. */
+  add(agent: KnownAgent, nowMs: number): SwarmEntry {
+    let group = this.#zones.get(agent.zone);
+    if (group === undefined) {
+      group = { zone: agent.zone, members: new MarkedList(), at: 0 };
+      this.#zones.set(agent.zone, group);
+      this.#groups.add(group);
+    }
+    const entry = { agent, group, at: 0, saidAtMs: nowMs, sent: 0, sentIn: 0 };
+    group.members.add(entry);
+    this.#size++;
+    return entry;
+  }
+
+  setComplete(entry: SwarmEntry, complete: boolean): void {
+    const { group } = entry;
+    group.members.mark(entry, complete);
+    this.#groups.mark(group, group.members.markedSize > 0);
+  }
+
+  /** Whether fewer than `most` agents were sent to this member for this blob in this stretch of time. */
+  isFree(agent: KnownAgent, most: number, nowMs: number): boolean {
+    const entry = agent.entries.get(this);
+    return entry !== undefined && (entry.sentIn !== stretchOf(nowMs) || entry.sent < most);
+  }
+
+  /** One more agent is sent to this member. */
+  countSent(agent: KnownAgent, nowMs: number): void {
+    const entry = agent.entries.get(this);
+    if (entry === undefined) return;
+    const stretch = stretchOf(nowMs);
+    entry.sent = entry.sentIn === stretch ? entry.sent + 1 : 1;
+    entry.sentIn = stretch;
+  }
+
+  remove(entry: SwarmEntry): void {
+    this.setComplete(entry, false);
+    const { group } = entry;
+    group.members.delete(entry);
+    this.#size--;
+    if (group.members.size > 0) return;
+    this.#groups.delete(group);
+    this.#zones.delete(group.zone);
+  }
+
+  /** The members of this zone in random order, or only those that hold the whole blob. */
+  *near(zone: string, random: Random, onlyComplete: boolean): Generator<KnownAgent> {
+    const group = this.#zones.get(zone);
+    if (group === undefined) return;
+    for (const { agent } of group.members.draw(random, onlyComplete)) yield agent;
+  }
+
+  /** The members of all other zones in random order, one zone after the other in turn. */
+  *across(zone: string, random: Random, onlyComplete: boolean): Generator<KnownAgent> {
+    const turns: Generator<SwarmEntry>[] = [];
+    for (const group of this.#groups.draw(random, onlyComplete)) {
+      if (group.zone === zone) continue;
+      const members = group.members.draw(random, onlyComplete);
+      const first = members.next();
+      if (first.done === true) continue;
+      yield first.value.agent;
+      turns.push(members);
+    }
+    for (let left = turns; left.length > 0; ) {
+      const goOn: Generator<SwarmEntry>[] = [];
+      for (const members of left) {
+        const next = members.next();
+        if (next.done === true) continue;
+        yield next.value.agent;
+        goOn.push(members);
+      }
+      left = goOn;
+    }
+  }
+}
+
+function stretchOf(nowMs: number): number {
+  return Math.floor(nowMs / STRETCH_MS);
+}
