@@ -11,6 +11,7 @@ import { Directory } from './directory/directory.ts';
 import { openIdentity } from './identity/identity.ts';
 import { OriginLeases } from './leases/origin-leases.ts';
 import { Membership } from './members/membership.ts';
+import { References } from './references/references.ts';
 import { TrackerStartError } from './start-error.ts';
 import { State } from './state/state.ts';
 
@@ -59,6 +60,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
   try {
     const identity = await openIdentity(dataDir, logger);
     const directory = new Directory({}, { random });
+    const references = new References({}, { state, clock });
     const leases = new LeaseTable({ leaseTtlMs: LEASE_TTL_MS }, { newLeaseId });
     const { certificateLifetimeMs } = options;
     const membership = new Membership(certificateLifetimeMs === undefined ? {} : { certificateLifetimeMs }, {
@@ -77,7 +79,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     }));
     const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
     const originLeases = new OriginLeases({ sampleSize }, { table: leases, directory });
-    serveCalls(server, { sampleSize }, { membership, directory, leases, originLeases, state, metrics, clock });
+    serveCalls(server, { sampleSize }, { membership, directory, leases, originLeases, references, metrics, clock });
     await server.fastify.listen(options.listen);
 
     const forget = (peerId: string): void => {
@@ -86,6 +88,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     };
     const expiry = setInterval(() => {
       leases.expire(clock());
+      references.expire(clock());
       for (const peerId of directory.expire(clock())) leases.forgetAgent(peerId);
     }, EXPIRE_EVERY_MS).unref();
     const url = urlOf(options.listen.host, server.fastify.server.address());
@@ -96,10 +99,12 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       async bar(peerId, reason) {
         await state.bar(peerId, reason);
         forget(peerId);
+        references.distrust(peerId);
         logger.warn({ peerId, reason }, 'a member was barred');
       },
       async close() {
         clearInterval(expiry);
+        references.close();
         const cutOff = setTimeout(() => server.fastify.server.closeAllConnections(), CLOSE_DEADLINE_MS);
         await server.fastify.close();
         clearTimeout(cutOff);

@@ -7,14 +7,15 @@ import {
   leaseReleaseSchema,
   leaseRenewalSchema,
   leaseRequestSchema,
+  referenceLookupSchema,
   referenceQuerySchema,
-  referenceRecordSchema,
+  referenceReportSchema,
 } from '@shoal/wire';
 import { z } from 'zod';
 import type { Directory } from '../directory/directory.ts';
 import type { OriginLeases } from '../leases/origin-leases.ts';
 import type { Membership } from '../members/membership.ts';
-import type { State } from '../state/state.ts';
+import type { References } from '../references/references.ts';
 import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
 import { type ApiServer, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
@@ -28,14 +29,14 @@ export interface Rooms {
   directory: Directory;
   leases: LeaseTable;
   originLeases: OriginLeases;
-  state: State;
+  references: References;
   metrics: TrackerMetrics;
   clock: () => number;
 }
 
 /** Every call of the API, each handed to the room that answers it. */
 export function serveCalls(server: ApiServer, options: { sampleSize: number }, rooms: Rooms): void {
-  const { membership, directory, leases, originLeases, state, metrics, clock } = rooms;
+  const { membership, directory, leases, originLeases, references, metrics, clock } = rooms;
 
   server.openCall('/v1/join', joinRequestSchema, async (request) => {
     try {
@@ -76,13 +77,17 @@ export function serveCalls(server: ApiServer, options: { sampleSize: number }, r
     return {};
   });
 
-  server.memberCall('/v1/reference', referenceRecordSchema, (_member, record) => {
-    state.recordReference(record);
+  server.memberCall('/v1/reference', referenceReportSchema, (member, report) => {
+    references.report(member.peerId, report);
     return {};
   });
 
+  server.memberCall('/v1/reference/ask', referenceLookupSchema, (member, lookup) =>
+    references.ask(member.peerId, lookup),
+  );
+
   server.memberCall('/v1/reference/find', referenceQuerySchema, (_member, query) => {
-    const record = state.findReference(query);
+    const record = references.find(query);
     if (record === undefined) throw new ApiError(404, 'NOT_FOUND', 'this reference was not recorded');
     return record;
   });

@@ -14,6 +14,9 @@ const DEFAULT_MAX_REFERENCES = 50_000;
 const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
+const REFERENCE_PREFIX = 'reference2!';
+/** Without scopes: it is not known to whom these may be told. */
+const UNSCOPED_REFERENCE_PREFIX = 'reference!';
 
 export interface StateOptions {
   dataDir: string;
@@ -42,6 +45,7 @@ export class State {
   readonly #lifetimeMs: number;
   readonly #level: Level<string, unknown>;
   readonly #references: LRUCache<string, ReferenceRecord>;
+  /** In the order they were barred. */
   readonly #barred = new Map<string, Barred>();
   #pending: Writes = new Map();
   #timer: NodeJS.Timeout | undefined;
@@ -86,10 +90,16 @@ export class State {
     return this.#barred.has(peerId);
   }
 
-  /** On disk when it returns. */
+  /** The newest first. */
+  recentlyBarred(most: number): string[] {
+    return [...this.#barred.keys()].slice(-most).reverse();
+  }
+
+  /** On disk when it returns. @throws RangeError when too many are barred */
   async bar(peerId: string, reason: string): Promise<void> {
     if (this.#barred.size >= MAX_BARRED) throw new RangeError(`more than ${MAX_BARRED} barred members`);
     const barred = { reason, atMs: this.#dependencies.clock() };
+    this.#barred.delete(peerId);
     this.#barred.set(peerId, barred);
     await this.#level.put(`barred!${peerId}`, barred, { sync: true });
   }
@@ -122,11 +132,15 @@ export class State {
 
   async #load(): Promise<void> {
     const records: [string, ReferenceRecord][] = [];
+    const barred: [string, Barred][] = [];
     for await (const [key, value] of this.#level.iterator()) {
-      if (key.startsWith('barred!')) this.#barred.set(key.slice('barred!'.length), value as Barred);
+      if (key.startsWith('barred!')) barred.push([key.slice('barred!'.length), value as Barred]);
+      if (key.startsWith(UNSCOPED_REFERENCE_PREFIX)) this.#write(key, undefined);
       const record = referenceRecordSchema.safeParse(value);
-      if (key.startsWith('reference!') && record.success) records.push([key, record.data]);
+      if (key.startsWith(REFERENCE_PREFIX) && record.success) records.push([key, record.data]);
     }
+    barred.sort(([, one], [, other]) => one.atMs - other.atMs);
+    for (const [peerId, each] of barred) this.#barred.set(peerId, each);
     records.sort(([, one], [, other]) => one.resolvedAtMs - other.resolvedAtMs);
     for (const [key, record] of records) {
       if (this.#isTooOld(record)) this.#write(key, undefined);
@@ -162,9 +176,9 @@ export class State {
   }
 }
 
-/** JSON keeps the three parts apart whatever they hold. */
-function keyOf(query: ReferenceQuery): string {
-  return `reference!${JSON.stringify([query.registry, query.repository, query.reference])}`;
+/** JSON keeps the parts apart whatever they hold. */
+function keyOf({ registry, repository, reference, scope }: ReferenceQuery): string {
+  return `${REFERENCE_PREFIX}${JSON.stringify([registry, repository, reference, scope])}`;
 }
 
 function startError(path: string, error: unknown): TrackerStartError {
