@@ -31,7 +31,10 @@ export class StoredHoldings implements Holdings {
     if (partial?.pieces.has(index) === true) {
       const { offset, length } = pieceExtent(partial.sizeBytes, index);
       const attestation = partial.attestation(index);
-      return attestation === undefined ? undefined : { bytes: await partial.read(offset, length), attestation };
+      if (attestation === undefined) return undefined;
+      const bytes = await partial.read(offset, length);
+      // The piece may have been forgotten under the read, and another version of it be on the disk now.
+      return partial.attestation(index) === attestation ? { bytes, attestation } : undefined;
     }
     const handle = await this.#dependencies.store.open(digest);
     if (handle === undefined) return undefined;

@@ -191,8 +191,8 @@ export class BlobIndex {
     return records;
   }
 
-  async deletePiece(digest: Digest, index: number): Promise<void> {
-    await this.#write([{ type: 'del', key: pieceKey(digest, index) }]);
+  async deletePieces(digest: Digest, indexes: readonly number[]): Promise<void> {
+    await this.#write(indexes.map((index) => ({ type: 'del', key: pieceKey(digest, index) })));
   }
 
   /** The header goes last: records without one are swept when the store opens. */

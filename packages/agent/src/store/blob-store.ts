@@ -38,7 +38,7 @@ export interface BlobHandle extends BlobRecord {
 export interface PartialBlob {
   readonly digest: Digest;
   readonly sizeBytes: number;
-  /** Pieces on disk and verified. Only `write` adds to it. */
+  /** Pieces on disk and verified. Only `write` adds to it, only `forget` takes away. */
   readonly pieces: PieceMap;
   /**
    * Keeps a piece whose SHA-256 the caller has checked. `attestation` is opaque here and comes back from `attestation()`.
@@ -48,10 +48,19 @@ export interface PartialBlob {
   /** Reads bytes of pieces that are in `pieces`. */
   read(offset: number, length: number): Promise<Buffer>;
   attestation(index: number): Uint8Array | undefined;
+  /** The SHA-256 that came with a piece that is here. */
+  pieceHash(index: number): Uint8Array | undefined;
+  /** Reads every piece back: those whose bytes are not what was written. @throws StoreError closed */
+  damaged(): Promise<number[]>;
+  /**
+   * Takes pieces out of `pieces` at once, so that others can be written in their place; resolves when a restart will not
+   * bring them back either. @throws StoreError io, disk-full, closed
+   */
+  forget(indexes: readonly number[]): Promise<void>;
   /**
    * Hash whole → fsync → rename → index. The blob is then found by `open`. Resolves as soon as the hash is known to be
    * right when `onVerified` is given: it is called before the fsync.
-   * @throws StoreError digest-mismatch: nothing is kept, the partial is gone
+   * @throws StoreError digest-mismatch: the partial is as it was before; any other: nothing is kept, the partial is gone
    */
   commit(options?: { mediaType?: string; onVerified?: () => void }): Promise<void>;
   /** Keeps what is there for a later resume and closes the file. */

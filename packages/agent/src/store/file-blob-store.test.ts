@@ -142,7 +142,7 @@ describe('a blob that arrives in pieces', () => {
     await partial.close();
   });
 
-  test('is dropped when it hashes to something else', async () => {
+  test('is not committed when it hashes to something else, and can be dropped then', async () => {
     const store = await start();
     const content = randomBytes(PIECE + 10);
     const digest = digestOf(randomBytes(3));
@@ -153,10 +153,64 @@ describe('a blob that arrives in pieces', () => {
     await expect(commit).rejects.toMatchObject({ code: 'digest-mismatch' });
     expect(verified).toBe(false);
     expect(await store.find(digest)).toBeUndefined();
+    await partial.drop();
     expect(await filesIn('partial')).toEqual([]);
     expect(store.usage().bytes).toBe(0);
     const again = await store.partial(digest, content.length);
     expect(again.pieces.held).toBe(0);
+  });
+
+  test('is committed after a wrong piece was forgotten and the right one took its place', async () => {
+    const store = await start();
+    const content = randomBytes(PIECE * 3 + 10);
+    const digest = digestOf(content);
+    const partial = await store.partial(digest, content.length);
+    await writePiece(partial, content, 0);
+    await writePiece(partial, content, 2);
+    await writePiece(partial, content, 3);
+    const wrong = randomBytes(PIECE);
+    await partial.write(1, wrong, sha256(wrong), Buffer.from('liar'));
+    await expect(partial.commit()).rejects.toMatchObject({ code: 'digest-mismatch' });
+    expect(partial.pieces.complete).toBe(true);
+    expect(await partial.damaged()).toEqual([]);
+
+    const forgetting = partial.forget([1]);
+    expect(partial.pieces.has(1)).toBe(false);
+    expect(partial.attestation(1)).toBeUndefined();
+    // Not awaited: the record of the right piece must outlive that of the wrong one.
+    const right = pieceOf(content, 1);
+    await Promise.all([forgetting, partial.write(1, right, sha256(right), Buffer.from('honest'))]);
+    await partial.close();
+
+    const resumed = await store.partial(digest, content.length);
+    expect(resumed.pieces.complete).toBe(true);
+    expect(Buffer.from(resumed.attestation(1)!).toString()).toBe('honest');
+    await resumed.commit();
+    expect(await contentOf(store, digest)).toEqual(content);
+  });
+
+  test('does not come back with a piece that was forgotten', async () => {
+    const first = await start();
+    const content = randomBytes(PIECE * 3);
+    const partial = await first.partial(digestOf(content), content.length);
+    await writeAll(partial, content);
+    await partial.forget([0, 2]);
+    expect(first.usage().bytes).toBe(content.length);
+    await first.close();
+    const second = await start();
+    const resumed = await second.partial(digestOf(content), content.length);
+    expect([0, 1, 2].map((index) => resumed.pieces.has(index))).toEqual([false, true, false]);
+  });
+
+  test('says which of its pieces changed on the disk', async () => {
+    const store = await start();
+    const content = randomBytes(PIECE * 3);
+    const digest = digestOf(content);
+    const partial = await store.partial(digest, content.length);
+    await writeAll(partial, content);
+    await flip(partialPath(digest), PIECE + 17);
+    expect(await partial.damaged()).toEqual([1]);
+    expect(Buffer.from(partial.pieceHash(1)!)).toEqual(sha256(pieceOf(content, 1)));
   });
 
   test('cannot be committed with a hole, nor read in one', async () => {

@@ -2,7 +2,8 @@
  * A blob that is arriving: one file, written at each piece's place, and one index record per piece that is on the disk.
  *
  *     open ──commit──► committing ──► committed      reads go on, through the committed blob
- *      │                   └─ wrong digest, failed fsync ──► dropped
+ *      │ ▲                 ├─ failed fsync ──► dropped
+ *      │ └─ wrong digest ──┘
  *      ├──close──► closed      file and records stay for a later resume
  *      └──drop───► dropped     file and records are gone
  *
@@ -79,21 +80,17 @@ export class PartialFile implements PartialBlob {
 
   /** Takes up the pieces that the index has records for, each after checking its bytes; the others are forgotten. */
   async resume(): Promise<void> {
-    const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(pieceSizeOf(this.sizeBytes), this.sizeBytes)));
-    for (const record of await this.#index.pieces(this.digest, this.pieces.count)) {
-      const { offset, length } = pieceExtent(this.sizeBytes, record.index);
-      const bytes = buffer.subarray(0, length);
-      const readable = await readExactly(this.file, bytes, offset).then(
-        () => true,
-        () => false,
-      );
-      if (readable && sha256Of(bytes).equals(record.sha256)) {
-        this.#keep(record.index, record.sha256, record.attestation, length);
-        this.#hash.offer(record.index, bytes);
+    const records = await this.#index.pieces(this.digest, this.pieces.count);
+    const wrong: number[] = [];
+    for await (const { record, bytes } of this.#readBack(records)) {
+      if (bytes === undefined) {
+        wrong.push(record.index);
       } else {
-        await this.#index.deletePiece(this.digest, record.index);
+        this.#keep(record.index, record.sha256, record.attestation, bytes.length);
+        this.#hash.offer(record.index, bytes);
       }
     }
+    await this.#index.deletePieces(this.digest, wrong);
   }
 
   async write(index: number, bytes: Uint8Array, sha256: Uint8Array, attestation: Uint8Array): Promise<void> {
@@ -139,6 +136,41 @@ export class PartialFile implements PartialBlob {
     return this.#kept.get(index)?.attestation;
   }
 
+  pieceHash(index: number): Uint8Array | undefined {
+    return this.#kept.get(index)?.sha256;
+  }
+
+  async damaged(): Promise<number[]> {
+    this.#mustBeOpen();
+    const found: number[] = [];
+    const records = [...this.#kept].map(([index, { sha256 }]) => ({ index, sha256 }));
+    for await (const { record, bytes } of this.#readBack(records)) {
+      this.#mustBeOpen();
+      if (bytes === undefined && this.#kept.get(record.index)?.sha256 === record.sha256) found.push(record.index);
+    }
+    return found;
+  }
+
+  async forget(indexes: readonly number[]): Promise<void> {
+    this.#mustBeOpen();
+    const lost = indexes.filter((index) => this.pieces.has(index));
+    if (lost.length === 0) return;
+    for (const index of lost) {
+      this.pieces.remove(index);
+      this.#kept.delete(index);
+      this.entry.heldBytes -= pieceExtent(this.sizeBytes, index).length;
+    }
+    this.#hash.rewind();
+    // Another version of these pieces may come at once; its record must not be the one that is deleted.
+    const forgetting = this.#index.deletePieces(this.digest, lost);
+    for (const index of lost) this.#writing.set(index, forgetting);
+    try {
+      await forgetting;
+    } finally {
+      for (const index of lost) this.#writing.delete(index);
+    }
+  }
+
   async commit(options: { mediaType?: string; onVerified?: () => void } = {}): Promise<void> {
     this.#mustBeOpen();
     if (!this.pieces.complete) {
@@ -180,6 +212,22 @@ export class PartialFile implements PartialBlob {
     this.#hash.catchUp().catch(() => undefined);
   }
 
+  /** The bytes of each piece, one after the other in one buffer; undefined where they do not hash to what is on record. */
+  async *#readBack<T extends { index: number; sha256: Uint8Array }>(
+    records: readonly T[],
+  ): AsyncGenerator<{ record: T; bytes: Uint8Array | undefined }> {
+    const buffer = Buffer.allocUnsafeSlow(Math.max(1, Math.min(pieceSizeOf(this.sizeBytes), this.sizeBytes)));
+    for (const record of records) {
+      const { offset, length } = pieceExtent(this.sizeBytes, record.index);
+      const bytes = buffer.subarray(0, length);
+      const readable = await readExactly(this.file, bytes, offset).then(
+        () => true,
+        () => false,
+      );
+      yield { record, bytes: readable && sha256Of(bytes).equals(record.sha256) ? bytes : undefined };
+    }
+  }
+
   #keep(index: number, sha256: Uint8Array, attestation: Uint8Array, length: number): void {
     if (!this.pieces.add(index)) return;
     this.#kept.set(index, { sha256, attestation });
@@ -195,7 +243,8 @@ export class PartialFile implements PartialBlob {
       throw error;
     }
     if (hex !== digestHex(this.digest)) {
-      await this.#finish('dropped');
+      this.#hash.rewind();
+      this.#state = 'open';
       throw new StoreError('digest-mismatch', `the bytes of ${this.digest} hash to ${hex}`);
     }
     try {
@@ -217,11 +266,12 @@ export class PartialFile implements PartialBlob {
   }
 
   async #end(as: 'closed' | 'dropped'): Promise<void> {
+    // A commit's failure is its caller's; here it only matters that it is over.
+    if (this.#state === 'committing') await this.#ending?.catch(() => undefined);
     if (this.#state === 'open') {
       this.#state = as;
       this.#ending = this.#finish(as);
     }
-    // A commit's failure is its caller's; here it only matters that it is over.
     await this.#ending?.catch(() => undefined);
   }
 
