@@ -1,13 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { LeaseTable, type Random } from '@shoal/swarm';
+import { DisputeTable, LeaseTable, type Random } from '@shoal/swarm';
 import { LEASE_TTL_MS } from '@shoal/wire';
 import type { Logger } from 'pino';
 import { newLeaseId, serveCalls } from './api/calls.ts';
 import { TrackerMetrics } from './api/metrics.ts';
 import { ApiServer } from './api/server.ts';
 import { Directory } from './directory/directory.ts';
+import { Disputes } from './disputes/disputes.ts';
 import { openIdentity } from './identity/identity.ts';
 import { OriginLeases } from './leases/origin-leases.ts';
 import { Membership } from './members/membership.ts';
@@ -59,7 +60,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
   const state = await State.open({ dataDir }, { logger, clock });
   try {
     const identity = await openIdentity(dataDir, logger);
-    const directory = new Directory({}, { random });
+    const directory = new Directory({ sampleSize }, { random, isShunned: (peerId) => disputes.isSuspended(peerId) });
     const references = new References({}, { state, clock });
     const leases = new LeaseTable({ leaseTtlMs: LEASE_TTL_MS }, { newLeaseId });
     const { certificateLifetimeMs } = options;
@@ -76,16 +77,27 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       leases: leases.size,
       references: state.referenceCount,
       barred: state.barredCount,
+      suspended: disputes.suspendedCount,
     }));
+    const disputes = new Disputes({
+      table: new DisputeTable(),
+      membership,
+      state,
+      metrics,
+      logger,
+      clock,
+      countOthers: (peerId) => directory.countOthers(peerId),
+      onBarred: (peerId) => {
+        directory.forget(peerId);
+        leases.forgetAgent(peerId);
+        references.distrust(peerId);
+      },
+    });
     const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
-    const originLeases = new OriginLeases({ sampleSize }, { table: leases, directory });
-    serveCalls(server, { sampleSize }, { membership, directory, leases, originLeases, references, metrics, clock });
+    const originLeases = new OriginLeases({ table: leases, directory, disputes });
+    serveCalls(server, { membership, directory, leases, originLeases, disputes, references, metrics, clock });
     await server.fastify.listen(options.listen);
 
-    const forget = (peerId: string): void => {
-      directory.forget(peerId);
-      leases.forgetAgent(peerId);
-    };
     const expiry = setInterval(() => {
       leases.expire(clock());
       references.expire(clock());
@@ -96,12 +108,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     return {
       url,
       joinToken: identity.joinToken,
-      async bar(peerId, reason) {
-        await state.bar(peerId, reason);
-        forget(peerId);
-        references.distrust(peerId);
-        logger.warn({ peerId, reason }, 'a member was barred');
-      },
+      bar: (peerId, reason) => disputes.bar(peerId, reason),
       async close() {
         clearInterval(expiry);
         references.close();

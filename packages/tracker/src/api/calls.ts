@@ -10,9 +10,11 @@ import {
   referenceLookupSchema,
   referenceQuerySchema,
   referenceReportSchema,
+  reportRequestSchema,
 } from '@shoal/wire';
 import { z } from 'zod';
 import type { Directory } from '../directory/directory.ts';
+import type { Disputes } from '../disputes/disputes.ts';
 import type { OriginLeases } from '../leases/origin-leases.ts';
 import type { Membership } from '../members/membership.ts';
 import type { References } from '../references/references.ts';
@@ -20,23 +22,20 @@ import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
 import { type ApiServer, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
 
-/** Most peer records in one answer, whatever the number of blobs asked about. */
-const MAX_ANSWERED_PEERS = 2_048;
-const MIN_PEERS_PER_SWARM = 4;
-
 export interface Rooms {
   membership: Membership;
   directory: Directory;
   leases: LeaseTable;
   originLeases: OriginLeases;
+  disputes: Disputes;
   references: References;
   metrics: TrackerMetrics;
   clock: () => number;
 }
 
 /** Every call of the API, each handed to the room that answers it. */
-export function serveCalls(server: ApiServer, options: { sampleSize: number }, rooms: Rooms): void {
-  const { membership, directory, leases, originLeases, references, metrics, clock } = rooms;
+export function serveCalls(server: ApiServer, rooms: Rooms): void {
+  const { membership, directory, leases, originLeases, disputes, references, metrics, clock } = rooms;
 
   server.openCall('/v1/join', joinRequestSchema, async (request) => {
     try {
@@ -53,29 +52,30 @@ export function serveCalls(server: ApiServer, options: { sampleSize: number }, r
     '/v1/announce',
     announceRequestSchema,
     (member, request): AnnounceAnswer => {
-      directory.announce(member, request, clock());
-      const wanted = request.blobs.filter((blob) => blob.state === 'want');
-      const share = Math.max(MIN_PEERS_PER_SWARM, Math.floor(MAX_ANSWERED_PEERS / Math.max(1, wanted.length)));
-      const count = Math.min(options.sampleSize, share);
-      return { swarms: wanted.map(({ digest }) => ({ digest, peers: directory.sample(digest, member, count) })) };
+      const nowMs = clock();
+      directory.announce(member, request, nowMs);
+      const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
+      return { ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() };
     },
     { maxBodyBytes: MAX_ANNOUNCE_BODY_BYTES },
   );
 
   server.memberCall('/v1/lease', leaseRequestSchema, (member, request) => {
     const answer = originLeases.ask(member, request, clock());
-    metrics.leaseRequest(answer.granted);
+    metrics.leaseRequest(answer.granted ? answer.source : 'refused');
     return answer;
   });
 
-  server.memberCall('/v1/lease/renew', leaseRenewalSchema, (member, { leaseId, progress }) => ({
-    held: leases.renew(leaseId, member.peerId, progress, clock()),
-  }));
+  server.memberCall('/v1/lease/renew', leaseRenewalSchema, (member, { leaseId, bytes, next, ranges }) =>
+    leases.renew(leaseId, member.peerId, { bytes, next, ...(ranges === undefined ? {} : { ranges }) }, clock()),
+  );
 
-  server.memberCall('/v1/lease/release', leaseReleaseSchema, (member, { leaseId, done }) => {
-    leases.release(leaseId, member.peerId, done, clock());
+  server.memberCall('/v1/lease/release', leaseReleaseSchema, (member, { leaseId, how, next }) => {
+    leases.release(leaseId, member.peerId, { how, next }, clock());
     return {};
   });
+
+  server.memberCall('/v1/report', reportRequestSchema, (member, request) => disputes.report(member, request));
 
   server.memberCall('/v1/reference', referenceReportSchema, (member, report) => {
     references.report(member.peerId, report);

@@ -8,6 +8,7 @@ export interface TrackerCounts {
   leases: number;
   references: number;
   barred: number;
+  suspended: number;
 }
 
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2];
@@ -17,6 +18,8 @@ export class TrackerMetrics {
   readonly #requests: Histogram<'call' | 'status'>;
   readonly #joins: Counter<'outcome'>;
   readonly #leaseRequests: Counter<'outcome'>;
+  readonly #reports: Counter<'outcome'>;
+  readonly #bars: Counter;
 
   constructor(counts: () => TrackerCounts) {
     const registers = [this.#registry];
@@ -36,6 +39,7 @@ export class TrackerMetrics {
     gauge('shoal_tracker_leases', 'Leases held now.', (now) => now.leases);
     gauge('shoal_tracker_references', 'References remembered.', (now) => now.references);
     gauge('shoal_tracker_barred_members', 'Members barred from the cluster.', (now) => now.barred);
+    gauge('shoal_tracker_suspended_members', 'Members suspected of a lie now.', (now) => now.suspended);
     this.#requests = new Histogram({
       name: 'shoal_tracker_request_duration_seconds',
       help: 'Time to answer one API call.',
@@ -51,8 +55,19 @@ export class TrackerMetrics {
     });
     this.#leaseRequests = new Counter({
       name: 'shoal_tracker_lease_requests_total',
-      help: 'Lease requests by outcome: granted or refused.',
+      help: 'Lease requests by outcome: the source that was granted (origin, zone, audit), or refused.',
       labelNames: ['outcome'],
+      registers,
+    });
+    this.#reports = new Counter({
+      name: 'shoal_tracker_reports_total',
+      help: 'Reports of contradicting members by outcome: ok or the error code.',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.#bars = new Counter({
+      name: 'shoal_tracker_bars_total',
+      help: 'Members barred since the tracker started.',
       registers,
     });
   }
@@ -69,8 +84,16 @@ export class TrackerMetrics {
     this.#joins.inc({ outcome });
   }
 
-  leaseRequest(granted: boolean): void {
-    this.#leaseRequests.inc({ outcome: granted ? 'granted' : 'refused' });
+  leaseRequest(outcome: 'origin' | 'zone' | 'audit' | 'refused'): void {
+    this.#leaseRequests.inc({ outcome });
+  }
+
+  report(outcome: string): void {
+    this.#reports.inc({ outcome });
+  }
+
+  bar(): void {
+    this.#bars.inc();
   }
 
   text(): Promise<string> {

@@ -7,7 +7,12 @@
  *       └ slow or silent callers are cut off by the time limits below
  */
 import { TRACKER_INSTANCE_HEADER } from '@shoal/wire';
-import fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import fastify, {
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+  type HookHandlerDoneFunction,
+} from 'fastify';
 import type { Logger } from 'pino';
 import type { ZodError, ZodType } from 'zod';
 import type { Member, Membership } from '../members/membership.ts';
@@ -112,15 +117,33 @@ export class ApiServer {
     handle: (member: Member, body: T) => unknown,
     { maxBodyBytes = MAX_SMALL_BODY_BYTES }: CallOptions = {},
   ): void {
-    const onRequest = async (request: FastifyRequest): Promise<void> => {
-      const session = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
-      request.member = await this.#dependencies.membership.memberOf(session);
-      if (!this.#memberRate.take(request.member.peerId)) throw tooMany();
+    const onRequest = (request: FastifyRequest, _reply: FastifyReply, done: HookHandlerDoneFunction): void => {
+      // Awaited only when it must be: the session of most calls was checked before.
+      const admitted = this.#admit(request);
+      if (admitted instanceof Promise) admitted.then(() => done(), done);
+      else done(admitted);
     };
     this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, async (request) => {
       if (request.member === undefined) throw new TypeError('a call without its member');
       return handle(request.member, parse(schema, request.body));
     });
+  }
+
+  /** Whose call it is. Gives, or resolves to, the reason why it is refused. */
+  #admit(request: FastifyRequest): ApiError | undefined | Promise<void> {
+    const admit = (member: Member): void => {
+      if (!this.#memberRate.take(member.peerId)) throw tooMany();
+      request.member = member;
+    };
+    try {
+      const member = this.#dependencies.membership.memberOf(sessionOf(request));
+      if (member instanceof Promise) return member.then(admit);
+      admit(member);
+      return undefined;
+    } catch (error) {
+      if (error instanceof ApiError) return error;
+      throw error;
+    }
   }
 
   #refusalOf(error: unknown, request: FastifyRequest): ApiError {
@@ -132,6 +155,10 @@ export class ApiServer {
     this.#dependencies.logger.error({ err: error, call: request.routeOptions.url }, 'a call failed');
     return new ApiError(500, 'INTERNAL', 'the tracker failed to answer; its log says why');
   }
+}
+
+function sessionOf(request: FastifyRequest): string {
+  return /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1] ?? '';
 }
 
 function parse<T>(schema: ZodType<T>, body: unknown): T {

@@ -74,6 +74,11 @@ export class Directory {
     return this.#entries;
   }
 
+  /** Agents that are there now, besides this one. */
+  countOthers(peerId: string): number {
+    return this.#agents.size - (this.#agents.has(peerId) ? 1 : 0);
+  }
+
   /** Beyond the bounds, what is new is not remembered: the agent still gets samples, others do not hear of it. */
   announce(member: Member, request: AnnounceRequest, nowMs: number): void {
     const agent = this.#agentOf(member, nowMs);
@@ -123,7 +128,7 @@ export class Directory {
   /** As `find`, of members that hold or read this blob, but without those to which a crowd was sent just now. */
   send(member: Member, digest: Digest, peerIds: readonly string[], nowMs: number): PeerRecord[] {
     const swarm = this.#swarms.get(digest);
-    if (swarm === undefined) return [];
+    if (swarm === undefined) return this.find(peerIds);
     const told = this.#introductions.send(this.#askerOf(member), swarm, this.#known(peerIds), nowMs);
     return told.map(({ record }) => record);
   }

@@ -91,7 +91,7 @@ export class Swarm {
   /** Whether fewer than `most` agents were sent to this member for this blob in this stretch of time. */
   isFree(agent: KnownAgent, most: number, nowMs: number): boolean {
     const entry = agent.entries.get(this);
-    return entry !== undefined && (entry.sentIn !== stretchOf(nowMs) || entry.sent < most);
+    return entry === undefined || entry.sentIn !== stretchOf(nowMs) || entry.sent < most;
   }
 
   /** One more agent is sent to this member. */

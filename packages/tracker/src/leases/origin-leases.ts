@@ -1,46 +1,77 @@
 /**
- * Decides who reads from an origin: nobody while a member holds the whole blob, else whom the lease table chooses. A
- * starved agent has tried the holders in vain, so it is only held to the table's bounds.
+ * Answers who may get which pieces from where: asks the lease table, which is told what the directory knows of members
+ * that hold the whole blob, and names the agents in its reply as others can dial them.
  */
 import type { LeaseTable } from '@shoal/swarm';
-import { pieceCountOf } from '@shoal/swarm';
 import type { LeaseAnswer, LeaseRequest } from '@shoal/wire';
 import type { Directory } from '../directory/directory.ts';
+import type { Disputes } from '../disputes/disputes.ts';
 import type { Member } from '../members/membership.ts';
 
-/** How soon an agent that was sent to holders of the whole blob may ask again. */
-const RETRY_WITH_HOLDERS_MS = 1_000;
+/** Holders of the whole blob that the table is told of: so many of the asker's zone, and as many of others. */
+const MAX_HOLDERS = 8;
+const RETRY_AUDIT_MS = 500;
+const RETRY_SUSPENDED_MS = 2_000;
+/** One agent audits a blob at a time, and proves it by its PeerId: the lease needs no name of its own. */
+const AUDIT_LEASE_ID = 'audit';
+
+type WithoutBarred<T> = T extends LeaseAnswer ? Omit<T, 'barred' | 'witness'> : never;
+type RunAnswer = WithoutBarred<LeaseAnswer>;
 
 export interface OriginLeasesDependencies {
   table: LeaseTable;
   directory: Directory;
+  disputes: Disputes;
 }
 
 export class OriginLeases {
-  readonly #sampleSize: number;
   readonly #table: LeaseTable;
   readonly #directory: Directory;
+  readonly #disputes: Disputes;
 
-  constructor(options: { sampleSize: number }, dependencies: OriginLeasesDependencies) {
-    this.#sampleSize = options.sampleSize;
+  constructor(dependencies: OriginLeasesDependencies) {
     this.#table = dependencies.table;
     this.#directory = dependencies.directory;
+    this.#disputes = dependencies.disputes;
   }
 
   ask(member: Member, request: LeaseRequest, nowMs: number): LeaseAnswer {
-    const { digest, sizeBytes, registry, starved } = request;
-    const holders = this.#directory.holders(digest, member, this.#sampleSize);
-    if (holders.length > 0 && !starved && !this.#table.holds(digest, member.peerId, nowMs)) {
-      return { granted: false, retryAfterMs: RETRY_WITH_HOLDERS_MS, peers: holders };
+    const barred = this.#disputes.avoided();
+    if (this.#disputes.isSuspended(member.peerId)) {
+      return { granted: false, retryAfterMs: RETRY_SUSPENDED_MS, peers: [], barred };
     }
+    const witness = this.#disputes.witnessFor(request.digest, member);
+    const extras = { barred, ...(witness === undefined ? {} : { witness }) };
+    if (request.audit === true) {
+      return this.#table.audit(request.digest, member.peerId, nowMs)
+        ? { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [], ...extras }
+        : { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [], ...extras };
+    }
+    return { ...this.#answerRun(member, request, nowMs), ...extras };
+  }
+
+  #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
+    const { digest, sizeBytes, registry, starved, piece } = request;
+    const complete = this.#directory.holders(digest, member, MAX_HOLDERS);
     const reply = this.#table.request(
-      { blob: digest, agent: member.peerId, registry, pieceCount: pieceCountOf(sizeBytes), starved },
+      {
+        blob: digest,
+        agent: member.peerId,
+        zone: member.zone,
+        registry,
+        sizeBytes,
+        starved,
+        complete,
+        ...(piece === undefined ? {} : { piece }),
+      },
       nowMs,
     );
-    if (reply.granted) return { granted: true, leaseId: reply.leaseId, fromPiece: reply.from, toPiece: reply.to };
-    const reader = reply.holder === undefined ? undefined : this.#directory.find(reply.holder, digest);
-    const peers = holders.filter((peer) => peer.peerId !== reader?.peerId);
-    if (reader !== undefined) peers.unshift(reader);
+    if (reply.granted) {
+      const { leaseId, from, to, source, holders } = reply;
+      return { granted: true, leaseId, from, to, source, peers: this.#directory.find(holders) };
+    }
+    const worth = new Set([...reply.holders, ...complete.sameZone, ...complete.otherZones]);
+    const peers = this.#directory.send(member, digest, [...worth], nowMs);
     return { granted: false, retryAfterMs: reply.retryAfterMs, peers };
   }
 }

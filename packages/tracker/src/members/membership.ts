@@ -3,13 +3,17 @@
  * JWTs, both signed with the cluster key: the certificate that members show each other, and the session for calls to
  * the tracker. They differ in their audience, so a peer that was shown a certificate cannot act at the tracker with it.
  */
-import { createPublicKey, hash, type KeyObject, timingSafeEqual, verify } from 'node:crypto';
-import { ed25519KeyOfPeerId, type JoinAnswer, type JoinRequest, joinProofBytes, MAX_CLOCK_SKEW_MS } from '@shoal/wire';
+import { createPublicKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { type JoinAnswer, type JoinRequest, joinProofBytes, MAX_CLOCK_SKEW_MS } from '@shoal/wire';
 import { jwtVerify, SignJWT } from 'jose';
+import { LRUCache } from 'lru-cache';
 import { ApiError } from '../api/api-error.ts';
+import { isSignedBy } from '../identity/ed25519.ts';
 import { rawPublicKey } from '../identity/identity.ts';
 
 const DEFAULT_CERTIFICATE_LIFETIME_MS: number = 24 * 3_600_000;
+/** Sessions whose signature was checked; beyond that, the ones not used for the longest time are checked again. */
+const MAX_CHECKED_SESSIONS = 50_000;
 
 export interface MembershipOptions {
   /** @default 24 hours */
@@ -29,7 +33,13 @@ export interface Member {
   zone: string;
 }
 
+interface Session {
+  member: Member;
+  expiresAtMs: number;
+}
+
 export class Membership {
+  readonly #checked = new LRUCache<string, Session>({ max: MAX_CHECKED_SESSIONS });
   readonly #lifetimeMs: number;
   readonly #dependencies: MembershipDependencies;
   readonly #publicKey: KeyObject;
@@ -68,24 +78,45 @@ export class Membership {
     return { certificate, session, clusterKey: this.#clusterKey, expiresAtMs, nowMs };
   }
 
-  /** @throws ApiError NO_SESSION, BARRED */
-  async memberOf(session: string): Promise<Member> {
-    const member = await this.#verified(session);
-    if (member === undefined) throw new ApiError(401, 'NO_SESSION', 'no valid session; join first');
+  /**
+   * A promise only when the session's signature was not checked before.
+   * @throws ApiError NO_SESSION, BARRED
+   */
+  memberOf(session: string): Member | Promise<Member> {
+    const checked = this.#checked.get(session);
+    return checked === undefined ? this.#check(session) : this.#admit(checked);
+  }
+
+  /** The member that this certificate is of, even if it ran out up to `toleranceMs` ago; undefined when it is no certificate. */
+  async holderOf(certificate: string, toleranceMs: number): Promise<string | undefined> {
+    return (await this.#verified(certificate, 'peers', toleranceMs))?.member.peerId;
+  }
+
+  async #check(text: string): Promise<Member> {
+    const session = await this.#verified(text, 'tracker', 0);
+    if (session === undefined) throw noSession();
+    this.#checked.set(text, session);
+    return this.#admit(session);
+  }
+
+  #admit({ member, expiresAtMs }: Session): Member {
+    if (this.#dependencies.clock() >= expiresAtMs) throw noSession();
     this.#refuseBarred(member.peerId);
     return member;
   }
 
-  async #verified(session: string): Promise<Member | undefined> {
+  async #verified(token: string, audience: 'peers' | 'tracker', toleranceMs: number): Promise<Session | undefined> {
     try {
-      const { payload } = await jwtVerify(session, this.#publicKey, {
+      const { payload } = await jwtVerify(token, this.#publicKey, {
         algorithms: ['EdDSA'],
-        audience: 'tracker',
+        audience,
         requiredClaims: ['sub', 'exp'],
+        clockTolerance: toleranceMs / 1000,
         currentDate: new Date(this.#dependencies.clock()),
       });
-      const { sub, zone } = payload;
-      return sub === undefined || typeof zone !== 'string' ? undefined : { peerId: sub, zone };
+      const { sub, zone, exp } = payload;
+      if (sub === undefined || exp === undefined || typeof zone !== 'string') return undefined;
+      return { member: { peerId: sub, zone }, expiresAtMs: exp * 1000 };
     } catch {
       return undefined;
     }
@@ -113,15 +144,12 @@ function sameSecret(given: string, expected: string): boolean {
   return timingSafeEqual(hash('sha256', given, 'buffer'), hash('sha256', expected, 'buffer'));
 }
 
-function isProven(request: JoinRequest): boolean {
-  const raw = ed25519KeyOfPeerId(request.peerId);
-  if (raw === undefined) return false;
-  const key = createPublicKey({
-    key: { kty: 'OKP', crv: 'Ed25519', x: Buffer.from(raw).toString('base64url') },
-    format: 'jwk',
-  });
-  const signed = joinProofBytes(request.peerId, request.sentAtMs);
-  return verify(null, signed, key, Buffer.from(request.proof, 'base64url'));
+function isProven({ peerId, sentAtMs, proof }: JoinRequest): boolean {
+  return isSignedBy(peerId, joinProofBytes(peerId, sentAtMs), Buffer.from(proof, 'base64url'));
+}
+
+function noSession(): ApiError {
+  return new ApiError(401, 'NO_SESSION', 'no valid session; join first');
 }
 
 /** Any integer may come from outside; `Date` only knows some of them. */
