@@ -14,6 +14,7 @@ import {
   trackerErrorSchema,
 } from '@shoal/wire';
 import fc from 'fast-check';
+import { Level } from 'level';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { startTracker, type Tracker } from './start-tracker.ts';
@@ -84,6 +85,7 @@ const calls = [
   '/v1/lease/renew',
   '/v1/lease/release',
   '/v1/reference',
+  '/v1/reference/ask',
   '/v1/reference/find',
   '/v1/leave',
 ];
@@ -200,14 +202,22 @@ test('a damaged state is named', async () => {
   tracker = await start();
 });
 
-test('references outlive a restart', async () => {
-  const query = { registry: 'r', repository: 'a/b', reference: 'latest' };
+test('references outlive a restart, each for its own scope; those of old without one are forgotten', async () => {
+  const query = { registry: 'r', repository: 'a/b', reference: 'latest', scope: 'public' };
   const digest = `sha256:${'a'.repeat(64)}`;
   const record = { ...query, digest, mediaType: 'm', sizeBytes: 1, resolvedAtMs: Date.now() - 1_000 };
-  await send('/v1/reference', JSON.stringify(record), await session());
-  await send('/v1/reference', JSON.stringify({ ...record, resolvedAtMs: 1, sizeBytes: 2 }), await session());
+  const said = { said: 'found', accept: 'a' };
+  await send('/v1/reference', JSON.stringify({ ...record, ...said }), await session());
+  await send('/v1/reference', JSON.stringify({ ...record, ...said, resolvedAtMs: 1, sizeBytes: 2 }), await session());
   await tracker.close();
+  const level = new Level<string, unknown>(join(dataDir, 'state'), { valueEncoding: 'json' });
+  const { scope: _, ...unscoped } = { ...record, reference: 'old' };
+  await level.put(`reference!${JSON.stringify(['r', 'a/b', 'old'])}`, unscoped);
+  await level.close();
   tracker = await start();
-  const found = await send('/v1/reference/find', JSON.stringify(query), await session());
-  expect(JSON.parse(found.text)).toEqual(record);
+  const find = async (over: object) =>
+    send('/v1/reference/find', JSON.stringify({ ...query, ...over }), await session());
+  expect(JSON.parse((await find({})).text)).toEqual(record);
+  expect(codeOf(await find({ scope: 'other' }))).toBe('NOT_FOUND');
+  expect(codeOf(await find({ reference: 'old' }))).toBe('NOT_FOUND');
 });

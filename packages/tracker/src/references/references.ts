@@ -89,9 +89,11 @@ export class References {
   /** Forgets what nobody asked for lately. */
   expire(nowMs: number): void {
     for (;;) {
-      const [oldest] = this.#questions.rentries();
-      if (oldest === undefined || nowMs - oldest[1].usedAtMs < MAX_REFERENCE_AGE_MS) return;
-      this.#questions.delete(oldest[0]);
+      const [oldest] = this.#questions.rkeys();
+      const question = oldest === undefined ? undefined : this.#questions.peek(oldest);
+      if (oldest === undefined || question === undefined) return;
+      if (nowMs - question.usedAtMs < MAX_REFERENCE_AGE_MS) return;
+      this.#questions.delete(oldest);
     }
   }
 
