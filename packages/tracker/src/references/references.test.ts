@@ -150,19 +150,46 @@ test('nobody waits longer than it wants to', async () => {
   expect(await waiting).toEqual({ turn: 'wait', retryAfterMs: 0 });
 });
 
-test('a no is shared with who waits and for a moment, and ends what was told before', async () => {
+test('a no that a second agent got, too, is shared with who waits and for a moment, and ends what was told before', async () => {
   const { ask, found, refused } = open({ refusedMs: 3_000 });
   await ask('one');
   found('one', digestOf('a'));
   await ask('two', { maxAgeMs: 0 });
-  const waiting = ask('three', { maxAgeMs: 0 });
+  const waiting = watch(['three', 'four', 'five'].map((agent) => ask(agent, { maxAgeMs: 0 })));
   refused('two');
+  expect(await waiting()).toEqual([{ turn: 'ask' }, undefined, undefined]);
+  refused('three');
   const no = { turn: 'refused', code: 'not-found' };
-  expect(await waiting).toEqual(no);
+  expect(await waiting()).toEqual([{ turn: 'ask' }, no, no]);
   await vi.advanceTimersByTimeAsync(2_999);
-  expect(await ask('four')).toEqual(no);
+  expect(await ask('six')).toEqual(no);
   await vi.advanceTimersByTimeAsync(1);
-  expect(await ask('four')).toEqual({ turn: 'ask' });
+  expect(await ask('six')).toEqual({ turn: 'ask' });
+});
+
+test('one agent alone cannot deny others a reference, however often it is told no', async () => {
+  const { ask, found, refused } = open();
+  await ask('odd');
+  refused('odd');
+  await ask('odd');
+  const waiting = watch([ask('one'), ask('two')]);
+  refused('odd');
+  expect(await waiting()).toEqual([{ turn: 'ask' }, undefined]);
+  found('one', digestOf('a'));
+  expect((await waiting())[1]).toEqual(told('a'));
+  await ask('two', { maxAgeMs: 0 });
+  refused('two');
+  expect(await ask('three')).toEqual(told('a'));
+});
+
+test('a no is doubted for as long as it would have counted', async () => {
+  const { ask, refused } = open({ refusedMs: 3_000 });
+  await ask('one');
+  refused('one');
+  await vi.advanceTimersByTimeAsync(3_000);
+  await ask('two');
+  refused('two');
+  expect(await ask('three')).toEqual({ turn: 'ask' });
 });
 
 test('a no that comes late does not undo a later yes', async () => {

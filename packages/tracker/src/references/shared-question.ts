@@ -4,14 +4,16 @@
  *
  *   nobody asks ─► first agent: its turn ─► told ─► all who wait get the answer, and whoever comes while it is fresh
  *                      ▲        │
- *                      │        ├ the origin says no ─► all who wait get the no, and whoever comes within `refusedMs`
- *                      │        ├ it failed, or `turnMs` passed ─► the turn of whoever waits longest
- *                      └────────┘        └ for the third time ─► for `openMs` everybody asks by themselves
+ *                      │        ├ the origin says no to a second agent ─► all who wait get the no, and whoever comes
+ *                      │        │                                         within `refusedMs`
+ *                      │        ├ its first no; it failed; `turnMs` passed ─► the turn of whoever waits longest
+ *                      └────────┘        └ no answer for the third time ─► for `openMs` everybody asks by themselves
  *
  * Why a no may be shared: everybody who asks here asks with the same scope, that is, would present the same credential
  * (or none) to the same address. An agent's own credential could therefore not change the answer: had it another one,
- * it would ask another question. What may differ is the moment (the tag is pushed now) and the way (a registry that lets
- * only some addresses in), so the no is short-lived; and a client that gets it goes to its upstream by itself.
+ * it would ask another question. What may differ is the way there (a registry that lets in some addresses only, a proxy
+ * that refuses), so one agent's no is tried by a second one before it counts; and the moment (the tag is just being
+ * pushed), so it is short-lived. A client that gets it still goes to its upstream by itself.
  *
  * An answer counts from the moment the agent was told to ask, so it is never older than it says. It is taken only from
  * agents that were told to ask, also when their turn has passed: with a slow origin, whoever hears first serves all.
@@ -56,6 +58,8 @@ export class SharedQuestion {
   /** Who was told to ask and has not said anything yet, and when. */
   readonly #askers = new Map<string, number>();
   #found: Found | undefined;
+  /** The origin said no to this agent; it counts when another one got a no, too. */
+  #doubted: { agent: string; untilMs: number } | undefined;
   #refused: { code: RefusalCode; untilMs: number } | undefined;
   /** Whose turn it is. */
   #holder: string | undefined;
@@ -98,6 +102,7 @@ export class SharedQuestion {
   learn(found: Found): void {
     if (this.#found !== undefined && this.#found.atMs > found.atMs) return;
     this.#found = found;
+    this.#doubted = undefined;
     this.#refused = undefined;
     this.#settled();
     this.#answerAll(() => this.#told(found));
@@ -105,11 +110,21 @@ export class SharedQuestion {
 
   /** The origin refused `agent`. */
   refused(agent: string, code: RefusalCode): void {
+    const held = this.#holder === agent;
     const atMs = this.#takeAsker(agent);
     // A late no does not undo what somebody was told since.
     if (atMs === undefined || (this.#found?.atMs ?? Number.NEGATIVE_INFINITY) > atMs) return;
+    const nowMs = this.#clock();
+    const untilMs = nowMs + this.#options.refusedMs;
+    const isSecond = this.#doubted !== undefined && this.#doubted.agent !== agent && nowMs < this.#doubted.untilMs;
+    if (!isSecond) {
+      this.#doubted = { agent, untilMs };
+      if (held) this.#next(false);
+      return;
+    }
     this.#found = undefined;
-    this.#refused = { code, untilMs: this.#clock() + this.#options.refusedMs };
+    this.#doubted = undefined;
+    this.#refused = { code, untilMs };
     this.#settled();
     this.#answerAll(() => ({ turn: 'refused', code }));
   }
@@ -124,6 +139,7 @@ export class SharedQuestion {
   /** Forgets what `agent` said, and gives its turn to somebody else. */
   distrust(agent: string): void {
     if (this.#found?.by === agent) this.#found = undefined;
+    if (this.#doubted?.agent === agent) this.#doubted = undefined;
     this.unanswered(agent, 'left');
   }
 
