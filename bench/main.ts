@@ -1,12 +1,16 @@
 // `pnpm bench NAME`: what is measured, apart from the tests. Numbers are of this machine; compare them as ratios.
 import { benchMemory } from './memory.ts';
+import { benchTracker } from './tracker.ts';
 
 const [name, ...flags] = process.argv.slice(2);
-const benches: Record<string, (json: boolean) => Promise<void>> = { memory: benchMemory };
+const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
+  memory: (given) => benchMemory(given.includes('--json')),
+  tracker: benchTracker,
+};
 const bench = benches[name ?? ''];
 if (bench === undefined) {
-  console.error(`usage: bench NAME [--json], where NAME is one of: ${Object.keys(benches).join(', ')}`);
+  console.error(`usage: bench NAME [FLAGS], where NAME is one of: ${Object.keys(benches).join(', ')}`);
   process.exitCode = 2;
 } else {
-  await bench(flags.includes('--json'));
+  await bench(flags);
 }

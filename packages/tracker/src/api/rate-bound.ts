@@ -1,6 +1,6 @@
 import { LRUCache } from 'lru-cache';
 
-const MAX_CALLERS = 20_000;
+const MAX_CALLERS = 50_000;
 
 export interface RateBoundOptions {
   /** Calls of one caller per second, over time. */

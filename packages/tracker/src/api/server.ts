@@ -30,8 +30,11 @@ const MAX_SMALL_BODY_BYTES = 16 * 1024;
 /** 1,024 blobs announced and as many withdrawn, all of them sha512. */
 export const MAX_ANNOUNCE_BODY_BYTES: number = 512 * 1024;
 const MAX_MESSAGE_CHARACTERS = 500;
-/** Per address: many agents may sit behind one, and start at once. */
-const JOIN_RATE = { perSecond: 100, burst: 1_000 };
+/**
+ * Per address. A whole cluster may sit behind one and start at once, and a wrong secret costs no more than a hash: this
+ * only keeps one address from taking all of the tracker. Secrets are too long to be guessed at any rate.
+ */
+const JOIN_RATE = { perSecond: 1_000, burst: 20_000 };
 const MEMBER_RATE = { perSecond: 500, burst: 2_000 };
 
 declare module 'fastify' {
