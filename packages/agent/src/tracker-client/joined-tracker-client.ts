@@ -18,10 +18,14 @@ import {
   leaseAnswerSchema,
   leaseRenewalAnswerSchema,
   type PeerRecord,
+  type ReferenceLookup,
   type ReferenceQuery,
   type ReferenceRecord,
+  type ReferenceReport,
+  type ReferenceTurn,
   type ReportAnswer,
   referenceRecordSchema,
+  referenceTurnSchema,
   reportAnswerSchema,
 } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -34,6 +38,8 @@ const DEFAULT_TRACKER_DEADLINE_MS = 1_000;
 const DEFAULT_ANNOUNCE_EVERY_MS = 10_000;
 const DEFAULT_MIN_BACKOFF_MS = 1_000;
 const DEFAULT_MAX_BACKOFF_MS = 15_000;
+/** Each holds a connection for as long as it waits; the others are for what cannot. */
+const MAX_WAITING_LOOKUPS = 3;
 /** Between rounds, however often the loop is woken. */
 const MIN_ROUND_GAP_MS = 250;
 
@@ -94,6 +100,7 @@ class JoinedTrackerClient implements StartableTrackerClient {
   readonly #link: TrackerLink;
   readonly #announcer: Announcer;
   #barred: ReadonlySet<string> = new Set();
+  #waitingLookups = 0;
   #backoffMs: number;
   #loop: Promise<void> | undefined;
   #woken = false;
@@ -183,8 +190,20 @@ class JoinedTrackerClient implements StartableTrackerClient {
     return this.#barred;
   }
 
-  recordReference(record: ReferenceRecord): void {
-    this.#link.tell('/v1/reference', record);
+  async lookUpReference(lookup: ReferenceLookup): Promise<ReferenceTurn | undefined> {
+    const mayWait = this.#waitingLookups < MAX_WAITING_LOOKUPS;
+    const body = mayWait ? lookup : { ...lookup, waitMs: 0 };
+    const deadlineMs = this.#options.deadlineMs + body.waitMs;
+    if (mayWait) this.#waitingLookups++;
+    try {
+      return await this.#link.ask('/v1/reference/ask', body, referenceTurnSchema, deadlineMs);
+    } finally {
+      if (mayWait) this.#waitingLookups--;
+    }
+  }
+
+  reportReference(report: ReferenceReport): void {
+    this.#link.tell('/v1/reference', report);
   }
 
   findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined> {

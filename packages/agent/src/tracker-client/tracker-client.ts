@@ -10,8 +10,11 @@ import type {
   LeaseRenewalAnswer,
   LeaseRequest,
   PeerRecord,
+  ReferenceLookup,
   ReferenceQuery,
   ReferenceRecord,
+  ReferenceReport,
+  ReferenceTurn,
   ReportAnswer,
   ReportRequest,
 } from '@shoal/wire';
@@ -53,7 +56,14 @@ export interface TrackerClient {
   report(contradiction: Contradiction): Promise<ReportAnswer | undefined>;
   /** PeerIds of members to have nothing to do with, by the tracker's last answer: barred, or suspected of a lie. */
   barred(): ReadonlySet<string>;
-  recordReference(record: ReferenceRecord): void;
+  /**
+   * What a reference is now, or whose turn it is to ask its origin; may take `waitMs`, and less where too many wait.
+   * Undefined when the tracker could not be asked.
+   */
+  lookUpReference(lookup: ReferenceLookup): Promise<ReferenceTurn | undefined>;
+  /** What the origin said, for others who wait and for the time when it cannot be asked. */
+  reportReference(report: ReferenceReport): void;
+  /** What a reference was, the last time an origin told a member with the same rights. */
   findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined>;
   /** Says goodbye and stops. */
   close(): Promise<void>;

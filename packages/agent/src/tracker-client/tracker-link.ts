@@ -108,8 +108,8 @@ export class TrackerLink {
   }
 
   /** Undefined when the tracker is down or the call failed. */
-  async ask<T>(path: string, body: unknown, answer: ZodType<T>): Promise<T | undefined> {
-    return this.#up ? this.orUndefined(this.call(path, body, answer)) : undefined;
+  async ask<T>(path: string, body: unknown, answer: ZodType<T>, deadlineMs?: number): Promise<T | undefined> {
+    return this.#up ? this.orUndefined(this.call(path, body, answer, deadlineMs)) : undefined;
   }
 
   /** For what nobody waits for and what may be lost. */
