@@ -6,9 +6,12 @@
  */
 import { randomBytes } from 'node:crypto';
 import { seededRandom } from '@shoal/swarm';
+import { parseJoinToken } from '@shoal/wire';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RepositoryAccess } from './access/access.ts';
+import { AskingScopes } from './access/asking-scope.ts';
+import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
 import { startAdmin } from './admin/admin.ts';
 import { createMetrics } from './admin/metrics.ts';
@@ -171,9 +174,13 @@ async function start(
   const stopMeeting = meetKnownPeers(knownPeers, client, peers);
   stops.push(async () => stopMeeting());
 
-  const lookups = { origin, tracker: client, notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
-  const access = new RepositoryAccess({}, lookups);
-  const references = new ReferenceResolver({}, lookups);
+  const { tagFreshMs } = config.access;
+  const joinSecret = parseJoinToken(config.joinToken ?? '')?.secret;
+  const scopes = new AskingScopes({ registries: config.registries, joinSecret });
+  const lookups = new ClusterLookups({ tagFreshMs }, { origin, tracker: client, scopes, now: clock });
+  const asked = { origin, lookups, notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
+  const access = new RepositoryAccess({}, asked);
+  const references = new ReferenceResolver({ freshMs: tagFreshMs }, asked);
   await Promise.all([access.prune(), references.prune()]);
   const mirror = await startMirror(
     { ...config.mirror, defaultRegistry: config.defaultRegistry },

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { OriginError } from '../origin/origin-client.ts';
 import { RepositoryAccess } from './access.ts';
-import { FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
+import { anonymousLookups, FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
 import { memoryNotes } from './memory-notes.fixture.ts';
 
 const DAY_MS = 24 * 60 * 60_000;
@@ -29,7 +29,9 @@ function build() {
     logger: pino({ level: 'silent' }),
     clock: { nowMs: 1_000_000 },
   };
-  const open = (options = {}) => new RepositoryAccess(options, { ...world, now: () => world.clock.nowMs });
+  const now = () => world.clock.nowMs;
+  const lookups = anonymousLookups({ ...world, now });
+  const open = (options = {}) => new RepositoryAccess(options, { ...world, lookups, now });
   return { ...world, open };
 }
 
@@ -104,7 +106,8 @@ test('a temporary failure of the origin is no yes for a blob', async () => {
 test('while the origin is down, a manifest is readable when it told another member so', async () => {
   const world = build();
   const reference = { registry: 'ghcr.io', repository: 'org/app', reference: manifest, digest: manifest };
-  world.tracker.recordReference({ ...reference, mediaType: OCI_MANIFEST, sizeBytes: 9, resolvedAtMs: 1 });
+  const told = { ...reference, mediaType: OCI_MANIFEST, sizeBytes: 9, resolvedAtMs: 1 };
+  world.tracker.records.push({ ...told, scope: 'public' });
   const ask = () => world.open().mayRead({ repository, digest: manifest, kind: 'manifest' }, call());
   world.origin.failure = new OriginError('unauthorized', 'no');
   expect(await ask()).toMatchObject({ allowed: false });

@@ -2,10 +2,11 @@
  * Access: may this repository's reader have this digest?
  *
  * The store keeps content by digest alone, and a digest may have come from a private repository. So a digest is served
- * only under a repository of which its origin has said that it holds it, to this node, with the credentials this node
- * uses (none, or its own). The origin has said so when a manifest of the repository named the digest, or when it was
- * asked about the digest itself. Each yes is recorded, survives a restart, and carries the size when that is known. A
- * temporary failure of the origin is no yes; for a manifest, what the origin told another member of the cluster counts.
+ * only under a repository of which its origin has said that it holds it, to this node or to a member that asks with the
+ * same rights (none, or the same credential at the same address; `asking-scope.ts`). The origin has said so when a
+ * manifest of the repository named the digest, or when it was asked about the digest itself. Each yes is recorded,
+ * survives a restart, and carries the size when that is known. A temporary failure of the origin is no yes; for a
+ * manifest, what the origin last told such a member counts then.
  *
  * What this protects: content pulled into one repository is not readable through another repository's name, and
  * nothing is readable that this node could not pull itself. What it does not yet do: tell apart local clients with
@@ -15,16 +16,15 @@
  * Called by `mirror` before every answer. It never reads content.
  */
 import type { Descriptor, Digest } from '@shoal/oci';
-import { MANIFEST_ACCEPT } from '@shoal/oci';
 import type { Logger } from 'pino';
 import { type OriginCall, type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import type { ClusterLookups } from './cluster-lookups.ts';
 import { withinDeadline } from './deadline.ts';
 import { type Readable, ReadableIndex } from './readable-index.ts';
 import { SharedLookups } from './shared-lookups.ts';
 
-/** The origin must say yes or no within this time. */
+/** The origin must say within this time whether it has a blob. */
 const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
 
 export interface ReadRequest {
@@ -60,8 +60,8 @@ export interface RepositoryAccessOptions {
 }
 
 export interface RepositoryAccessDependencies {
-  origin: Pick<OriginClient, 'stat' | 'resolve'>;
-  tracker: Pick<TrackerClient, 'findReference' | 'recordReference'>;
+  origin: Pick<OriginClient, 'stat'>;
+  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold'>;
   notes: BlobStore['notes'];
   logger: Logger;
   /** Milliseconds since the epoch. */
@@ -124,20 +124,14 @@ export class RepositoryAccess implements Access {
     return { digest, sizeBytes };
   }
 
-  async #askManifest({ repository, digest, accept }: ReadRequest, call: OriginCall): Promise<Readable> {
-    const { origin, tracker, now } = this.#dependencies;
-    const query = { registry: repository.registry, repository: repository.name, reference: digest };
+  async #askManifest({ repository, digest, accept = '' }: ReadRequest, call: OriginCall): Promise<Readable> {
+    const { lookups } = this.#dependencies;
     try {
-      const found = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
-        origin.resolve(repository, digest, accept ?? MANIFEST_ACCEPT, { ...call, signal }),
-      );
-      if (found.digest !== digest) throw new OriginError('invalid', `${repository.registry} answered another digest`);
-      const { mediaType, sizeBytes } = found;
-      tracker.recordReference({ ...query, digest, mediaType, sizeBytes, resolvedAtMs: now() });
+      const { mediaType, sizeBytes } = await lookups.resolve({ repository, reference: digest, accept }, call);
       return { digest, sizeBytes, mediaType };
     } catch (error) {
       if (!(error instanceof OriginError) || !error.temporary) throw error;
-      const told = await tracker.findReference(query);
+      const told = await lookups.lastTold(repository, digest);
       if (told === undefined || told.digest !== digest) throw error;
       return { digest, sizeBytes: told.sizeBytes, mediaType: told.mediaType };
     }

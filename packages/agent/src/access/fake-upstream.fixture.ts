@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto';
 import { type Digest, parseDigest } from '@shoal/oci';
-import type { ReferenceQuery, ReferenceRecord } from '@shoal/wire';
+import type { ReferenceLookup, ReferenceQuery, ReferenceRecord, ReferenceReport, ReferenceTurn } from '@shoal/wire';
 import { type OriginCall, OriginError, type Repository, type ResolvedManifest } from '../origin/origin-client.ts';
+import { AskingScopes } from './asking-scope.ts';
+import { ClusterLookups, type ClusterLookupsDependencies, type ClusterLookupsOptions } from './cluster-lookups.ts';
 
 export function sha256(content: string | Uint8Array): Digest {
   const digest = parseDigest(`sha256:${createHash('sha256').update(content).digest('hex')}`);
@@ -42,12 +44,23 @@ export class FakeUpstream {
   }
 }
 
-/** The tracker's memory for references. */
+/** The tracker's memory for references; whose turn it is, is up to the test. */
 export class FakeReferences {
+  /** Answers to lookups, one after the other; then every lookup finds no tracker. */
+  readonly turns: (ReferenceTurn | Promise<ReferenceTurn | undefined>)[] = [];
+  readonly lookups: ReferenceLookup[] = [];
+  readonly reports: ReferenceReport[] = [];
+  /** What is found while the origin cannot be asked, with every report. */
   readonly records: ReferenceRecord[] = [];
 
-  recordReference(record: ReferenceRecord): void {
-    this.records.push(record);
+  async lookUpReference(lookup: ReferenceLookup): Promise<ReferenceTurn | undefined> {
+    this.lookups.push(lookup);
+    return await this.turns.shift();
+  }
+
+  reportReference(report: ReferenceReport): void {
+    this.reports.push(report);
+    if (report.said === 'found') this.records.push(report, { ...report, reference: report.digest });
   }
 
   async findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined> {
@@ -55,7 +68,17 @@ export class FakeReferences {
       (record) =>
         record.registry === query.registry &&
         record.repository === query.repository &&
-        record.reference === query.reference,
+        record.reference === query.reference &&
+        record.scope === query.scope,
     );
   }
+}
+
+/** Lookups as an agent makes them that knows no credentials. */
+export function anonymousLookups(
+  dependencies: Pick<ClusterLookupsDependencies, 'origin' | 'tracker' | 'now'>,
+  options: ClusterLookupsOptions = {},
+): ClusterLookups {
+  const scopes = new AskingScopes({ registries: {}, joinSecret: undefined });
+  return new ClusterLookups(options, { ...dependencies, scopes });
 }

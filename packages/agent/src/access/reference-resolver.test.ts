@@ -2,7 +2,7 @@ import { OCI_INDEX, OCI_MANIFEST } from '@shoal/oci';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { OriginError } from '../origin/origin-client.ts';
-import { FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
+import { anonymousLookups, FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
 import { memoryNotes } from './memory-notes.fixture.ts';
 import { ReferenceResolver, type ReferenceResolverOptions } from './reference-resolver.ts';
 
@@ -12,7 +12,7 @@ const call = () => ({ signal: new AbortController().signal, pullId: 'p' });
 const answer = (content: string, mediaType = OCI_MANIFEST) => ({ digest: sha256(content), mediaType, sizeBytes: 7 });
 const down = new OriginError('unreachable', 'down');
 
-function build(options: ReferenceResolverOptions = {}) {
+function build(options: ReferenceResolverOptions = {}, lookupDeadlineMs?: number) {
   const world = {
     origin: new FakeUpstream(),
     tracker: new FakeReferences(),
@@ -20,12 +20,14 @@ function build(options: ReferenceResolverOptions = {}) {
     logger: pino({ level: 'silent' }),
     clock: { nowMs: 1_000_000 },
   };
-  const open = () => new ReferenceResolver(options, { ...world, now: () => world.clock.nowMs });
+  const now = () => world.clock.nowMs;
+  const lookups = anonymousLookups({ ...world, now }, lookupDeadlineMs === undefined ? {} : { lookupDeadlineMs });
+  const open = () => new ReferenceResolver(options, { ...world, lookups, now });
   const resolver = open();
   return { ...world, open, resolve: (accept = '') => resolver.resolve(repository, 'latest', accept, call()) };
 }
 
-test('22: a tag is asked for again every time', async () => {
+test('22: without a freshness window a tag is asked for again every time', async () => {
   const world = build();
   world.origin.manifests.set(key, answer('old'));
   await world.resolve();
@@ -40,10 +42,14 @@ test('23: simultaneous lookups of one tag are one', async () => {
   expect(world.origin.asked).toHaveLength(1);
 });
 
-test('32: lookups with another Accept are not merged', async () => {
+test('32: lookups with another Accept are not merged, the same one spelt otherwise is', async () => {
   const world = build();
   world.origin.manifests.set(key, answer('a'));
-  await Promise.all([world.resolve(OCI_INDEX), world.resolve(OCI_MANIFEST)]);
+  await Promise.all([
+    world.resolve(`${OCI_INDEX}, ${OCI_MANIFEST}`),
+    world.resolve(OCI_MANIFEST),
+    world.resolve(`${OCI_MANIFEST},${OCI_INDEX.toUpperCase()}`),
+  ]);
   expect(world.origin.asked).toHaveLength(2);
 });
 
@@ -57,6 +63,20 @@ test('within the freshness window the last answer is given', async () => {
   world.clock.nowMs += 1;
   await world.resolve();
   expect(world.origin.asked).toHaveLength(2);
+});
+
+test('an answer that another member got ages from when the origin gave it', async () => {
+  const { origin, tracker, notes, logger, clock } = build();
+  const now = () => clock.nowMs;
+  const lookups = anonymousLookups({ origin, tracker, now }, { tagFreshMs: 1_000 });
+  const resolver = new ReferenceResolver({ freshMs: 1_000 }, { lookups, notes, logger, now });
+  const resolve = () => resolver.resolve(repository, 'latest', '', call());
+  tracker.turns.push({ turn: 'told', ...answer('a'), ageMs: 700 }, { turn: 'told', ...answer('b'), ageMs: 0 });
+  await resolve();
+  clock.nowMs += 299;
+  expect((await resolve()).digest).toBe(sha256('a'));
+  clock.nowMs += 1;
+  expect((await resolve()).digest).toBe(sha256('b'));
 });
 
 test('22: with the origin down, this agent remembers the last answer across a restart', async () => {
@@ -74,19 +94,8 @@ test('with the origin down, the newest of what the cluster knows is given', asyn
   await world.resolve();
   world.origin.failure = down;
   const record = { registry: 'docker.io', repository: 'library/alpine', reference: 'latest' };
-  world.tracker.recordReference({ ...record, ...answer('b'), resolvedAtMs: world.clock.nowMs + 1 });
+  world.tracker.records.push({ ...record, ...answer('b'), scope: 'public', resolvedAtMs: world.clock.nowMs + 1 });
   expect(await world.resolve()).toEqual({ ...answer('b'), stale: true });
-});
-
-test('tells the cluster what the tag and the digest are, once a minute', async () => {
-  const world = build();
-  world.origin.manifests.set(key, answer('a'));
-  await world.resolve();
-  await world.resolve();
-  expect(world.tracker.records.map(({ reference }) => reference)).toEqual(['latest', sha256('a')]);
-  world.clock.nowMs += 60_000;
-  await world.resolve();
-  expect(world.tracker.records).toHaveLength(4);
 });
 
 test('32: a stale answer has a type that the client accepts', async () => {
@@ -121,7 +130,7 @@ test('22: an answer too old is not given, and is pruned', async () => {
 });
 
 test('2: an origin that never answers counts as down after the deadline', async () => {
-  const world = build({ lookupDeadlineMs: 20 });
+  const world = build({}, 20);
   world.origin.gate = new Promise(() => {});
   await expect(world.resolve()).rejects.toMatchObject({ code: 'timeout' });
 });

@@ -1,26 +1,20 @@
 /**
- * What a tag is now. The origin is asked every time (a HEAD, which counts nowhere), because a tag may move at any
- * moment; callers who ask at the same moment share one question. Only when the origin cannot be asked (down, slow, or
- * rate-limited) does an older answer count: the newest of what this agent and the rest of the cluster were last told.
- * A plain no from the origin is never overruled.
+ * What a tag is now. Within the freshness window the last answer counts; after it the origin is asked (a HEAD, which
+ * counts nowhere) by one member of the cluster for all (`cluster-lookups.ts`), and callers who ask this agent at the same
+ * moment share one question. Only when the origin cannot be asked (down, slow, or rate-limited) does an older answer
+ * count: the newest of what this agent and the rest of the cluster were last told. A plain no from the origin is never
+ * overruled.
  */
 import { acceptCovers, parseDigest } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import {
-  type OriginCall,
-  type OriginClient,
-  OriginError,
-  type Repository,
-  type ResolvedManifest,
-} from '../origin/origin-client.ts';
+import { type OriginCall, OriginError, type Repository, type ResolvedManifest } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { TrackerClient } from '../tracker-client/tracker-client.ts';
-import { withinDeadline } from './deadline.ts';
+import { acceptClass } from './accept-class.ts';
+import type { ClusterLookups } from './cluster-lookups.ts';
 import { SharedLookups } from './shared-lookups.ts';
 
-const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
 const DEFAULT_FRESH_MS = 0;
 const DEFAULT_MAX_STALE_MS: number = 7 * 24 * 60 * 60_000;
 /** The same answer is not written down again within a minute. */
@@ -41,17 +35,14 @@ export interface References {
 }
 
 export interface ReferenceResolverOptions {
-  /** The origin must answer within this time. @default 4 s */
-  lookupDeadlineMs?: number;
-  /** An answer younger than this is given without asking. @default 0 */
+  /** An answer younger than this is given without asking anybody. @default 0 */
   freshMs?: number;
   /** An answer older than this is never given; 0 turns stale answers off. @default 7 days */
   maxStaleMs?: number;
 }
 
 export interface ReferenceResolverDependencies {
-  origin: Pick<OriginClient, 'resolve'>;
-  tracker: Pick<TrackerClient, 'findReference' | 'recordReference'>;
+  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold'>;
   notes: BlobStore['notes'];
   logger: Logger;
   /** Milliseconds since the epoch. */
@@ -64,7 +55,6 @@ const answersSchema = z.array(
 type Answer = ResolvedManifest & { resolvedAtMs: number };
 
 export class ReferenceResolver implements References {
-  readonly #lookupDeadlineMs: number;
   readonly #freshMs: number;
   readonly #maxStaleMs: number;
   readonly #dependencies: ReferenceResolverDependencies;
@@ -72,14 +62,13 @@ export class ReferenceResolver implements References {
   readonly #latest = new LRUCache<string, Answer & { writtenAtMs: number }>({ max: MAX_CACHED });
 
   constructor(options: ReferenceResolverOptions, dependencies: ReferenceResolverDependencies) {
-    this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
     this.#freshMs = options.freshMs ?? DEFAULT_FRESH_MS;
     this.#maxStaleMs = options.maxStaleMs ?? DEFAULT_MAX_STALE_MS;
     this.#dependencies = dependencies;
   }
 
   async resolve(repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
-    const key = `${keyOf(repository, tag)} ${accept}`;
+    const key = `${keyOf(repository, tag)} ${acceptClass(accept)}`;
     const latest = this.#latest.get(key);
     if (latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < this.#freshMs) {
       return resolutionOf(latest, false);
@@ -98,13 +87,10 @@ export class ReferenceResolver implements References {
   }
 
   async #ask(key: string, repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
-    const { origin, now } = this.#dependencies;
     try {
-      const found = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
-        origin.resolve(repository, tag, accept, { ...call, signal }),
-      );
-      await this.#record(key, repository, tag, { ...found, resolvedAtMs: now() });
-      return resolutionOf(found, false);
+      const answer = await this.#dependencies.lookups.resolve({ repository, reference: tag, accept }, call);
+      await this.#record(key, repository, tag, answer);
+      return resolutionOf(answer, false);
     } catch (error) {
       if (!(error instanceof OriginError) || !error.temporary) throw error;
       return await this.#lastKnown(repository, tag, accept, call, error);
@@ -117,16 +103,10 @@ export class ReferenceResolver implements References {
       before?.digest === answer.digest && answer.resolvedAtMs - before.writtenAtMs < RECORD_AGAIN_AFTER_MS;
     this.#latest.set(key, { ...answer, writtenAtMs: isWritten ? before.writtenAtMs : answer.resolvedAtMs });
     if (isWritten) return;
-    const { tracker, notes, logger } = this.#dependencies;
-    const { digest, mediaType, sizeBytes, resolvedAtMs } = answer;
-    const { registry, name } = repository;
-    const record = { registry, repository: name, digest, mediaType, sizeBytes, resolvedAtMs };
-    tracker.recordReference({ ...record, reference: tag });
-    // Clients that were told the digest ask for it by digest, perhaps at another node.
-    tracker.recordReference({ ...record, reference: digest });
+    const { notes, logger } = this.#dependencies;
     try {
       const noteKey = keyOf(repository, tag);
-      const others = decode(await notes.get(noteKey)).filter((other) => other.mediaType !== mediaType);
+      const others = decode(await notes.get(noteKey)).filter((other) => other.mediaType !== answer.mediaType);
       await notes.put(noteKey, JSON.stringify([answer, ...others].slice(0, MAX_ANSWERS_PER_TAG)));
     } catch (err) {
       // Tried again with the next answer: a full disk may have room then.
@@ -163,8 +143,8 @@ export class ReferenceResolver implements References {
     }
   }
 
-  async #told({ registry, name }: Repository, tag: string): Promise<Answer[]> {
-    const record = await this.#dependencies.tracker.findReference({ registry, repository: name, reference: tag });
+  async #told(repository: Repository, tag: string): Promise<Answer[]> {
+    const record = await this.#dependencies.lookups.lastTold(repository, tag);
     return record === undefined ? [] : [record];
   }
 

@@ -21,6 +21,7 @@ test('says nothing means the documented defaults', () => {
     registries: {},
     defaultRegistry: 'docker.io',
     origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
+    access: { tagFreshMs: 30_000 },
     peers: { uploadSlots: 16, maxConnections: 100 },
     log: { level: 'info', format: 'auto' },
   });
@@ -67,6 +68,11 @@ describe('refuses', () => {
     ['an empty zone', { zone: '' }, /^zone is not a zone/],
     ['no upload slots', { peers: { uploadSlots: 0 } }, /^peers\.uploadSlots is out of range; choose 1 to 1024/],
     ['an endless deadline', { origin: { stallMs: 1e9 } }, /^origin\.stallMs is out of range/],
+    [
+      'tags fresh for ever',
+      { access: { tagFreshMs: 1e9 } },
+      /^access\.tagFreshMs is out of range; choose 0 to 3600000 ms/,
+    ],
     [
       'credentials in an address',
       { registries: { 'a.io': { url: 'https://u:pw@a.io' } } },

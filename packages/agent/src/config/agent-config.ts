@@ -170,6 +170,12 @@ export const agentConfigSchema = z
         stallMs: deadline.default(defaults.DEFAULT_ORIGIN_STALL_MS),
       })
       .prefault({}),
+    access: z
+      .strictObject({
+        /** How long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself. */
+        tagFreshMs: wholeNumber(0, defaults.MAX_TAG_FRESH_MS, ' ms').default(defaults.DEFAULT_TAG_FRESH_MS),
+      })
+      .prefault({}),
     peers: z
       .strictObject({
         uploadSlots: wholeNumber(1, defaults.MAX_UPLOAD_SLOTS, '').default(defaults.DEFAULT_PEER_UPLOAD_SLOTS),

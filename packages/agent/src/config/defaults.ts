@@ -12,6 +12,8 @@ export const DEFAULT_REGISTRY = 'docker.io';
 export const DEFAULT_ORIGIN_DIAL_MS = 3_000;
 export const DEFAULT_ORIGIN_HEADERS_MS = 10_000;
 export const DEFAULT_ORIGIN_STALL_MS = 2_000;
+/** How long an answer about a tag serves the whole cluster: 30 s. */
+export const DEFAULT_TAG_FRESH_MS = 30_000;
 export const DEFAULT_PEER_UPLOAD_SLOTS = 16;
 export const DEFAULT_PEER_MAX_CONNECTIONS = 100;
 export const DEFAULT_LOG_LEVEL = 'info';
@@ -21,6 +23,8 @@ export const DEFAULT_LOG_FORMAT = 'auto';
 /** Smaller than this, one layer pushes the other out before both were used: 16 MiB. */
 export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
 export const MAX_DEADLINE_MS: number = 10 * 60_000;
+/** A tag that nobody asks for within an hour would be as good as a digest. */
+export const MAX_TAG_FRESH_MS: number = 60 * 60_000;
 export const MAX_UPLOAD_SLOTS = 1_024;
 export const MAX_PEER_CONNECTIONS = 10_000;
 export const MAX_LIST_LENGTH = 64;

@@ -2,7 +2,7 @@ import type { Digest } from '@shoal/oci';
 import { pino } from 'pino';
 import type { Access, ReadRequest } from '../access/access.ts';
 import { RepositoryAccess } from '../access/access.ts';
-import { FakeReferences, FakeUpstream, sha256 } from '../access/fake-upstream.fixture.ts';
+import { anonymousLookups, FakeReferences, FakeUpstream, sha256 } from '../access/fake-upstream.fixture.ts';
 import { memoryNotes } from '../access/memory-notes.fixture.ts';
 import { ReferenceResolver } from '../access/reference-resolver.ts';
 import { OriginError } from '../origin/origin-client.ts';
@@ -109,7 +109,8 @@ export function fakeWorld(access?: Access): FakeWorld {
   const upstream = new FakeUpstream();
   const logged: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line) => void logged.push(line) });
-  const shared = { origin: upstream, tracker: new FakeReferences(), notes: memoryNotes(), logger, now: Date.now };
+  const asked = { origin: upstream, tracker: new FakeReferences(), now: Date.now };
+  const shared = { ...asked, lookups: anonymousLookups(asked), notes: memoryNotes(), logger };
   const world: FakeWorld = {
     pulls: new FakePulls(),
     upstream,

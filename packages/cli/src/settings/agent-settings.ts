@@ -138,6 +138,15 @@ export const agentSettings: readonly Setting[] = [
     shape: 'one',
   },
   {
+    key: 'tag-fresh',
+    path: ['access', 'tagFreshMs'],
+    placeholder: 'TIME',
+    help: 'how long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself',
+    defaultText: '30s',
+    reader: duration,
+    shape: 'one',
+  },
+  {
     key: 'peer-upload-slots',
     path: ['peers', 'uploadSlots'],
     placeholder: 'N',

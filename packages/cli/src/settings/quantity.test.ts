@@ -65,9 +65,11 @@ test('no text makes a quantity that cannot be counted', () => {
   );
 });
 
-test('a duration has a unit', () => {
+test('a duration has a unit, unless it is none', () => {
   expect(parseDuration('500ms')).toBe(500);
   expect(parseDuration('1.5m')).toBe(90_000);
   expect(parseDuration('1h')).toBe(3_600_000);
   expect(parseDuration('500')).toBeUndefined();
+  expect(parseDuration(' 0 ')).toBe(0);
+  expect(parseDuration('00')).toBeUndefined();
 });

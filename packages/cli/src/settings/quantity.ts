@@ -36,9 +36,9 @@ export function parseSize(text: string): number | undefined {
   return scaled(text, SIZE_UNITS);
 }
 
-/** Milliseconds in `500ms`, `3s`, `1.5m` or `1h`; a unit is required. */
+/** Milliseconds in `500ms`, `3s`, `1.5m` or `1h`; a unit is required, except for `0`. */
 export function parseDuration(text: string): number | undefined {
-  return scaled(text, DURATION_UNITS);
+  return text.trim() === '0' ? 0 : scaled(text, DURATION_UNITS);
 }
 
 function scaled(text: string, units: ReadonlyMap<string, number>): number | undefined {

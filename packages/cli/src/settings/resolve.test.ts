@@ -73,6 +73,7 @@ describe('precedence', () => {
       'origin-dial-timeout': '1s',
       'origin-headers-timeout': '4s',
       'origin-stall-timeout': '5s',
+      'tag-fresh': '0',
       'peer-upload-slots': '3',
       'peer-max-connections': '5',
       'log-level': 'debug',

@@ -1,0 +1,208 @@
+import { type Digest, OCI_INDEX, OCI_MANIFEST } from '@shoal/oci';
+import type { ReferenceTurn } from '@shoal/wire';
+import { expect, test, vi } from 'vitest';
+import { OriginError } from '../origin/origin-client.ts';
+import type { RegistryOptions } from '../origin/origin-options.ts';
+import { AskingScopes } from './asking-scope.ts';
+import { ClusterLookups, type ClusterLookupsOptions } from './cluster-lookups.ts';
+import { FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
+
+const repository = { registry: 'ghcr.io', name: 'org/app' };
+const key = 'ghcr.io/org/app:v1';
+const manifest = (content: string) => ({ digest: sha256(content), mediaType: OCI_MANIFEST, sizeBytes: 7 });
+const told = (content: string, ageMs = 0): ReferenceTurn => ({ turn: 'told', ...manifest(content), ageMs });
+
+function build(options: ClusterLookupsOptions = {}, registries: Record<string, RegistryOptions> = {}) {
+  const clock = { nowMs: 1_000_000 };
+  const origin = new FakeUpstream();
+  const tracker = new FakeReferences();
+  const scopes = new AskingScopes({ registries, joinSecret: 'secret' });
+  const lookups = new ClusterLookups(
+    { tagFreshMs: 30_000, ...options },
+    { origin, tracker, scopes, now: () => clock.nowMs },
+  );
+  origin.manifests.set(key, manifest('of the origin'));
+  const resolve = (over: { reference?: string; accept?: string; signal?: AbortSignal } = {}) => {
+    const { reference = 'v1', accept = OCI_MANIFEST, signal = new AbortController().signal } = over;
+    return lookups.resolve({ repository, reference, accept }, { signal, pullId: 'p' });
+  };
+  return { clock, origin, tracker, lookups, resolve };
+}
+
+test('what another member was told is taken without asking the origin, with its age', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push(told('of the cluster', 5_000));
+  expect(await resolve()).toEqual({ ...manifest('of the cluster'), resolvedAtMs: 995_000 });
+  expect(origin.asked).toEqual([]);
+  expect(tracker.reports).toEqual([]);
+  expect(tracker.lookups).toMatchObject([
+    { registry: 'ghcr.io', repository: 'org/app', reference: 'v1', scope: 'public', maxAgeMs: 30_000, waitMs: 1_500 },
+  ]);
+});
+
+test('with the turn, this agent asks the origin and tells the others', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'ask' });
+  expect(await resolve()).toEqual({ ...manifest('of the origin'), resolvedAtMs: 1_000_000 });
+  expect(origin.asked).toEqual([key]);
+  const [{ maxAgeMs: _, waitMs: __, ...subject }] = tracker.lookups as [never];
+  expect(tracker.reports).toEqual([
+    { ...(subject as object), said: 'found', ...manifest('of the origin'), resolvedAtMs: 1_000_000 },
+  ]);
+});
+
+test.each([
+  ['unauthorized', { said: 'refused', code: 'unauthorized' }],
+  ['not-found', { said: 'refused', code: 'not-found' }],
+  ['refused', { said: 'refused', code: 'refused' }],
+  ['unavailable', { said: 'failed' }],
+  ['rate-limited', { said: 'failed' }],
+  ['timeout', { said: 'failed' }],
+  ['invalid', { said: 'failed' }],
+  ['blocked-host', { said: 'failed' }],
+] as const)('with the turn, %s is reported as %j', async (code, said) => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'ask' });
+  origin.failure = new OriginError(code, 'no');
+  await expect(resolve()).rejects.toBe(origin.failure);
+  expect(tracker.reports).toMatchObject([said]);
+});
+
+test('another member’s no is this agent’s, too', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'refused', code: 'unauthorized' });
+  await expect(resolve()).rejects.toMatchObject({ code: 'unauthorized', temporary: false });
+  expect(origin.asked).toEqual([]);
+});
+
+test('without a tracker the origin is asked at once', async () => {
+  const { origin, resolve } = build();
+  expect(await resolve()).toMatchObject(manifest('of the origin'));
+  expect(origin.asked).toHaveLength(1);
+});
+
+test('who waits comes back until there is an answer', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'wait', retryAfterMs: 0 }, { turn: 'wait', retryAfterMs: 5 }, told('of the cluster'));
+  expect(await resolve()).toMatchObject(manifest('of the cluster'));
+  expect(origin.asked).toEqual([]);
+});
+
+test('who has waited long enough asks the origin, and tells the others what it said', async () => {
+  const { clock, origin, tracker, resolve } = build({ shareWithinMs: 2_500 });
+  const waited = async (): Promise<ReferenceTurn> => {
+    clock.nowMs += 1_500;
+    return { turn: 'wait', retryAfterMs: 0 };
+  };
+  tracker.turns.push(waited());
+  vi.spyOn(tracker, 'lookUpReference').mockImplementation(async (lookup) => {
+    tracker.lookups.push(lookup);
+    return await waited();
+  });
+  clock.nowMs = 1_000_000;
+  expect(await resolve()).toMatchObject(manifest('of the origin'));
+  expect(tracker.lookups.map(({ waitMs }) => waitMs)).toEqual([1_500, 1_000]);
+  expect(origin.asked).toHaveLength(1);
+  expect(tracker.reports).toMatchObject([{ said: 'found' }]);
+});
+
+test('a freshness of 0 asks the origin every time, tags and digests, and tells the cluster once a minute', async () => {
+  const { clock, origin, tracker, resolve } = build({ tagFreshMs: 0 });
+  const reference = sha256('of the origin');
+  origin.manifests.set(`ghcr.io/org/app@${reference}`, manifest('of the origin'));
+  tracker.turns.push(told('of the cluster'), told('of the cluster'));
+  await resolve();
+  await resolve();
+  await resolve({ reference });
+  expect(origin.asked).toHaveLength(3);
+  expect(tracker.lookups).toEqual([]);
+  expect(tracker.reports.map((report) => report.reference)).toEqual(['v1', reference]);
+  clock.nowMs += 60_000;
+  await resolve();
+  origin.manifests.set(key, manifest('moved'));
+  await resolve();
+  expect(tracker.reports).toHaveLength(4);
+});
+
+test('an answer that this client does not accept, or about another digest, is not taken', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push(told('of the cluster'));
+  origin.manifests.set(key, { ...manifest('index'), mediaType: OCI_INDEX });
+  expect((await resolve({ accept: OCI_INDEX })).digest).toBe(sha256('index'));
+  const digest = sha256('wanted');
+  origin.manifests.set(`ghcr.io/org/app@${digest}`, manifest('wanted'));
+  tracker.turns.push(told('something else'));
+  expect((await resolve({ reference: digest })).digest).toBe(digest);
+});
+
+test('an origin that answers another digest than the one asked for is wrong', async () => {
+  const { origin, tracker, resolve } = build();
+  const digest = sha256('wanted');
+  origin.manifests.set(`ghcr.io/org/app@${digest}`, manifest('something else'));
+  tracker.turns.push({ turn: 'ask' });
+  await expect(resolve({ reference: digest })).rejects.toMatchObject({ code: 'invalid' });
+  expect(tracker.reports).toMatchObject([{ said: 'failed' }]);
+});
+
+test('a client that leaves while it waits gives a turn back that comes too late', async () => {
+  const { origin, tracker, resolve } = build();
+  const late = Promise.withResolvers<ReferenceTurn>();
+  tracker.turns.push(late.promise);
+  const leaver = new AbortController();
+  const left = resolve({ signal: leaver.signal });
+  await vi.waitFor(() => expect(tracker.lookups).toHaveLength(1));
+  leaver.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  late.resolve({ turn: 'ask' });
+  await vi.waitFor(() => expect(tracker.reports).toMatchObject([{ said: 'left', reference: 'v1' }]));
+  expect(origin.asked).toEqual([]);
+});
+
+test('a client that leaves while the origin is asked gives the turn back', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'ask' });
+  origin.gate = new Promise(() => {});
+  const leaver = new AbortController();
+  const left = resolve({ signal: leaver.signal });
+  await vi.waitFor(() => expect(origin.asked).toHaveLength(1));
+  leaver.abort(new Error('gone'));
+  await expect(left).rejects.toThrow('gone');
+  expect(tracker.reports).toMatchObject([{ said: 'left' }]);
+});
+
+test('2: an origin that never answers is a temporary failure after the deadline', async () => {
+  const { origin, tracker, resolve } = build({ lookupDeadlineMs: 20 });
+  tracker.turns.push({ turn: 'ask' });
+  origin.gate = new Promise(() => {});
+  await expect(resolve()).rejects.toMatchObject({ code: 'timeout', temporary: true });
+  expect(tracker.reports).toMatchObject([{ said: 'failed' }]);
+});
+
+test('what a member with a login was last told is told to nobody without it', async () => {
+  const login = { username: 'robot', password: 'hunter2-hunter2' };
+  const member = build({}, { 'ghcr.io': login });
+  member.tracker.turns.push({ turn: 'ask' });
+  await member.resolve();
+  const digest: Digest = sha256('of the origin');
+  for (const registries of [{}, { 'ghcr.io': { ...login, password: 'guess-guess' } }]) {
+    const other = build({}, registries);
+    other.tracker.records.push(...member.tracker.records);
+    expect(await other.lookups.lastTold(repository, 'v1')).toBeUndefined();
+    expect(await other.lookups.lastTold(repository, digest)).toBeUndefined();
+    await other.resolve();
+    expect(other.tracker.lookups[0]?.scope).not.toBe(member.tracker.lookups[0]?.scope);
+  }
+  expect(await member.lookups.lastTold(repository, 'v1')).toMatchObject({ digest });
+  expect(JSON.stringify([member.tracker.reports, member.tracker.lookups])).not.toMatch(/robot|hunter2/);
+});
+
+test('what a registry of this machine says stays here', async () => {
+  const { origin, tracker, lookups } = build();
+  const local = { registry: 'localhost:5000', name: 'org/app' };
+  origin.manifests.set('localhost:5000/org/app:v1', manifest('local'));
+  const question = { repository: local, reference: 'v1', accept: '' };
+  const call = { signal: new AbortController().signal, pullId: 'p' };
+  expect((await lookups.resolve(question, call)).digest).toBe(sha256('local'));
+  expect(await lookups.lastTold(local, 'v1')).toBeUndefined();
+  expect([tracker.lookups, tracker.reports]).toEqual([[], []]);
+});

@@ -1,0 +1,201 @@
+/**
+ * What a tag or a manifest's digest is now, asked of the origin once for the whole cluster.
+ *
+ *   1. ask the tracker            ─► told: an answer that is fresh enough, or the one that another member is just getting
+ *      │                          ─► refused: the origin just said no to a member with the same rights
+ *      │                          ─► wait: come back, for `shareWithinMs` at most
+ *      ▼ our turn; no tracker; waited long enough; an answer that does not fit
+ *   2. ask the origin, within `lookupDeadlineMs`
+ *      ▼
+ *   3. report what it said, or that it did not, so that others need not ask or get their turn at once
+ *
+ * So the worst case is one wait longer than asking directly, and nothing depends on the tracker. Members share only with
+ * those of the same scope (`asking-scope.ts`). With a freshness of 0 the first step is left out.
+ */
+import { acceptCovers, MANIFEST_ACCEPT, parseDigest } from '@shoal/oci';
+import { MAX_REFERENCE_WAIT_MS, type ReferenceRecord, type ReferenceReport, type ReferenceTurn } from '@shoal/wire';
+import { LRUCache } from 'lru-cache';
+import {
+  type OriginCall,
+  type OriginClient,
+  OriginError,
+  type Repository,
+  type ResolvedManifest,
+} from '../origin/origin-client.ts';
+import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { acceptClass } from './accept-class.ts';
+import type { AskingScopes } from './asking-scope.ts';
+import { withinDeadline } from './deadline.ts';
+
+const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
+/** One whole turn of another member and most of its successor's. */
+const DEFAULT_SHARE_WITHIN_MS = 2_500;
+/** That a repository holds a digest does not change like a tag does. */
+const DIGEST_FRESH_MS: number = 10 * 60_000;
+/** What nobody waits for is not reported again within a minute while it stays the same. */
+const REPORT_AGAIN_AFTER_MS = 60_000;
+const MAX_REMEMBERED_REPORTS = 1_024;
+
+export interface ClusterLookupsOptions {
+  /** An answer about a tag that is younger than this is as good as the origin's; 0: always ask. @default 0 */
+  tagFreshMs?: number;
+  /** The origin must answer within this time. @default 4 s */
+  lookupDeadlineMs?: number;
+  /** The cluster must answer within this time. @default 2.5 s */
+  shareWithinMs?: number;
+}
+
+export interface ClusterLookupsDependencies {
+  origin: Pick<OriginClient, 'resolve'>;
+  tracker: Pick<TrackerClient, 'lookUpReference' | 'reportReference' | 'findReference'>;
+  scopes: Pick<AskingScopes, 'of'>;
+  /** Milliseconds since the epoch. */
+  now: () => number;
+}
+
+export interface Question {
+  repository: Repository;
+  /** A tag or digest. */
+  reference: string;
+  /** As the client sent it; empty when it sent none. */
+  accept: string;
+}
+
+export interface Answer extends ResolvedManifest {
+  /** When the origin said so, to this agent or to another. */
+  resolvedAtMs: number;
+}
+
+type Subject = Pick<ReferenceReport, 'registry' | 'repository' | 'reference' | 'scope' | 'accept'>;
+
+export class ClusterLookups {
+  readonly #tagFreshMs: number;
+  readonly #lookupDeadlineMs: number;
+  readonly #shareWithinMs: number;
+  readonly #dependencies: ClusterLookupsDependencies;
+  readonly #reported = new LRUCache<string, { digest: string; atMs: number }>({ max: MAX_REMEMBERED_REPORTS });
+
+  constructor(options: ClusterLookupsOptions, dependencies: ClusterLookupsDependencies) {
+    this.#tagFreshMs = options.tagFreshMs ?? 0;
+    this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
+    this.#shareWithinMs = options.shareWithinMs ?? DEFAULT_SHARE_WITHIN_MS;
+    this.#dependencies = dependencies;
+  }
+
+  /** @throws OriginError (of this agent's own question or of another's), or the reason of `call.signal` */
+  async resolve(question: Question, call: OriginCall): Promise<Answer> {
+    const { registry, name } = question.repository;
+    const scope = await this.#dependencies.scopes.of(registry);
+    if (scope === undefined) return await this.#askOrigin(question, call);
+    const accept = acceptClass(question.accept);
+    const subject = { registry, repository: name, reference: question.reference, scope, accept };
+    const turn = this.#tagFreshMs === 0 ? undefined : await this.#askCluster(subject, call.signal);
+    if (turn?.turn === 'refused') throw refusal(registry, turn.code);
+    if (turn?.turn === 'told' && fits(question, turn)) {
+      const { digest, mediaType, sizeBytes, ageMs } = turn;
+      return { digest, mediaType, sizeBytes, resolvedAtMs: this.#dependencies.now() - ageMs };
+    }
+    return await this.#askAndReport(question, subject, turn?.turn === 'ask', call);
+  }
+
+  /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
+  async lastTold({ registry, name }: Repository, reference: string): Promise<ReferenceRecord | undefined> {
+    const { scopes, tracker } = this.#dependencies;
+    const scope = await scopes.of(registry);
+    if (scope === undefined) return undefined;
+    return await tracker.findReference({ registry, repository: name, reference, scope });
+  }
+
+  /** Undefined: neither told nor refused, and not asked to ask. @throws the reason of `signal` */
+  async #askCluster(subject: Subject, signal: AbortSignal): Promise<ReferenceTurn | undefined> {
+    const { tracker, now } = this.#dependencies;
+    const untilMs = now() + this.#shareWithinMs;
+    const maxAgeMs = parseDigest(subject.reference) === undefined ? this.#tagFreshMs : DIGEST_FRESH_MS;
+    for (;;) {
+      const waitMs = Math.min(MAX_REFERENCE_WAIT_MS, untilMs - now());
+      if (waitMs <= 0) return undefined;
+      const asked = tracker.lookUpReference({ ...subject, maxAgeMs, waitMs });
+      const turn = await unlessAborted(asked, signal, (late) => {
+        if (late?.turn === 'ask') tracker.reportReference({ ...subject, said: 'left' });
+      });
+      if (turn?.turn !== 'wait') return turn;
+      await unlessAborted(pause(turn.retryAfterMs), signal);
+    }
+  }
+
+  async #askAndReport(question: Question, subject: Subject, isAwaited: boolean, call: OriginCall): Promise<Answer> {
+    const { tracker } = this.#dependencies;
+    try {
+      const answer = await this.#askOrigin(question, call);
+      if (isAwaited || this.#isNews(subject, answer)) {
+        const { digest, mediaType, sizeBytes, resolvedAtMs } = answer;
+        tracker.reportReference({ ...subject, said: 'found', digest, mediaType, sizeBytes, resolvedAtMs });
+      }
+      return answer;
+    } catch (error) {
+      if (isAwaited) tracker.reportReference({ ...subject, ...failureOf(error, call.signal) });
+      throw error;
+    }
+  }
+
+  async #askOrigin({ repository, reference, accept }: Question, call: OriginCall): Promise<Answer> {
+    const { origin, now } = this.#dependencies;
+    const found = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
+      origin.resolve(repository, reference, accept === '' ? MANIFEST_ACCEPT : accept, { ...call, signal }),
+    );
+    if ((parseDigest(reference) ?? found.digest) !== found.digest) {
+      throw new OriginError('invalid', `${repository.registry} answered another digest`);
+    }
+    return { ...found, resolvedAtMs: now() };
+  }
+
+  #isNews({ registry, repository, reference }: Subject, { digest, resolvedAtMs }: Answer): boolean {
+    const key = `${registry}/${repository} ${reference}`;
+    const before = this.#reported.get(key);
+    if (before?.digest === digest && resolvedAtMs - before.atMs < REPORT_AGAIN_AFTER_MS) return false;
+    this.#reported.set(key, { digest, atMs: resolvedAtMs });
+    return true;
+  }
+}
+
+/** Whether what another member was told can be passed on to this client. */
+function fits({ reference, accept }: Question, { digest, mediaType }: ResolvedManifest): boolean {
+  return (parseDigest(reference) ?? digest) === digest && acceptCovers(accept, mediaType);
+}
+
+function refusal(registry: string, code: 'unauthorized' | 'not-found' | 'refused'): OriginError {
+  return new OriginError(code, `${registry} just said no to another member that asked in the same way`);
+}
+
+function failureOf(
+  error: unknown,
+  signal: AbortSignal,
+): Pick<Exclude<ReferenceReport, { said: 'found' | 'refused' }>, 'said'> | { said: 'refused'; code: RefusalCode } {
+  if (signal.aborted) return { said: 'left' };
+  const code = error instanceof OriginError ? error.code : undefined;
+  return code === 'unauthorized' || code === 'not-found' || code === 'refused'
+    ? { said: 'refused', code }
+    : { said: 'failed' };
+}
+
+type RefusalCode = Extract<ReferenceReport, { said: 'refused' }>['code'];
+
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** @param onLate gets what `promise` brings after the signal fired. @throws the reason of `signal` */
+async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, onLate?: (value: T) => void): Promise<T> {
+  const { promise: aborted, reject } = Promise.withResolvers<never>();
+  const onAbort = () => {
+    reject(signal.reason);
+    if (onLate !== undefined) promise.then(onLate, () => {});
+  };
+  signal.addEventListener('abort', onAbort, { once: true });
+  if (signal.aborted) onAbort();
+  try {
+    return await Promise.race([promise, aborted]);
+  } finally {
+    signal.removeEventListener('abort', onAbort);
+  }
+}
