@@ -27,8 +27,9 @@ export interface Lease {
   readonly from: number;
   /** Where it ends now. */
   to: number;
-  /** The first piece that the holder lacks. */
+  /** The first piece that the holder lacks, as far as it has told, and when it told so. */
   next: number;
+  nextAtMs: number;
   bytes: number;
   /** Covers the whole blob, of an origin that sends everything. */
   whole: boolean;

@@ -137,12 +137,22 @@ describe('a holder that fails', () => {
     expect(table.request({ ...ASK, agent: 'c', piece: 1 }, 30)).toMatchObject({ granted: true, from: 1, to: 4 });
   });
 
-  test('shares the tail of its run when it is slow, and its last piece is read twice at most', () => {
-    const table = knownTable({ maxReadersPerBlob: 1 });
-    const { leaseId } = grantedBy(table.request(ASK, 0));
+  test('shares the tail of its run when it is slow and nothing else is left', () => {
+    const table = knownTable();
+    const oneRun = { ...ASK, sizeBytes: MiB };
+    const { leaseId } = grantedBy(table.request(oneRun, 0));
+    expect(table.request({ ...oneRun, agent: 'b' }, 900).granted).toBe(false);
     table.renew(leaseId, 'a', { bytes: 1, next: 1 }, 1_500);
-    expect(table.request({ ...ASK, agent: 'b' }, 1_500)).toMatchObject({ granted: true, from: 3, to: 4 });
+    expect(table.request({ ...oneRun, agent: 'b' }, 1_500)).toMatchObject({ granted: true, from: 3, to: 4 });
     expect(table.renew(leaseId, 'a', { bytes: 2, next: 1 }, 1_600)).toEqual({ held: true, to: 3 });
+  });
+
+  test('is not called slow for what it has done since it last told', () => {
+    const table = knownTable();
+    const oneRun = { ...ASK, sizeBytes: MiB };
+    const { leaseId } = grantedBy(table.request(oneRun, 0));
+    table.renew(leaseId, 'a', { bytes: 1, next: 1 }, 600);
+    expect(table.request({ ...oneRun, agent: 'b' }, 1_000).granted).toBe(false);
   });
 
   test('a lease that is not the caller’s is left alone', () => {

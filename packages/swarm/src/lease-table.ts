@@ -20,7 +20,7 @@ import { pieceCountOf } from './piece.ts';
 import { RegistryRanges } from './registry-ranges.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
 
-const DEFAULT_MAX_READERS_PER_BLOB = 8;
+const DEFAULT_MAX_READERS_PER_BLOB = 16;
 const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
 const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
 const DEFAULT_MAX_LEASES = 8_192;
@@ -30,6 +30,10 @@ const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
 const STARVED_RUN_PIECES = 8;
 /** A holder that needs longer than this for the rest of its run shares it. */
 const SLOW_AFTER_MS = 2_000;
+/** A holder that has not told of a piece yet is not called slow before this. */
+const JUDGED_AFTER_MS = 1_000;
+/** Renewals come every 500 ms. */
+const CUT_HEARD_WITHIN_MS = 600;
 const MAX_GONE_AGENTS = 16_384;
 const MAX_HOLDERS_TOLD = 4;
 /** How soon a refused agent may ask again when members of its zone hold the whole blob. */
@@ -39,7 +43,7 @@ const AUDIT_TTL_MS = 10_000;
 export interface LeaseTableOptions {
   /** How long a lease lives without progress. */
   leaseTtlMs: number;
-  /** Most agents that read one blob from its origin at once, and most that carry it into one zone. @default 8 */
+  /** Most agents that read one blob from its origin at once, and most that carry it into one zone. @default 16 */
   maxReadersPerBlob?: number;
   /** Pieces are read again for a starved agent only this long after the blob's last such grant. @default 2000 */
   extraReaderEveryMs?: number;
@@ -154,7 +158,8 @@ export class LeaseTable {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return { held: false, to: 0 };
-    lease.next = Math.max(lease.next, Math.min(progress.next, lease.to));
+    const next = Math.min(progress.next, lease.to);
+    if (next > lease.next) [lease.next, lease.nextAtMs] = [next, nowMs];
     if (progress.ranges !== undefined && lease.source === 'origin') {
       this.#ranges.note(lease.registry, progress.ranges, nowMs);
       if (!progress.ranges) this.#makeWhole(lease);
@@ -250,7 +255,10 @@ export class LeaseTable {
     return this.#grant(blob, ask, { from: run.from, to, source: 'zone' }, nowMs);
   }
 
-  /** Halves what the slowest holder of this zone still has before it; its last piece is read twice. */
+  /**
+   * When nothing is left unread: halves what the slowest holder of this zone still has before it, so that the last pieces
+   * are not left to one slow holder. The last piece of all is read twice at most.
+   */
   #tailOfSlowHolder(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     let slowest: Lease | undefined;
     let slowestMs = SLOW_AFTER_MS;
@@ -260,9 +268,13 @@ export class LeaseTable {
       if (restMs > slowestMs) [slowest, slowestMs] = [lease, restMs];
     }
     if (slowest === undefined) return undefined;
-    const { next, to, source } = slowest;
-    const from = Math.min(to - 1, next + Math.ceil((to - next) / 2));
-    if (from > next) slowest.to = from;
+    const { to, source } = slowest;
+    const readers = source === 'origin' ? blob.readers('origin') : blob.readers('zone', ask.zone);
+    if (readers >= this.#options.maxReadersPerBlob || (source === 'origin' && !blob.unread.empty)) return undefined;
+    // The holder hears of the cut with its next renewal and reads on until then.
+    const reached = expectedNext(slowest, nowMs + CUT_HEARD_WITHIN_MS);
+    const from = Math.min(to - 1, Math.max(reached + 1, reached + Math.ceil((to - reached) / 2)));
+    if (from > slowest.next) slowest.to = from;
     else slowest.shared = true;
     return this.#grant(blob, ask, { from, to, source }, nowMs);
   }
@@ -295,6 +307,7 @@ export class LeaseTable {
       from,
       to,
       next: from,
+      nextAtMs: nowMs,
       bytes: 0,
       whole: source === 'origin' && from === 0 && to === blob.pieceCount,
       shared: false,
@@ -352,11 +365,21 @@ export class LeaseTable {
   }
 }
 
-/** At the pace so far. A holder without a single piece yet is as slow as it has been silent, for each piece. */
+/** Milliseconds per piece, as far as the holder has told. Before it has finished one, as slow as it has been silent. */
+function paceMs(lease: Lease, nowMs: number): number {
+  const done = lease.next - lease.from;
+  return done > 0 ? (lease.nextAtMs - lease.grantedAtMs) / done : nowMs - lease.grantedAtMs;
+}
+
+function expectedNext(lease: Lease, atMs: number): number {
+  const pace = Math.max(1, paceMs(lease, atMs));
+  return Math.min(lease.to - 1, lease.next + Math.floor((atMs - lease.nextAtMs) / pace));
+}
+
+/** What the rest of the run will take at the holder's pace. */
 function remainingMs(lease: Lease, nowMs: number): number {
-  const remaining = lease.to - lease.next;
-  const done = Math.max(1, lease.next - lease.from);
-  return (remaining * (nowMs - lease.grantedAtMs)) / done;
+  if (lease.next === lease.from && nowMs - lease.grantedAtMs < JUDGED_AFTER_MS) return 0;
+  return (lease.to - lease.next) * paceMs(lease, nowMs) - (nowMs - lease.nextAtMs);
 }
 
 function refused(retryAfterMs: number, holders: string[]): LeaseReply {

@@ -276,13 +276,15 @@ export class OriginSide {
     return lease.starved || this.#dependencies.board.is(index, LEASED);
   }
 
-  /** Whether there is nothing better to do than to ask for a (further) lease. */
+  /**
+   * Whether there is nothing better to do than to ask for a (further) lease. Who has pieces to fetch from peers leaves the
+   * origin to those that have none: readers of the origin would fall behind, and be the last to finish.
+   */
   #wantsLease(): boolean {
     const { board } = this.#dependencies;
-    if (board.count(UNCOVERED) === 0) return false;
+    if (board.count(UNCOVERED) === 0 || board.count(READY) > 0) return false;
     const run = this.#run;
-    if (run !== undefined) return run.to - run.next <= Math.max(1, (run.to - run.from) * ASK_NEXT_SHARE);
-    return board.count(READY) === 0;
+    return run === undefined || run.to - run.next <= Math.max(1, (run.to - run.from) * ASK_NEXT_SHARE);
   }
 
   #readsSoon(index: number): boolean {
