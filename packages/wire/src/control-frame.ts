@@ -1,6 +1,7 @@
 /**
  * What travels on `/shoal/control/1`, the one long-lived stream of a connection. Both sides say HELLO first; WANT is
- * answered with MAP when the other holds anything, and from then on every change is pushed until UNWANT.
+ * answered with MAP when the other holds anything, and from then on every change is pushed until UNWANT. Pieces that come
+ * close together are pushed in one HAVE.
  */
 import type { Digest } from '@shoal/oci';
 import {
@@ -19,6 +20,10 @@ export const MAX_CERTIFICATE_BYTES = 4096;
 export const MAX_ZONE_BYTES = 256;
 /** A bit per piece: 524,288 pieces, 2 TiB of blob. */
 export const MAX_BITMAP_BYTES: number = 64 * 1024;
+/** Pieces that one HAVE may name; more go in several. */
+export const MAX_HAVE_INDEXES = 1024;
+const INDEX_BYTES = 4;
+const MAX_INDEX = 0xffff_ffff;
 const SIZE_FIELD_BYTES = 8;
 export const MAX_CONTROL_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + SIZE_FIELD_BYTES + MAX_BITMAP_BYTES;
 
@@ -34,7 +39,8 @@ export type ControlFrame =
   | { type: 'want' | 'unwant' | 'withdraw'; digest: Digest }
   /** `bitmap`: a bit per piece, lowest first; the receiver checks that it fits `sizeBytes`. */
   | { type: 'map'; digest: Digest; sizeBytes: number; bitmap: Uint8Array }
-  | { type: 'have'; digest: Digest; index: number };
+  /** Pieces that came since the last MAP or HAVE: at least one, at most MAX_HAVE_INDEXES. */
+  | { type: 'have'; digest: Digest; indexes: readonly number[] };
 
 /** @throws FrameError too-long, value */
 export function encodeControlFrame(frame: ControlFrame): Uint8Array {
@@ -61,7 +67,7 @@ function controlFields(frame: ControlFrame): [type: number, fields: Uint8Array[]
     case 'map':
       return [MAP, [digestField(frame.digest), uintField(frame.sizeBytes, SIZE_FIELD_BYTES), frame.bitmap]];
     case 'have':
-      return [HAVE, [digestField(frame.digest), uintField(frame.index, 4)]];
+      return [HAVE, [digestField(frame.digest), indexField(frame.indexes)]];
   }
 }
 
@@ -90,11 +96,36 @@ export function decodeControlBody(body: Uint8Array): ControlFrame {
         return { type: 'map', digest, sizeBytes, bitmap };
       }
       case HAVE:
-        return { type: 'have', digest: fields.digest(), index: fields.uint(4) };
+        return { type: 'have', digest: fields.digest(), indexes: readIndexes(fields.rest()) };
       default:
         throw new FrameError('type', `control frame type ${type}`);
     }
   })();
   fields.end();
   return frame;
+}
+
+function indexField(indexes: readonly number[]): Uint8Array {
+  checkIndexCount(indexes.length);
+  const field = new Uint8Array(indexes.length * INDEX_BYTES);
+  const view = new DataView(field.buffer);
+  for (const [at, index] of indexes.entries()) {
+    if (!Number.isInteger(index) || index < 0 || index > MAX_INDEX) throw new FrameError('value', `piece ${index}`);
+    view.setUint32(at * INDEX_BYTES, index);
+  }
+  return field;
+}
+
+function readIndexes(field: Uint8Array): number[] {
+  if (field.length % INDEX_BYTES !== 0) throw new FrameError('truncated', 'frame ends inside a piece index');
+  const count = field.length / INDEX_BYTES;
+  checkIndexCount(count);
+  const view = new DataView(field.buffer, field.byteOffset, field.length);
+  return Array.from({ length: count }, (_, at) => view.getUint32(at * INDEX_BYTES));
+}
+
+function checkIndexCount(count: number): void {
+  if (count === 0) throw new FrameError('value', 'HAVE of no piece');
+  if (count > MAX_HAVE_INDEXES)
+    throw new FrameError('too-long', `HAVE of ${count} pieces, at most ${MAX_HAVE_INDEXES}`);
 }

@@ -2,7 +2,13 @@ import type { Digest } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { attestedBytes, decodeAttestation, encodeAttestation } from './attestation.ts';
-import { type ControlFrame, decodeControlBody, encodeControlFrame, MAX_CONTROL_BODY_BYTES } from './control-frame.ts';
+import {
+  type ControlFrame,
+  decodeControlBody,
+  encodeControlFrame,
+  MAX_CONTROL_BODY_BYTES,
+  MAX_HAVE_INDEXES,
+} from './control-frame.ts';
 import { FrameAssembler, FrameError } from './frame.ts';
 import { decodePieceAnswer, decodePieceRequest, encodePieceAnswer, encodePieceRequest } from './piece-frame.ts';
 
@@ -21,7 +27,7 @@ const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
   fc.record({ type: fc.constant('hello' as const), certificate: text, zone: text }),
   fc.record({ type: fc.constantFrom('want' as const, 'unwant' as const, 'withdraw' as const), digest }),
   fc.record({ type: fc.constant('map' as const), digest, sizeBytes, bitmap: fc.uint8Array({ maxLength: 4096 }) }),
-  fc.record({ type: fc.constant('have' as const), digest, index }),
+  fc.record({ type: fc.constant('have' as const), digest, indexes: fc.array(index, { minLength: 1, maxLength: 50 }) }),
 );
 
 /** Feeds `bytes` cut at `cuts` and returns the bodies. */
@@ -99,6 +105,37 @@ describe('control frames', () => {
   test('that are longer than a reader accepts are not made', () => {
     const frame = { type: 'hello', certificate: 'x'.repeat(4097), zone: '' } as const;
     expect(() => encodeControlFrame(frame)).toThrow(expect.objectContaining({ code: 'too-long' }));
+  });
+});
+
+describe('HAVE', () => {
+  const digestOf = (): Digest => `sha256:${'a'.repeat(64)}` as Digest;
+  const have = (indexes: number[]) => encodeControlFrame({ type: 'have', digest: digestOf(), indexes });
+  const upTo = (count: number) => [...Array(count).keys()];
+
+  test('names as many pieces as it may, and comes back as it was', () => {
+    const indexes = upTo(MAX_HAVE_INDEXES).map((n) => 0xffff_ffff - n);
+    expect(decodeControlBody(have(indexes).subarray(4))).toEqual({ type: 'have', digest: digestOf(), indexes });
+  });
+
+  test.each([
+    ['no piece', [], 'value'],
+    ['too many pieces', upTo(MAX_HAVE_INDEXES + 1), 'too-long'],
+    ['a negative piece', [-1], 'value'],
+    ['half a piece', [0.5], 'value'],
+    ['a piece beyond four bytes', [2 ** 32], 'value'],
+  ])('of %s is not made', (_what, indexes, code) => {
+    expect(() => have(indexes)).toThrow(expect.objectContaining({ code }));
+  });
+
+  test('of too many or no pieces is not read', () => {
+    const full = have(upTo(MAX_HAVE_INDEXES)).subarray(4);
+    const one = have([7]).subarray(4);
+    expect(() => decodeControlBody(Buffer.concat([full, Buffer.alloc(4)]))).toThrow(
+      expect.objectContaining({ code: 'too-long' }),
+    );
+    expect(() => decodeControlBody(one.subarray(0, -4))).toThrow(expect.objectContaining({ code: 'value' }));
+    expect(() => decodeControlBody(one.subarray(0, -1))).toThrow(expect.objectContaining({ code: 'truncated' }));
   });
 });
 

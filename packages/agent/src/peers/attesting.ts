@@ -23,15 +23,23 @@ export function signAttestation(piece: Piece, sha256: Uint8Array, certificate: s
   return encodeAttestation({ index: piece.index, sha256, signature, certificate });
 }
 
+/** What an attestation says, once it was checked. */
+export interface Attested {
+  /** Of the piece. */
+  sha256: Uint8Array;
+  /** PeerId of the member that says so. */
+  signer: string;
+}
+
 /**
- * Returns the SHA-256 that a member of this cluster vouches for.
+ * Returns what a member of this cluster vouches for.
  * @throws PeerError corrupt: whoever sent this attestation should have checked it, and is to blame
  */
 export function checkAttestation(
   bytes: Uint8Array,
   piece: Piece,
   context: { membership: Membership; checker: CertificateChecker; nowMs: number },
-): Uint8Array {
+): Attested {
   let attestation: Attestation;
   let signer: MemberCertificate;
   try {
@@ -50,5 +58,16 @@ export function checkAttestation(
   if (!verify(null, attestedBytes(piece, attestation.sha256), signer.publicKey, attestation.signature)) {
     throw new PeerError('corrupt', 'attestation refused: its signature does not fit this piece');
   }
-  return attestation.sha256;
+  return { sha256: attestation.sha256, signer: signer.peerId };
+}
+
+/** Who signed an attestation that was checked before; undefined when no member of this cluster did. */
+export function signerOf(bytes: Uint8Array, clusterKey: string, checker: CertificateChecker): string | undefined {
+  if (bytes.length === 0) return undefined;
+  try {
+    return checker.check(decodeAttestation(bytes).certificate, clusterKey).peerId;
+  } catch (error) {
+    if (error instanceof FrameError || error instanceof CertificateError) return undefined;
+    throw error;
+  }
 }

@@ -164,19 +164,27 @@ export async function connect(from: TestAgent, to: TestAgent): Promise<void> {
 /** A want listener that keeps what it was told. */
 export class RecordingListener implements WantListener {
   readonly maps = new Map<string, PieceMap>();
+  readonly wanting = new Set<string>();
   readonly events: string[] = [];
+
+  wants(peerId: string, zone: string): void {
+    this.events.push(`wants ${zone}`);
+    this.wanting.add(peerId);
+  }
 
   map(peerId: string, zone: string, sizeBytes: number, pieces: PieceMap): void {
     this.events.push(`map ${zone} ${sizeBytes} ${pieces.held}/${pieces.count}`);
     this.maps.set(peerId, pieces);
   }
 
-  have(_peerId: string, index: number): void {
-    this.events.push(`have ${index}`);
+  haves(peerId: string, indexes: readonly number[]): void {
+    this.events.push(`haves ${indexes.join()}`);
+    for (const index of indexes) this.maps.get(peerId)?.add(index);
   }
 
   gone(peerId: string): void {
     this.events.push('gone');
     this.maps.delete(peerId);
+    this.wanting.delete(peerId);
   }
 }

@@ -28,7 +28,10 @@ export async function createNode(options: {
   listen: readonly string[];
   announce: readonly string[];
   maxConnections: number;
+  /** Asked before anything is said on a connection from elsewhere. @default everybody is let in */
+  hasRoom?: () => boolean;
 }): Promise<Node> {
+  const { hasRoom = () => true } = options;
   return createLibp2p({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.privateKeySeed),
@@ -41,6 +44,7 @@ export async function createNode(options: {
       }),
     ],
     services: { identify: identify() },
+    connectionGater: { denyInboundConnection: () => !hasRoom() },
     connectionManager: {
       maxConnections: options.maxConnections + UNVERIFIED_CONNECTIONS,
       inboundConnectionThreshold: INBOUND_CONNECTIONS_PER_SECOND_AND_ADDRESS,

@@ -15,19 +15,21 @@ import type { Digest } from '@shoal/oci';
 import { type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
 import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
 import type { Logger } from 'pino';
+import { type RateLane, RateLimit } from '../rate/rate-limit.ts';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { dialableAddresses } from './addresses.ts';
-import { type Piece, signAttestation } from './attesting.ts';
+import { type Piece, signAttestation, signerOf } from './attesting.ts';
 import { CertificateChecker } from './certificate.ts';
 import { Dialer } from './dialer.ts';
 import { privateKeyOfSeed } from './ed25519-key.ts';
+import { FreshPieceWindow } from './fresh-pieces.ts';
 import { createNode, type Node } from './libp2p-node.ts';
 import { type LinkOwner, PeerLink } from './peer-link.ts';
 import { type FetchedPiece, type Holdings, PeerError, type PeerNetwork, type WantListener } from './peer-network.ts';
 import { PieceServer } from './piece-server.ts';
 
-export const DEFAULT_MAX_CONNECTIONS = 100;
-export const DEFAULT_UPLOAD_SLOTS = 16;
+export const DEFAULT_MAX_CONNECTIONS = 64;
+export const DEFAULT_UPLOAD_SLOTS = 8;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;
@@ -37,6 +39,13 @@ const SIMULTANEOUS_DIAL_MS = 10_000;
 /** What is under way on a connection that lost against its twin may finish. */
 const RETIRE_AFTER_MS = 5_000;
 const MAX_ADDRESSES_PER_PEER = 8;
+/** Pieces that come within this time of each other are told together. */
+const TELL_TOGETHER_MS = 20;
+/** When there is no room, a link on which no piece passed for this long makes place for another peer. */
+const IDLE_LINK_MS = 30_000;
+/** A link that ends sooner, without a piece, counts as a failed dial: most likely the peer had no room. */
+const SHORT_LINK_MS = 5_000;
+const MAX_BARRED = 4096;
 
 export interface PeerNetworkOptions {
   /** Multiaddrs, e.g. /ip4/0.0.0.0/tcp/7301. */
@@ -46,10 +55,16 @@ export interface PeerNetworkOptions {
   /** 32-byte Ed25519 seed. */
   privateKeySeed: Uint8Array;
   zone: string;
-  /** @default 100 */
+  /** @default 64 */
   maxConnections?: number;
-  /** Pieces sent at once, to all peers together. @default 16 */
+  /** Pieces sent at once, to all peers together. @default 8 */
   uploadSlots?: number;
+  /** Bytes of pieces sent, to all peers together; at least 64 KiB, as are the next two. @default no limit */
+  uploadBytesPerSecond?: number | undefined;
+  /** Bytes of pieces sent to one peer. @default no limit */
+  uploadBytesPerSecondPerPeer?: number | undefined;
+  /** Bytes of pieces asked of one peer. @default no limit */
+  downloadBytesPerSecondPerPeer?: number | undefined;
   /** Pieces asked of one peer at once. @default 4 */
   pieceStreamsPerPeer?: number;
   /** How often certificates are looked at: renewed ones are shown, links of members without a current one end. @default 30 s */
@@ -64,6 +79,10 @@ export interface PeerNetworkDependencies {
   clock: () => number;
   /** For jitter only. @default Math.random */
   random?: Random;
+  /** Monotonic milliseconds. @default performance.now */
+  now?: () => number;
+  /** The limit on all downloads, which the origin shares. @default none */
+  downloadLane?: RateLane | undefined;
   hooks?: PeerNetworkHooks;
 }
 
@@ -81,13 +100,15 @@ export async function startPeerNetwork(
   options: PeerNetworkOptions,
   dependencies: PeerNetworkDependencies,
 ): Promise<PeerNetwork> {
+  let network: Libp2pPeerNetwork | undefined;
   const node = await createNode({
     privateKeySeed: options.privateKeySeed,
     listen: options.listen,
     announce: options.announce ?? [],
     maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
+    hasRoom: () => network?.hasRoom ?? false,
   });
-  const network = new Libp2pPeerNetwork(node, options, dependencies);
+  network = new Libp2pPeerNetwork(node, options, dependencies);
   try {
     await network.start();
   } catch (error) {
@@ -109,6 +130,9 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   readonly #checker = new CertificateChecker();
   readonly #dialer: Dialer;
   readonly #server: PieceServer;
+  readonly #now: () => number;
+  readonly #fresh: FreshPieceWindow;
+  #barred: ReadonlySet<string> = new Set();
   /** Every connection that is not closed, by connection id. */
   readonly #links = new Map<string, PeerLink>();
   /** The one link that is used for a member. */
@@ -134,12 +158,26 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
       random: dependencies.random ?? Math.random,
       logger: this.#logger,
     });
+    this.#now = dependencies.now ?? (() => performance.now());
     this.#server = new PieceServer(
-      { uploadSlots: options.uploadSlots ?? DEFAULT_UPLOAD_SLOTS },
+      {
+        uploadSlots: options.uploadSlots ?? DEFAULT_UPLOAD_SLOTS,
+        uploadBytesPerSecond: options.uploadBytesPerSecond,
+        uploadBytesPerSecondPerPeer: options.uploadBytesPerSecondPerPeer,
+      },
       {
         holdings: dependencies.holdings,
         logger: this.#logger,
+        now: this.#now,
         onBytesSent: (bytes) => this.#hooks.onBytesSent?.(bytes),
+      },
+    );
+    this.#fresh = new FreshPieceWindow(
+      { windowMs: TELL_TOGETHER_MS },
+      {
+        tell: (fresh) => {
+          for (const link of this.#links.values()) link.publish(fresh);
+        },
       },
     );
   }
@@ -186,7 +224,15 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     const listeners = this.#wants.get(digest) ?? new Set();
     this.#wants.set(digest, listeners);
     listeners.add(listener);
+    const wanting = [...this.#members.values()].filter((link) => link.wantedByPeer(digest));
     for (const link of this.#members.values()) link.want(digest);
+    // Not before the caller has what this returns.
+    queueMicrotask(() => {
+      for (const link of wanting) {
+        if (!listeners.has(listener) || !this.#isUsed(link) || !link.wantedByPeer(digest)) continue;
+        listener.wants(link.peerId, link.zone);
+      }
+    });
     return {
       close: () => {
         if (!listeners.delete(listener) || listeners.size > 0) return;
@@ -197,10 +243,11 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   }
 
   publish(digest: Digest, sizeBytes: number, index: number): void {
-    for (const link of this.#links.values()) link.publish(digest, sizeBytes, index);
+    this.#fresh.add(digest, sizeBytes, index);
   }
 
   withdraw(digest: Digest): void {
+    this.#fresh.drop(digest);
     for (const link of this.#links.values()) link.withdraw(digest);
   }
 
@@ -224,9 +271,29 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     return signAttestation(piece, sha256, certificate, this.#key);
   }
 
+  signerOf(attestation: Uint8Array): string | undefined {
+    const membership = this.#dependencies.membership();
+    return membership === undefined ? undefined : signerOf(attestation, membership.clusterKey, this.#checker);
+  }
+
+  bar(peerIds: Iterable<string>): void {
+    const barred = new Set<string>();
+    for (const peerId of peerIds) if (barred.size < MAX_BARRED && peerId !== this.peerId) barred.add(peerId);
+    this.#barred = barred;
+    for (const link of this.#links.values()) {
+      if (barred.has(link.peerId)) link.close(new PeerError('gone', 'this member is barred'));
+    }
+  }
+
+  /** Whether another peer may connect. */
+  get hasRoom(): boolean {
+    return this.#members.size < this.#maxConnections || this.#idlest() !== undefined;
+  }
+
   async stop(): Promise<void> {
     this.#stopping = true;
     clearInterval(this.#renewal);
+    this.#fresh.stop();
     for (const timer of this.#retiring) clearTimeout(timer);
     this.#dialer.stop();
     for (const link of this.#links.values()) link.close(new Error('stopping'));
@@ -236,11 +303,14 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   // From the links.
 
   onOpen(link: PeerLink): void {
-    this.#dialer.succeeded(link.peerId);
     const other = this.#members.get(link.peerId);
     if (other === undefined && this.#members.size >= this.#maxConnections) {
-      link.close(new Error('enough peers'));
-      return;
+      const idlest = this.#idlest();
+      if (idlest === undefined) {
+        link.close(new Error('enough peers'));
+        return;
+      }
+      idlest.close(new Error('place for a peer that may be of more use'));
     }
     if (other !== undefined) {
       const loser = this.#loserOf(other, link);
@@ -255,19 +325,32 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     this.#reportKnown(link);
   }
 
+  onWant(link: PeerLink, digest: Digest): void {
+    if (!this.#isUsed(link)) return;
+    for (const listener of this.#listeners(digest)) listener.wants(link.peerId, link.zone);
+  }
+
+  onUnwant(link: PeerLink, digest: Digest): void {
+    if (!this.#isUsed(link) || link.told.has(digest)) return;
+    for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+  }
+
   onMap(link: PeerLink, digest: Digest, sizeBytes: number, pieces: PieceMap): void {
     if (!this.#isUsed(link)) return;
     for (const listener of this.#listeners(digest)) listener.map(link.peerId, link.zone, sizeBytes, pieces.clone());
   }
 
-  onHave(link: PeerLink, digest: Digest, index: number): void {
+  onHaves(link: PeerLink, digest: Digest, indexes: readonly number[]): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) listener.have(link.peerId, index);
+    for (const listener of this.#listeners(digest)) listener.haves(link.peerId, indexes);
   }
 
   onWithdraw(link: PeerLink, digest: Digest): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+    for (const listener of this.#listeners(digest)) {
+      listener.gone(link.peerId);
+      if (link.wantedByPeer(digest)) listener.wants(link.peerId, link.zone);
+    }
   }
 
   onClosed(link: PeerLink): void {
@@ -276,9 +359,11 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
       this.#members.delete(link.peerId);
       this.#hooks.onPeers?.(this.#members.size);
       this.#forget(link);
-    } else if (link.dialedByUs && !this.#members.has(link.peerId) && !this.#stopping) {
-      this.#dialer.failed(link.peerId);
     }
+    if (!link.dialedByUs || this.#members.has(link.peerId) || this.#stopping) return;
+    const ageMs = this.#dependencies.clock() - link.startedAtMs;
+    if (link.hasTraded || ageMs >= SHORT_LINK_MS) this.#dialer.succeeded(link.peerId);
+    else this.#dialer.failed(link.peerId);
   }
 
   // From libp2p.
@@ -301,7 +386,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
       link?.close(new Error('piece stream before HELLO'));
       return;
     }
-    this.#server.serve(stream, (error) => link.close(error));
+    this.#server.serve(stream, link, (error) => link.close(error));
   }
 
   /** Undefined when nothing may be said on this connection. */
@@ -309,8 +394,9 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     const known = this.#links.get(connection.id);
     if (known !== undefined) return known;
     const { holdings, membership, clock, logger } = this.#dependencies;
-    if (this.#stopping || membership() === undefined || connection.status !== 'open') {
-      connection.abort(new Error('not a member yet'));
+    const barred = this.#barred.has(connection.remotePeer.toString());
+    if (this.#stopping || barred || membership() === undefined || connection.status !== 'open') {
+      connection.abort(new Error(barred ? 'this member is barred' : 'not a member yet'));
       return undefined;
     }
     const link = new PeerLink(
@@ -318,12 +404,18 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
         connection,
         zone: this.#options.zone,
         pieceStreams: this.#options.pieceStreamsPerPeer ?? DEFAULT_PIECE_STREAMS_PER_PEER,
+        uploadLane: this.#laneOf(this.#options.uploadBytesPerSecondPerPeer),
+        downloadLanes: [
+          this.#laneOf(this.#options.downloadBytesPerSecondPerPeer),
+          this.#dependencies.downloadLane,
+        ].filter((lane) => lane !== undefined),
       },
       {
         owner: this,
         holdings,
         membership,
         checker: this.#checker,
+        isBarred: (peerId) => this.#barred.has(peerId),
         clock,
         logger,
         onBytesReceived: (bytes) => this.#hooks.onBytesReceived?.(bytes),
@@ -344,7 +436,22 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   }
 
   #isWorthDialling(peerId: string): boolean {
-    return peerId !== this.peerId && !this.#members.has(peerId) && this.#members.size < this.#maxConnections;
+    if (peerId === this.peerId || this.#barred.has(peerId)) return false;
+    return !this.#members.has(peerId) && this.hasRoom;
+  }
+
+  /** The member with which nothing was traded for the longest time, if that is long. */
+  #idlest(): PeerLink | undefined {
+    let idlest: PeerLink | undefined;
+    for (const link of this.#members.values()) {
+      if (idlest === undefined || link.tradedAtMs < idlest.tradedAtMs) idlest = link;
+    }
+    const sinceMs = this.#dependencies.clock() - IDLE_LINK_MS;
+    return idlest !== undefined && idlest.tradedAtMs <= sinceMs ? idlest : undefined;
+  }
+
+  #laneOf(bytesPerSecond: number | undefined): RateLane | undefined {
+    return bytesPerSecond === undefined ? undefined : new RateLimit({ bytesPerSecond }, this.#now).lane();
   }
 
   #isUsed(link: PeerLink): boolean {
@@ -378,9 +485,9 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
 
   /** What this link told of blobs does not hold any more. */
   #forget(link: PeerLink): void {
-    const told = [...link.told.keys()];
+    const shared = link.shared();
     link.told.clear();
-    for (const digest of told) for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+    for (const digest of shared) for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
   }
 
   #reportKnown(link: PeerLink): void {

@@ -10,7 +10,7 @@
  */
 import type { Connection, Stream } from '@libp2p/interface';
 import type { Digest } from '@shoal/oci';
-import { PieceMap, pieceCountOf } from '@shoal/swarm';
+import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import {
   CONTROL_PROTOCOL,
   type ControlFrame,
@@ -23,22 +23,34 @@ import {
 } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { Uint8ArrayList } from 'uint8arraylist';
+import { type RateLane, takeAll } from '../rate/rate-limit.ts';
+import { TokenBucket } from '../rate/token-bucket.ts';
 import type { Membership } from '../tracker-client/tracker-client.ts';
-import { checkAttestation, type Piece } from './attesting.ts';
+import { type Attested, checkAttestation, type Piece } from './attesting.ts';
 import { type CertificateChecker, isCurrent, type MemberCertificate } from './certificate.ts';
+import type { FreshPieces } from './fresh-pieces.ts';
 import { type FetchedPiece, type Holdings, PeerError } from './peer-network.ts';
 import { PiecePool } from './piece-pool.ts';
+import type { Requester } from './piece-server.ts';
 import { MAX_WANTS_PER_CONNECTION, Subscriptions } from './subscriptions.ts';
 
 const HELLO_DEADLINE_MS = 5_000;
 /** A peer that leaves this much unread on its control stream is disconnected. */
 const MAX_CONTROL_QUEUE_BYTES = 1024 * 1024;
+/** A peer may say this much at once, and this much per second: several times what the busiest one has to say. */
+const CONTROL_FRAMES_BURST = 16_384;
+const CONTROL_FRAMES_PER_SECOND = 4_000;
+/** Who holds, and was sent, fewer pieces than this of a blob has hardly anything to trade. */
+const NEWCOMER_PIECES = 4;
 
 /** Who is told what happens on a link. */
 export interface LinkOwner {
   onOpen(link: PeerLink): void;
+  /** The peer wants a blob that it did not want before; or wants it no more. */
+  onWant(link: PeerLink, digest: Digest): void;
+  onUnwant(link: PeerLink, digest: Digest): void;
   onMap(link: PeerLink, digest: Digest, sizeBytes: number, pieces: PieceMap): void;
-  onHave(link: PeerLink, digest: Digest, index: number): void;
+  onHaves(link: PeerLink, digest: Digest, indexes: readonly number[]): void;
   onWithdraw(link: PeerLink, digest: Digest): void;
   onClosed(link: PeerLink): void;
 }
@@ -48,23 +60,51 @@ export interface PeerLinkDependencies {
   holdings: Holdings;
   membership: () => Membership | undefined;
   checker: CertificateChecker;
+  isBarred: (peerId: string) => boolean;
   clock: () => number;
   logger: Logger;
   onBytesReceived: (bytes: number) => void;
 }
 
-export class PeerLink {
+export interface PeerLinkOptions {
+  connection: Connection;
+  /** Of this agent. */
+  zone: string;
+  /** Pieces asked of the peer at once. */
+  pieceStreams: number;
+  /** What pieces for the peer pass through before the limit on all uploads. */
+  uploadLane: RateLane | undefined;
+  /** What pieces from the peer pass through, the narrowest first. */
+  downloadLanes: readonly RateLane[];
+}
+
+/** What a peer told of one blob. */
+interface Told {
+  /** Pieces of the blob. */
+  readonly count: number;
+  /** Pieces that it holds, as far as it said; some may be counted twice. */
+  held: number;
+}
+
+export class PeerLink implements Requester {
   readonly peerId: string;
   readonly dialedByUs: boolean;
   readonly startedAtMs: number;
-  /** Blobs of which the peer told what it holds, with their number of pieces. */
-  readonly told: Map<Digest, number> = new Map();
+  /** Blobs of which the peer told what it holds. */
+  readonly told: Map<Digest, Told> = new Map();
+  readonly uploadLane: RateLane | undefined;
   /** Where the peer listens, as far as it said. */
   listenAddresses: string[] = [];
+  /** When the last piece was sent or came, or the link was made. */
+  #tradedAtMs: number;
+  #hasTraded = false;
   #zone: string;
   #state: 'greeting' | 'open' | 'closed' = 'greeting';
   readonly #connection: Connection;
   readonly #ownZone: string;
+  readonly #downloadLanes: readonly RateLane[];
+  readonly #controlFrames: TokenBucket;
+  readonly #closed = new AbortController();
   readonly #dependencies: PeerLinkDependencies;
   readonly #logger: Logger;
   readonly #subscriptions: Subscriptions;
@@ -75,15 +115,19 @@ export class PeerLink {
   #peerCertificate: MemberCertificate | undefined;
   #shownCertificate: string | undefined;
 
-  constructor(
-    options: { connection: Connection; zone: string; pieceStreams: number },
-    dependencies: PeerLinkDependencies,
-  ) {
+  constructor(options: PeerLinkOptions, dependencies: PeerLinkDependencies) {
     const { connection } = options;
     this.peerId = connection.remotePeer.toString();
     this.dialedByUs = connection.direction === 'outbound';
     this.startedAtMs = dependencies.clock();
+    this.uploadLane = options.uploadLane;
+    this.#tradedAtMs = this.startedAtMs;
     this.#zone = '';
+    this.#downloadLanes = options.downloadLanes;
+    this.#controlFrames = new TokenBucket(
+      { perSecond: CONTROL_FRAMES_PER_SECOND, burst: CONTROL_FRAMES_BURST },
+      this.startedAtMs,
+    );
     this.#connection = connection;
     this.#ownZone = options.zone;
     this.#dependencies = dependencies;
@@ -98,7 +142,7 @@ export class PeerLink {
       {
         openStream: (signal) => connection.newStream(PIECE_PROTOCOL, { signal }),
         checkAttestation: (attestation, piece) => this.#checkAttestation(attestation, piece),
-        onBytesReceived: dependencies.onBytesReceived,
+        isBarred: dependencies.isBarred,
         onMisuse: (error) => this.close(error),
       },
     );
@@ -113,6 +157,15 @@ export class PeerLink {
 
   get zone(): string {
     return this.#zone;
+  }
+
+  get tradedAtMs(): number {
+    return this.#tradedAtMs;
+  }
+
+  /** Whether any piece was sent or came. */
+  get hasTraded(): boolean {
+    return this.#hasTraded;
   }
 
   /** The address of the other end that this one dialled; without /p2p. */
@@ -155,18 +208,53 @@ export class PeerLink {
     if (this.#wanted.delete(digest)) this.#send({ type: 'unwant', digest });
   }
 
-  publish(digest: Digest, sizeBytes: number, index: number): void {
-    if (this.open) this.#subscriptions.publish(digest, sizeBytes, index);
+  publish(fresh: FreshPieces): void {
+    if (this.open) this.#subscriptions.publish(fresh);
   }
 
   withdraw(digest: Digest): void {
     if (this.open) this.#subscriptions.withdraw(digest);
   }
 
-  /** @throws PeerError */
-  fetchPiece(piece: Piece, options: { deadlineMs: number; signal: AbortSignal }): Promise<FetchedPiece> {
-    if (!this.open) return Promise.reject(new PeerError('gone', 'peer is not connected'));
-    return this.#pool.fetch(piece, options);
+  /** Whether the peer wants the blob. */
+  wantedByPeer(digest: Digest): boolean {
+    return this.#subscriptions.has(digest);
+  }
+
+  /** All that the peer wants or holds, as far as it told. */
+  shared(): Set<Digest> {
+    return new Set([...this.told.keys(), ...this.#subscriptions.digests()]);
+  }
+
+  /**
+   * Leave of the download rates is taken before the piece is asked for, so that no bytes pile up here, and what of it did
+   * not come is given back. @throws PeerError
+   */
+  async fetchPiece(piece: Piece, options: { deadlineMs: number; signal: AbortSignal }): Promise<FetchedPiece> {
+    const { length } = pieceExtent(piece.sizeBytes, piece.index);
+    await this.#mayDownload(length, options.signal);
+    let receivedBytes = 0;
+    const onBytes = (bytes: number) => {
+      receivedBytes += bytes;
+      this.#dependencies.onBytesReceived(bytes);
+    };
+    try {
+      const fetched = await this.#pool.fetch(piece, { ...options, onBytes });
+      this.#traded();
+      return fetched;
+    } finally {
+      if (receivedBytes < length) for (const lane of this.#downloadLanes) lane.spend(receivedBytes - length);
+    }
+  }
+
+  isNewcomer(digest: Digest): boolean {
+    const served = this.#subscriptions.servedOf(digest);
+    return served !== undefined && Math.max(served, this.told.get(digest)?.held ?? 0) < NEWCOMER_PIECES;
+  }
+
+  wasServed(digest: Digest): void {
+    this.#subscriptions.served(digest);
+    this.#traded();
   }
 
   /** Shows a renewed certificate of ours, and ends the link when the peer did not show one in time. */
@@ -187,10 +275,11 @@ export class PeerLink {
     this.#logger.debug({ reason: reason instanceof Error ? reason.message : reason }, 'peer link closed');
     this.#state = 'closed';
     clearTimeout(this.#helloTimer);
+    this.#closed.abort();
     this.#pool.close();
-    this.#subscriptions.clear();
     this.#connection.abort(reason instanceof Error ? reason : new Error('link closed'));
     this.#dependencies.owner.onClosed(this);
+    this.#subscriptions.clear();
   }
 
   #useControl(stream: Stream): void {
@@ -216,7 +305,19 @@ export class PeerLink {
     if (stream.status !== 'open') this.close(new Error('control stream ended'));
   }
 
+  /** @throws PeerError gone, cancelled */
+  async #mayDownload(bytes: number, signal: AbortSignal): Promise<void> {
+    if (this.#downloadLanes.length > 0) {
+      const leave = takeAll(this.#downloadLanes, bytes, AbortSignal.any([signal, this.#closed.signal]));
+      // It fails only when one of the signals fires, which is looked at below.
+      await leave?.catch(() => {});
+      if (signal.aborted) throw new PeerError('cancelled', 'piece not needed any more');
+    }
+    if (!this.open) throw new PeerError('gone', 'peer is not connected');
+  }
+
   #onFrame(frame: ControlFrame): void {
+    if (!this.#controlFrames.take(1, this.#dependencies.clock())) throw new PeerError('protocol', 'too many frames');
     if (frame.type === 'hello') this.#onHello(frame.certificate, frame.zone);
     else if (this.#state === 'open') this.#onOpenFrame(frame);
     else throw new PeerError('protocol', `${frame.type} before HELLO`);
@@ -242,11 +343,14 @@ export class PeerLink {
     const { owner } = this.#dependencies;
     const { digest } = frame;
     switch (frame.type) {
-      case 'want':
-        if (!this.#subscriptions.want(digest)) throw new PeerError('protocol', 'too many wants');
+      case 'want': {
+        const outcome = this.#subscriptions.want(digest);
+        if (outcome === 'too-many') throw new PeerError('protocol', 'too many wants');
+        if (outcome === 'new') owner.onWant(this, digest);
         return;
+      }
       case 'unwant':
-        this.#subscriptions.unwant(digest);
+        if (this.#subscriptions.unwant(digest)) owner.onUnwant(this, digest);
         return;
       case 'map': {
         const count = pieceCountOf(frame.sizeBytes);
@@ -254,21 +358,28 @@ export class PeerLink {
         if (pieces === undefined) throw new PeerError('protocol', 'map does not fit its blob');
         // What comes for a blob not wanted any more crossed the UNWANT; it is no offence.
         if (!this.#wanted.has(digest)) return;
-        this.told.set(digest, count);
+        this.told.set(digest, { count, held: pieces.held });
         owner.onMap(this, digest, frame.sizeBytes, pieces);
         return;
       }
       case 'have': {
-        const count = this.told.get(digest);
-        if (count === undefined) return;
-        if (frame.index >= count) throw new PeerError('protocol', 'piece beyond its blob');
-        owner.onHave(this, digest, frame.index);
+        const told = this.told.get(digest);
+        if (told === undefined) return;
+        const { indexes } = frame;
+        if (indexes.some((index) => index >= told.count)) throw new PeerError('protocol', 'piece beyond its blob');
+        told.held += indexes.length;
+        owner.onHaves(this, digest, indexes);
         return;
       }
       case 'withdraw':
         if (this.told.delete(digest)) owner.onWithdraw(this, digest);
         return;
     }
+  }
+
+  #traded(): void {
+    this.#hasTraded = true;
+    this.#tradedAtMs = this.#dependencies.clock();
   }
 
   #sendHello(): void {
@@ -290,7 +401,7 @@ export class PeerLink {
     }
   }
 
-  #checkAttestation(attestation: Uint8Array, piece: Piece): Uint8Array {
+  #checkAttestation(attestation: Uint8Array, piece: Piece): Attested {
     const { membership, checker, clock } = this.#dependencies;
     const own = membership();
     if (own === undefined) throw new PeerError('gone', 'not a member any more');

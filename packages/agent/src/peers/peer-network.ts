@@ -10,8 +10,18 @@ import type { PeerRecord } from '@shoal/wire';
 /**
  * `busy`: try again after `retryAfterMs`. `not-held`: the peer no longer has it. `gone`: the connection ended.
  * `timeout`: nothing came in time. `corrupt` and `protocol`: the peer is to blame and is kept away from this swarm.
+ * `barred-signer`: the piece is vouched for by a barred member, which the peer may not know yet: to be treated as
+ * `not-held`, the peer is as good as before.
  */
-export type PeerErrorCode = 'busy' | 'not-held' | 'gone' | 'timeout' | 'corrupt' | 'protocol' | 'cancelled';
+export type PeerErrorCode =
+  | 'busy'
+  | 'not-held'
+  | 'barred-signer'
+  | 'gone'
+  | 'timeout'
+  | 'corrupt'
+  | 'protocol'
+  | 'cancelled';
 
 export class PeerError extends Error {
   readonly code: PeerErrorCode;
@@ -27,19 +37,27 @@ export class PeerError extends Error {
   }
 }
 
-/** A verified piece: `sha256` is of `bytes`, and `attestation` (opaque, relayed unchanged) vouches for it. */
+/** A verified piece: `sha256` is of `bytes`, and `attestation` (opaque, relayed unchanged) by `signer` vouches for it. */
 export interface FetchedPiece {
   bytes: Uint8Array;
   sha256: Uint8Array;
   attestation: Uint8Array;
+  /** PeerId of the member that attested the piece; seldom the one that sent it. */
+  signer: string;
 }
 
-/** What the others hold of one wanted blob, as it changes. */
+/** Who else wants or holds one wanted blob, as it changes. */
 export interface WantListener {
+  /** A connected member wants the blob too, from now on or since before; told once, until it is `gone`. */
+  wants(peerId: string, zone: string): void;
   /** All that a peer holds now; replaces what was known of that peer. */
   map(peerId: string, zone: string, sizeBytes: number, pieces: PieceMap): void;
-  have(peerId: string, index: number): void;
-  /** The peer disconnected or withdrew the blob. */
+  /** Pieces that came since; some of them may be known already. */
+  haves(peerId: string, indexes: readonly number[]): void;
+  /**
+   * The peer disconnected, withdrew the blob, or holds nothing and wants it no more. If it withdrew the blob and still
+   * wants it, `wants` follows.
+   */
   gone(peerId: string): void;
 }
 
@@ -61,13 +79,14 @@ export interface PeerNetwork {
   connected(): { peerId: string; zone: string }[];
   /** Tells every member, now and later, that this blob is wanted, and reports what they hold until closed. */
   want(digest: Digest, listener: WantListener): { close(): void };
-  /** A piece is on disk now: push it to those that want the blob. */
+  /** A piece is on disk now: tell those that want the blob, within 20 ms, together with others of that time. */
   publish(digest: Digest, sizeBytes: number, index: number): void;
   /** The blob is gone from disk: tell those that want it. */
   withdraw(digest: Digest): void;
   /**
    * Fetches one piece and verifies it.
-   * @param deadlineMs how long the first byte may take, and each further stall
+   * @param deadlineMs how long the first byte may take, and each further stall; waiting for this agent's own download
+   * rate does not count
    * @throws PeerError
    */
   fetchPiece(
@@ -77,5 +96,12 @@ export interface PeerNetwork {
   ): Promise<FetchedPiece>;
   /** Signs what this agent itself read from the origin or verified whole. */
   attest(piece: { digest: Digest; sizeBytes: number; index: number }, sha256: Uint8Array): Uint8Array;
+  /** PeerId of the member that signed an attestation accepted before (also this agent); undefined for anything else. */
+  signerOf(attestation: Uint8Array): string | undefined;
+  /**
+   * These members, and no others, are barred from now on: connections to them end, none is made or accepted, and pieces
+   * that they attested are refused. Beyond 4,096 the rest is ignored.
+   */
+  bar(peerIds: Iterable<string>): void;
   stop(): Promise<void>;
 }

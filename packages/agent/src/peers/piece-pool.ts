@@ -5,16 +5,11 @@
 import type { Stream } from '@libp2p/interface';
 import type { Piece } from './attesting.ts';
 import { type FetchedPiece, PeerError } from './peer-network.ts';
-import { PieceStream, type PieceStreamDependencies } from './piece-stream.ts';
+import { type FetchOptions, PieceStream, type PieceStreamDependencies } from './piece-stream.ts';
 
 const MAX_WAITING = 64;
 /** When this agent asks more of a peer at once than it has streams for. */
 const RETRY_AFTER_MS = 50;
-
-interface FetchOptions {
-  deadlineMs: number;
-  signal: AbortSignal;
-}
 
 export interface PiecePoolDependencies extends Omit<PieceStreamDependencies, 'onClosed'> {
   openStream: (signal: AbortSignal) => Promise<Stream>;

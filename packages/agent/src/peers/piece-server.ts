@@ -5,9 +5,10 @@
  * 1. read one REQUEST; asking for more before its answer is out is against the protocol
  * 2. take an upload slot, or REFUSE busy
  * 3. read the piece from the store, or REFUSE not-held (a piece without attestation is of no use to anybody)
- * 4. send PIECE and the bytes at the reader's pace, give the slot back, go to 1
+ * 4. send PIECE and the bytes at the reader's pace and within the upload rates, give the slot back, go to 1
  */
 import type { Stream } from '@libp2p/interface';
+import type { Digest } from '@shoal/oci';
 import {
   decodePieceRequest,
   encodePieceAnswer,
@@ -17,32 +18,64 @@ import {
 } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { Uint8ArrayList } from 'uint8arraylist';
+import { burstBytes, type RateLane, RateLimit } from '../rate/rate-limit.ts';
 import type { Holdings } from './peer-network.ts';
-import { sendPaced } from './sending.ts';
+import { CHUNK_BYTES, sendPaced } from './sending.ts';
 import { UploadSlots } from './upload-slots.ts';
 
 /** A reader that takes nothing for this long loses its stream. */
 const SEND_STALL_MS = 10_000;
-const RETRY_AFTER_MS = 200;
+/** Under an upload rate there are only so many slots that each carries this much per second, or readers give up on all. */
+const MIN_BYTES_PER_SECOND_AND_SLOT: number = 256 * 1024;
+
+/** The agent at the other end of a stream. */
+export interface Requester {
+  readonly peerId: string;
+  /** Whether it holds little of the blob, as far as is known here, and was sent little of it. */
+  isNewcomer(digest: Digest): boolean;
+  wasServed(digest: Digest): void;
+  /** Its own upload rate. */
+  readonly uploadLane: RateLane | undefined;
+}
+
+export interface PieceServerOptions {
+  uploadSlots: number;
+  /** To all peers together. @default no limit */
+  uploadBytesPerSecond?: number | undefined;
+  /** To one peer. @default no limit */
+  uploadBytesPerSecondPerPeer?: number | undefined;
+}
+
+export interface PieceServerDependencies {
+  holdings: Holdings;
+  logger: Logger;
+  /** Monotonic milliseconds. */
+  now: () => number;
+  onBytesSent: (bytes: number) => void;
+}
 
 export class PieceServer {
   readonly #slots: UploadSlots;
-  readonly #holdings: Holdings;
-  readonly #logger: Logger;
-  readonly #onBytesSent: (bytes: number) => void;
+  readonly #lane: RateLane | undefined;
+  readonly #chunkBytes: number;
+  readonly #dependencies: PieceServerDependencies;
 
-  constructor(
-    options: { uploadSlots: number },
-    dependencies: { holdings: Holdings; logger: Logger; onBytesSent: (bytes: number) => void },
-  ) {
-    this.#slots = new UploadSlots({ slots: options.uploadSlots, queueLimit: options.uploadSlots * 2 });
-    this.#holdings = dependencies.holdings;
-    this.#logger = dependencies.logger;
-    this.#onBytesSent = dependencies.onBytesSent;
+  constructor(options: PieceServerOptions, dependencies: PieceServerDependencies) {
+    const { uploadBytesPerSecond: total = Infinity, uploadBytesPerSecondPerPeer: perPeer = Infinity } = options;
+    this.#dependencies = dependencies;
+    this.#lane = total === Infinity ? undefined : new RateLimit({ bytesPerSecond: total }, dependencies.now).lane();
+    this.#chunkBytes = Math.min(CHUNK_BYTES, burstBytes(Math.min(total, perPeer)));
+    const slots = Math.max(1, Math.min(options.uploadSlots, Math.floor(total / MIN_BYTES_PER_SECOND_AND_SLOT)));
+    // With a rate of its own, one piece at a time is as fast for a peer, and leaves the slots to others.
+    const slotsPerPeer = perPeer === Infinity ? Math.ceil(slots / 2) : 1;
+    this.#slots = new UploadSlots(
+      { slots, slotsPerPeer, queueLimit: slots * 2, queuePerPeer: Math.ceil(slots / 2) },
+      { now: dependencies.now },
+    );
   }
 
   /** Serves `stream` until it closes. Must be called before anything is awaited. @param onMisuse the peer broke the protocol */
-  serve(stream: Stream, onMisuse: (error: Error) => void): void {
+  serve(stream: Stream, requester: Requester, onMisuse: (error: Error) => void): void {
     const assembler = new FrameAssembler(MAX_PIECE_REQUEST_BODY_BYTES);
     const closed = new AbortController();
     let answering = false;
@@ -52,9 +85,10 @@ export class PieceServer {
       if (request === undefined || closed.signal.aborted) return;
       next = undefined;
       answering = true;
-      this.#answer(stream, request, closed.signal)
+      this.#answer(stream, requester, request, closed.signal)
         .catch((error: unknown) => {
-          this.#logger.debug({ err: error, digest: request.digest, index: request.index }, 'piece not sent');
+          const { digest, index } = request;
+          this.#dependencies.logger.debug({ err: error, digest, index }, 'piece not sent');
           stream.abort(error instanceof Error ? error : new Error('piece not sent'));
         })
         .finally(() => {
@@ -86,17 +120,20 @@ export class PieceServer {
     stream.addEventListener('remoteCloseWrite', () => stream.abort(new Error('requester left')));
   }
 
-  async #answer(stream: Stream, request: PieceRequest, closed: AbortSignal): Promise<void> {
-    const refuse = (reason: 'busy' | 'not-held') =>
-      stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs: reason === 'busy' ? RETRY_AFTER_MS : 0 }));
-    const release = await this.#slots.take(closed);
+  async #answer(stream: Stream, requester: Requester, request: PieceRequest, closed: AbortSignal): Promise<void> {
+    const { digest, index } = request;
+    const { holdings, onBytesSent } = this.#dependencies;
+    const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
+      stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
+    const { peerId } = requester;
+    const release = await this.#slots.take({ peerId, newcomer: requester.isNewcomer(digest) }, closed);
     try {
       if (closed.aborted) return;
       if (release === undefined) {
-        refuse('busy');
+        refuse('busy', this.#slots.retryAfterMs);
         return;
       }
-      const held = await this.#holdings.read(request.digest, request.index);
+      const held = await holdings.read(digest, index);
       if (closed.aborted) return;
       if (held === undefined || held.attestation.length === 0) {
         refuse('not-held');
@@ -104,8 +141,15 @@ export class PieceServer {
       }
       const { bytes, attestation } = held;
       const head = encodePieceAnswer({ type: 'piece', length: bytes.length, attestation });
-      await sendPaced(stream, head, bytes, SEND_STALL_MS);
-      this.#onBytesSent(bytes.length);
+      const lanes = [requester.uploadLane, this.#lane].filter((lane) => lane !== undefined);
+      await sendPaced(stream, head, bytes, {
+        stallMs: SEND_STALL_MS,
+        chunkBytes: this.#chunkBytes,
+        lanes,
+        signal: closed,
+      });
+      requester.wasServed(digest);
+      onBytesSent(bytes.length);
     } finally {
       release?.();
     }

@@ -20,24 +20,34 @@ import {
   MAX_PIECE_ANSWER_BODY_BYTES,
 } from '@shoal/wire';
 import type { Uint8ArrayList } from 'uint8arraylist';
-import type { Piece } from './attesting.ts';
+import type { Attested, Piece } from './attesting.ts';
 import { type FetchedPiece, PeerError } from './peer-network.ts';
 
 const PROGRESS_BYTES = 64 * 1024;
 
 export interface PieceStreamDependencies {
-  /** The attested SHA-256. @throws PeerError corrupt */
-  checkAttestation: (attestation: Uint8Array, piece: Piece) => Uint8Array;
-  onBytesReceived: (bytes: number) => void;
+  /** @throws PeerError corrupt */
+  checkAttestation: (attestation: Uint8Array, piece: Piece) => Attested;
+  /** Whether nothing is believed that this member signed. */
+  isBarred: (peerId: string) => boolean;
   /** Called once, when the stream is of no more use. */
   onClosed: (stream: PieceStream) => void;
   /** The peer broke the protocol. */
   onMisuse: (error: PeerError) => void;
 }
 
+export interface FetchOptions {
+  /** First byte, and each 64 KiB after it. */
+  deadlineMs: number;
+  signal: AbortSignal;
+  /** Bytes of the piece as they come, also when it fails in the end. */
+  onBytes: (bytes: number) => void;
+}
+
 interface Exchange {
   readonly piece: Piece;
   readonly length: number;
+  readonly onBytes: (bytes: number) => void;
   readonly settle: (error: PeerError | undefined, fetched?: FetchedPiece) => void;
   readonly timer: NodeJS.Timeout;
   receiving?: Receiving;
@@ -48,6 +58,7 @@ interface Receiving {
   readonly hash: Hash;
   readonly attestation: Uint8Array;
   readonly sha256: Uint8Array;
+  readonly signer: string;
   received: number;
   progressAt: number;
 }
@@ -74,8 +85,8 @@ export class PieceStream {
   }
 
   /** @throws PeerError */
-  fetch(piece: Piece, options: { deadlineMs: number; signal: AbortSignal }): Promise<FetchedPiece> {
-    const { deadlineMs, signal } = options;
+  fetch(piece: Piece, options: FetchOptions): Promise<FetchedPiece> {
+    const { deadlineMs, signal, onBytes } = options;
     return new Promise((resolve, reject) => {
       const onAbort = () => this.#fail(new PeerError('cancelled', 'piece not needed any more'));
       const timer = setTimeout(
@@ -90,7 +101,7 @@ export class PieceStream {
         else resolve(fetched);
       };
       const { length } = pieceExtent(piece.sizeBytes, piece.index);
-      this.#exchange = { piece, length, settle, timer };
+      this.#exchange = { piece, length, onBytes, settle, timer };
       signal.addEventListener('abort', onAbort, { once: true });
       if (signal.aborted) return onAbort();
       if (!this.#usable) return this.#fail(new PeerError('gone', 'piece stream closed'));
@@ -145,12 +156,14 @@ export class PieceStream {
       throw new PeerError('protocol', `piece of ${answer.length} bytes where ${exchange.length} were asked for`);
     }
     const attestation = Uint8Array.from(answer.attestation);
-    const sha256 = Uint8Array.from(this.#dependencies.checkAttestation(attestation, exchange.piece));
+    const { sha256, signer } = this.#dependencies.checkAttestation(attestation, exchange.piece);
+    if (this.#dependencies.isBarred(signer)) throw barredSigner(signer);
     exchange.receiving = {
       bytes: Buffer.allocUnsafeSlow(exchange.length),
       hash: createHash('sha256'),
       attestation,
-      sha256,
+      sha256: Uint8Array.from(sha256),
+      signer,
       received: 0,
       progressAt: PROGRESS_BYTES,
     };
@@ -160,15 +173,17 @@ export class PieceStream {
     receiving.bytes.set(part, receiving.received);
     receiving.hash.update(part);
     receiving.received += part.length;
-    this.#dependencies.onBytesReceived(part.length);
+    exchange.onBytes(part.length);
     if (receiving.received >= receiving.progressAt) {
       receiving.progressAt = receiving.received + PROGRESS_BYTES;
       exchange.timer.refresh();
     }
     if (receiving.received < exchange.length) return;
-    const { bytes, sha256, attestation } = receiving;
+    const { bytes, sha256, attestation, signer } = receiving;
     if (!receiving.hash.digest().equals(sha256)) throw new PeerError('corrupt', 'piece does not match its attestation');
-    exchange.settle(undefined, { bytes, sha256, attestation });
+    // It may have been barred while the bytes came.
+    if (this.#dependencies.isBarred(signer)) exchange.settle(barredSigner(signer));
+    else exchange.settle(undefined, { bytes, sha256, attestation, signer });
   }
 
   #fail(error: PeerError): void {
@@ -179,4 +194,8 @@ export class PieceStream {
     this.#dependencies.onClosed(this);
     if (error.code === 'protocol') this.#dependencies.onMisuse(error);
   }
+}
+
+function barredSigner(signer: string): PeerError {
+  return new PeerError('barred-signer', `attested by ${signer}, which is barred`);
 }

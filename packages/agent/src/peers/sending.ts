@@ -1,28 +1,47 @@
 /**
- * Sends bulk bytes over a libp2p stream at the pace of its reader. `stream.onDrain()` is not used: its promise is never
- * reset, so from the second wait on it resolves while the stream is still full.
+ * Sends bulk bytes over a libp2p stream at the pace of its reader, and no faster than this agent's own limits allow.
+ * `stream.onDrain()` is not used: its promise is never reset, so from the second wait on it resolves while the stream is
+ * still full.
  */
 import type { Stream } from '@libp2p/interface';
 import { Uint8ArrayList } from 'uint8arraylist';
+import { type RateLane, takeAll } from '../rate/rate-limit.ts';
 
 /** Small sends cost: each makes its own encrypted frames. */
-const CHUNK_BYTES = 256 * 1024;
+export const CHUNK_BYTES: number = 256 * 1024;
+
+export interface SendingOptions {
+  /** How long the reader may take nothing. */
+  stallMs: number;
+  /** Sent at once. @default 256 KiB */
+  chunkBytes?: number;
+  /** Asked for each chunk, the narrowest first. @default none */
+  lanes?: readonly RateLane[];
+  /** Ends the wait for a lane. */
+  signal?: AbortSignal;
+}
+
+const NO_LANES: readonly RateLane[] = [];
 
 /**
  * Sends `head` and then `bytes`, and resolves when the stream has taken the last of them over. `bytes` must stay as
  * they are until then and may be in flight even after.
- * @param stallMs how long the reader may take nothing
- * @throws Error when the stream closes, or stalls (then it still has to be aborted)
+ * @throws Error when the stream closes, or stalls (then it still has to be aborted); the signal's reason
  */
-export async function sendPaced(stream: Stream, head: Uint8Array, bytes: Uint8Array, stallMs: number): Promise<void> {
-  let offset = Math.min(CHUNK_BYTES, bytes.length);
-  stream.send(new Uint8ArrayList(head, bytes.subarray(0, offset)));
-  await flushed(stream, stallMs);
-  while (offset < bytes.length) {
-    const end = Math.min(offset + CHUNK_BYTES, bytes.length);
-    stream.send(bytes.subarray(offset, end));
-    offset = end;
+export async function sendPaced(
+  stream: Stream,
+  head: Uint8Array,
+  bytes: Uint8Array,
+  options: SendingOptions,
+): Promise<void> {
+  const { stallMs, chunkBytes = CHUNK_BYTES, lanes = NO_LANES, signal } = options;
+  for (let offset = 0; ; offset += chunkBytes) {
+    const end = Math.min(offset + chunkBytes, bytes.length);
+    if (lanes.length > 0) await takeAll(lanes, end - offset, signal);
+    const chunk = bytes.subarray(offset, end);
+    stream.send(offset === 0 ? new Uint8ArrayList(head, chunk) : chunk);
     await flushed(stream, stallMs);
+    if (end === bytes.length) return;
   }
 }
 

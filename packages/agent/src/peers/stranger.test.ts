@@ -121,9 +121,8 @@ test('a member that does not read its control stream is disconnected', async () 
   stream.send(encodeControlFrame({ type: 'want', digest: huge.digest }));
   await until(() => agent.holdings.lookups > 0);
   stream.pause();
-  for (let round = 0; round < 200 && agent.network.connected().length > 0; round++) {
-    agent.network.withdraw(huge.digest);
-    agent.network.publish(huge.digest, huge.sizeBytes, 0);
+  for (let round = 0; round < 1_000 && agent.network.connected().length > 0; round++) {
+    stream.send(encodeControlFrame({ type: 'want', digest: huge.digest }));
     await new Promise((resolve) => setImmediate(resolve));
   }
   await until(() => agent.network.connected().length === 0);

@@ -7,6 +7,7 @@ import type { Digest } from '@shoal/oci';
 import { PieceMap, pieceCountOf } from '@shoal/swarm';
 import type { ControlFrame } from '@shoal/wire';
 import type { Logger } from 'pino';
+import type { FreshPieces } from './fresh-pieces.ts';
 import type { Holdings } from './peer-network.ts';
 
 /** Most blobs that one connection may want at once. */
@@ -20,6 +21,8 @@ interface Subscription {
   /** Published while `answering`. */
   readonly fresh: Set<number>;
   freshSizeBytes: number;
+  /** Pieces sent to the other side. */
+  served: number;
 }
 
 export class Subscriptions {
@@ -36,31 +39,54 @@ export class Subscriptions {
     this.#logger = dependencies.logger;
   }
 
-  /** Returns false when the other side wants too much. Wanting again asks for the MAP again. */
-  want(digest: Digest): boolean {
-    if (!this.#byDigest.has(digest)) {
-      if (this.#byDigest.size >= MAX_WANTS_PER_CONNECTION) return false;
-      this.#byDigest.set(digest, { told: false, answering: false, fresh: new Set(), freshSizeBytes: 0 });
+  /** Wanting again asks for the MAP again. */
+  want(digest: Digest): 'new' | 'again' | 'too-many' {
+    const known = this.#byDigest.has(digest);
+    if (!known) {
+      if (this.#byDigest.size >= MAX_WANTS_PER_CONNECTION) return 'too-many';
+      const nothing = { told: false, answering: false, fresh: new Set<number>(), freshSizeBytes: 0, served: 0 };
+      this.#byDigest.set(digest, nothing);
     }
     this.#answerSoon(digest);
-    return true;
+    return known ? 'again' : 'new';
   }
 
-  unwant(digest: Digest): void {
-    this.#byDigest.delete(digest);
+  /** Returns whether it was wanted. */
+  unwant(digest: Digest): boolean {
     this.#toAnswer.delete(digest);
+    return this.#byDigest.delete(digest);
   }
 
-  publish(digest: Digest, sizeBytes: number, index: number): void {
+  has(digest: Digest): boolean {
+    return this.#byDigest.has(digest);
+  }
+
+  /** All that the other side wants. */
+  digests(): IterableIterator<Digest> {
+    return this.#byDigest.keys();
+  }
+
+  publish({ digest, sizeBytes, indexes }: FreshPieces): void {
     const subscription = this.#byDigest.get(digest);
     if (subscription === undefined) return;
     if (subscription.told && !subscription.answering) {
-      this.#send({ type: 'have', digest, index });
+      this.#send({ type: 'have', digest, indexes });
       return;
     }
-    subscription.fresh.add(index);
+    for (const index of indexes) subscription.fresh.add(index);
     subscription.freshSizeBytes = sizeBytes;
     this.#answerSoon(digest);
+  }
+
+  /** Counts a piece sent to the other side. */
+  served(digest: Digest): void {
+    const subscription = this.#byDigest.get(digest);
+    if (subscription !== undefined) subscription.served++;
+  }
+
+  /** Pieces sent to the other side since it wants the blob; undefined when it does not. */
+  servedOf(digest: Digest): number | undefined {
+    return this.#byDigest.get(digest)?.served;
   }
 
   withdraw(digest: Digest): void {
