@@ -309,7 +309,7 @@ export class LeaseTable {
       next: from,
       nextAtMs: nowMs,
       bytes: 0,
-      whole: source === 'origin' && from === 0 && to === blob.pieceCount,
+      whole: source === 'origin' && this.#ranges.of(ask.registry, nowMs) === false,
       shared: false,
       grantedAtMs: nowMs,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,
