@@ -158,15 +158,54 @@ test('an agent that closes is gone at once', async () => {
   expect((await two.want([layer]))?.get(layer)).toHaveLength(0);
 });
 
-test('a reference recorded by one is found by another, and what nobody recorded is not', async () => {
+const reference = { registry: 'docker.io', repository: 'library/busybox', reference: 'latest', scope: 'public' };
+const found = { digest: layer, mediaType: 'application/json', sizeBytes: 7 };
+
+test('a reference reported by one is found by another with the same rights, and what nobody reported is not', async () => {
   const tracker = await track();
   const [one, two] = [await joined(tracker), await joined(tracker)];
-  const query = { registry: 'docker.io', repository: 'library/busybox', reference: 'latest' };
-  const record = { ...query, digest: layer, mediaType: 'application/json', sizeBytes: 7, resolvedAtMs: Date.now() - 5 };
-  expect(await two.findReference(query)).toBeUndefined();
+  const record = { ...reference, ...found, resolvedAtMs: Date.now() - 5 };
+  expect(await two.findReference(reference)).toBeUndefined();
   expect(two.reachable()).toBe(true);
-  one.recordReference(record);
-  await vi.waitFor(async () => expect(await two.findReference(query)).toEqual(record), soon);
+  one.reportReference({ ...record, said: 'found', accept: 'a' });
+  await vi.waitFor(async () => expect(await two.findReference(reference)).toEqual(record), soon);
+  expect(await two.findReference({ ...reference, scope: 'other' })).toBeUndefined();
+});
+
+test('of agents that look up one reference at once one is to ask the origin, and all get what it reports', async () => {
+  const tracker = await track();
+  const clients = await Promise.all(Array.from({ length: 5 }, () => joined(tracker)));
+  const lookup = { ...reference, accept: 'a', maxAgeMs: 30_000, waitMs: 1_500 };
+  const turns = clients.map((client) =>
+    client.lookUpReference(lookup).then((turn) => {
+      if (turn?.turn !== 'ask') return turn;
+      client.reportReference({ ...reference, ...found, accept: 'a', said: 'found', resolvedAtMs: Date.now() });
+      return 'asked';
+    }),
+  );
+  const answers = await Promise.all(turns);
+  expect(answers.filter((answer) => answer === 'asked')).toHaveLength(1);
+  expect(answers.filter((answer) => answer !== 'asked')).toEqual(
+    Array(4).fill({ turn: 'told', ...found, ageMs: expect.any(Number) }),
+  );
+});
+
+test('lookups that wait hold up neither other calls nor, for long, each other, and end with the tracker', async () => {
+  const tracker = await track();
+  const [asker, waiter] = [await joined(tracker), await joined(tracker)];
+  const lookups = Array.from({ length: 12 }, (_, index) => {
+    return { ...reference, reference: `v${index}`, accept: 'a', maxAgeMs: 30_000, waitMs: 1_500 };
+  });
+  for (const lookup of lookups) expect(await asker.lookUpReference(lookup)).toEqual({ turn: 'ask' });
+  const waiting = lookups.map((lookup) => waiter.lookUpReference(lookup));
+  const longest = Promise.race(waiting.slice(0, 3)).then(() => 'a lookup that waits');
+  expect(await Promise.race([longest, waiter.want([layer])])).toBeInstanceOf(Map);
+  for (const turn of await Promise.all(waiting.slice(3))) {
+    expect(turn).toEqual({ turn: 'wait', retryAfterMs: expect.any(Number) });
+  }
+  await tracker.close();
+  closing.splice(closing.indexOf(tracker), 1);
+  for (const turn of await Promise.all(waiting.slice(0, 3))) expect(turn?.turn ?? 'wait').toBe('wait');
 });
 
 test('another secret, or no token at all, is fatal', async () => {

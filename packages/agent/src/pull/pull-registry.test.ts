@@ -108,7 +108,8 @@ function scriptedPeers(): {
     lease: async () => ({ granted: true, leaseId: `${++leases}`, fromPiece: 0, toPiece: pieceCountOf(content.length) }),
     renew: async () => true,
     release: () => {},
-    recordReference: () => {},
+    lookUpReference: async () => undefined,
+    reportReference: () => {},
     findReference: async () => undefined,
     close: async () => {},
   };
