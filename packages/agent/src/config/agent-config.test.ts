@@ -22,7 +22,8 @@ test('says nothing means the documented defaults', () => {
     defaultRegistry: 'docker.io',
     origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
     access: { tagFreshMs: 30_000 },
-    peers: { uploadSlots: 16, maxConnections: 100 },
+    peers: { uploadSlots: 8, maxConnections: 64 },
+    limits: { pieceMemoryBytes: 50_331_648 },
     log: { level: 'info', format: 'auto' },
   });
 });
@@ -67,6 +68,8 @@ describe('refuses', () => {
     ['a cache too small to work', { cacheSizeBytes: 1 }, /^cacheSizeBytes is too small/],
     ['an empty zone', { zone: '' }, /^zone is not a zone/],
     ['no upload slots', { peers: { uploadSlots: 0 } }, /^peers\.uploadSlots is out of range; choose 1 to 1024/],
+    ['a rate of nothing', { limits: { uploadBytesPerSecond: 0 } }, /^limits\.uploadBytesPerSecond is too slow/],
+    ['memory for no piece', { limits: { pieceMemoryBytes: 2 ** 20 } }, /^limits\.pieceMemoryBytes is less than one/],
     ['an endless deadline', { origin: { stallMs: 1e9 } }, /^origin\.stallMs is out of range/],
     [
       'tags fresh for ever',

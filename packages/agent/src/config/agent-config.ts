@@ -106,6 +106,10 @@ const registries = z.record(z.string(), registry).transform((byName, context) =>
   return byHost;
 });
 
+const rate = z
+  .number()
+  .int()
+  .min(defaults.MIN_BYTES_PER_SECOND, { error: 'is too slow for pieces to get through; give at least 64KiB' });
 const deadline = wholeNumber(1, defaults.MAX_DEADLINE_MS, ' ms');
 const list = <T extends z.ZodType>(item: T): z.ZodArray<T> =>
   z
@@ -182,6 +186,24 @@ export const agentConfigSchema = z
         maxConnections: wholeNumber(1, defaults.MAX_PEER_CONNECTIONS, '').default(
           defaults.DEFAULT_PEER_MAX_CONNECTIONS,
         ),
+      })
+      .prefault({}),
+    limits: z
+      .strictObject({
+        /** Pieces sent to all other agents together, in bytes per second. @default no limit */
+        uploadBytesPerSecond: rate.optional(),
+        /** Pieces from other agents and bodies from registries together. @default no limit */
+        downloadBytesPerSecond: rate.optional(),
+        /** Pieces sent to one other agent. @default no limit */
+        uploadBytesPerSecondPerPeer: rate.optional(),
+        /** Pieces from one other agent. @default no limit */
+        downloadBytesPerSecondPerPeer: rate.optional(),
+        /** Pieces on their way from other agents. */
+        pieceMemoryBytes: z
+          .number()
+          .int()
+          .min(defaults.MIN_PIECE_MEMORY_BYTES, { error: 'is less than one piece can take; give at least 4MiB' })
+          .default(defaults.DEFAULT_PIECE_MEMORY_BYTES),
       })
       .prefault({}),
     log: logSchema.prefault({}),

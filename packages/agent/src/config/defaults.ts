@@ -14,8 +14,10 @@ export const DEFAULT_ORIGIN_HEADERS_MS = 10_000;
 export const DEFAULT_ORIGIN_STALL_MS = 2_000;
 /** How long an answer about a tag serves the whole cluster: 30 s. */
 export const DEFAULT_TAG_FRESH_MS = 30_000;
-export const DEFAULT_PEER_UPLOAD_SLOTS = 16;
-export const DEFAULT_PEER_MAX_CONNECTIONS = 100;
+export const DEFAULT_PEER_UPLOAD_SLOTS = 8;
+export const DEFAULT_PEER_MAX_CONNECTIONS = 64;
+/** Pieces on their way from other agents, over all pulls: 48 MiB. */
+export const DEFAULT_PIECE_MEMORY_BYTES: number = 48 * 2 ** 20;
 export const DEFAULT_LOG_LEVEL = 'info';
 /** `auto`: readable on a terminal, JSON elsewhere. */
 export const DEFAULT_LOG_FORMAT = 'auto';
@@ -25,6 +27,10 @@ export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
 export const MAX_DEADLINE_MS: number = 10 * 60_000;
 /** A tag that nobody asks for within an hour would be as good as a digest. */
 export const MAX_TAG_FRESH_MS: number = 60 * 60_000;
+/** With less, a piece does not pass within the time that an agent waits for its next 64 KiB: 64 KiB per second. */
+export const MIN_BYTES_PER_SECOND: number = 64 * 2 ** 10;
+/** The largest piece: 4 MiB. */
+export const MIN_PIECE_MEMORY_BYTES: number = 4 * 2 ** 20;
 export const MAX_UPLOAD_SLOTS = 1_024;
 export const MAX_PEER_CONNECTIONS = 10_000;
 export const MAX_LIST_LENGTH = 64;

@@ -1,7 +1,7 @@
 /** What `shoal agent` can be told. */
 
 import { logSettings } from './log-settings.ts';
-import { address, duration, plainText, size, wholeNumber } from './reader.ts';
+import { address, duration, plainText, rate, size, wholeNumber } from './reader.ts';
 import type { Setting } from './setting.ts';
 
 export const agentSettings: readonly Setting[] = [
@@ -150,8 +150,8 @@ export const agentSettings: readonly Setting[] = [
     key: 'peer-upload-slots',
     path: ['peers', 'uploadSlots'],
     placeholder: 'N',
-    help: 'pieces sent to other agents at the same time',
-    defaultText: '16',
+    help: 'pieces sent to other agents at the same time; a quarter is kept for those that have hardly any yet',
+    defaultText: '8',
     reader: wholeNumber,
     shape: 'one',
   },
@@ -160,8 +160,49 @@ export const agentSettings: readonly Setting[] = [
     path: ['peers', 'maxConnections'],
     placeholder: 'N',
     help: 'other agents connected at the same time',
-    defaultText: '100',
+    defaultText: '64',
     reader: wholeNumber,
+    shape: 'one',
+  },
+  {
+    key: 'upload-rate',
+    path: ['limits', 'uploadBytesPerSecond'],
+    placeholder: 'SIZE',
+    help: 'most that is sent to other agents per second, all together, e.g. 50MiB; unlimited when left out',
+    reader: rate,
+    shape: 'one',
+  },
+  {
+    key: 'upload-rate-per-peer',
+    path: ['limits', 'uploadBytesPerSecondPerPeer'],
+    placeholder: 'SIZE',
+    help: 'most that is sent to one other agent per second; unlimited when left out',
+    reader: rate,
+    shape: 'one',
+  },
+  {
+    key: 'download-rate',
+    path: ['limits', 'downloadBytesPerSecond'],
+    placeholder: 'SIZE',
+    help: 'most that comes from other agents and registries per second, all together; unlimited when left out',
+    reader: rate,
+    shape: 'one',
+  },
+  {
+    key: 'download-rate-per-peer',
+    path: ['limits', 'downloadBytesPerSecondPerPeer'],
+    placeholder: 'SIZE',
+    help: 'most that comes from one other agent per second; unlimited when left out',
+    reader: rate,
+    shape: 'one',
+  },
+  {
+    key: 'piece-memory',
+    path: ['limits', 'pieceMemoryBytes'],
+    placeholder: 'SIZE',
+    help: 'memory for pieces on their way from other agents',
+    defaultText: '48MiB',
+    reader: size,
     shape: 'one',
   },
   ...logSettings,

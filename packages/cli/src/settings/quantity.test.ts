@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseDuration, parseSize } from './quantity.ts';
+import { parseDuration, parseRate, parseSize } from './quantity.ts';
 
 test.each([
   ['50GiB', 53_687_091_200],
@@ -20,6 +20,19 @@ test.each(['', 'GiB', '-1', '5zB', '1e3', '0x10', '1,5GiB', '1 000', '99999999Ti
     expect(parseSize(text)).toBeUndefined();
   },
 );
+
+test.each([
+  ['50MiB', 52_428_800],
+  ['50MiB/s', 52_428_800],
+  ['500kB /S ', 500_000],
+  ['65536', 65_536],
+])('%s is a rate', (text, bytesPerSecond) => {
+  expect(parseRate(text)).toBe(bytesPerSecond);
+});
+
+test.each(['/s', '50Mbit/s', '50MiB/m', '50MiB/s/s', '-1/s'])('%j is no rate', (text) => {
+  expect(parseRate(text)).toBeUndefined();
+});
 
 test('every whole number of bytes is read as itself', () => {
   fc.assert(fc.property(fc.nat(Number.MAX_SAFE_INTEGER), (bytes) => parseSize(String(bytes)) === bytes));

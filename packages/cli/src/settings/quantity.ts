@@ -36,6 +36,11 @@ export function parseSize(text: string): number | undefined {
   return scaled(text, SIZE_UNITS);
 }
 
+/** Bytes per second: a size, with or without `/s` behind it. */
+export function parseRate(text: string): number | undefined {
+  return parseSize(text.replace(/\/s\s*$/i, ''));
+}
+
 /** Milliseconds in `500ms`, `3s`, `1.5m` or `1h`; a unit is required, except for `0`. */
 export function parseDuration(text: string): number | undefined {
   return text.trim() === '0' ? 0 : scaled(text, DURATION_UNITS);

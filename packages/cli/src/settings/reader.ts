@@ -1,6 +1,6 @@
 /** The ways a setting's text is read. What the value may be beyond its form is the schema's matter. */
 import { parseHostPort } from './host-port.ts';
-import { parseDuration, parseSize } from './quantity.ts';
+import { parseDuration, parseRate, parseSize } from './quantity.ts';
 import type { Reader } from './setting.ts';
 
 export const plainText: Reader = { complaint: 'is not text', read: (written) => written };
@@ -13,6 +13,11 @@ export const address: Reader = {
 export const size: Reader = {
   complaint: 'is not a size; write it like 50GiB, 500MB or a plain number of bytes',
   read: parseSize,
+};
+
+export const rate: Reader = {
+  complaint: 'is not a rate; write it in bytes per second, like 50MiB, 500kB/s or a plain number',
+  read: parseRate,
 };
 
 export const duration: Reader = {

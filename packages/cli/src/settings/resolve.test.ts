@@ -76,6 +76,11 @@ describe('precedence', () => {
       'tag-fresh': '0',
       'peer-upload-slots': '3',
       'peer-max-connections': '5',
+      'upload-rate': '50MiB/s',
+      'upload-rate-per-peer': '10MiB',
+      'download-rate': '100MB',
+      'download-rate-per-peer': '1048576',
+      'piece-memory': '16MiB',
       'log-level': 'debug',
       'log-format': 'json',
     };
@@ -216,6 +221,8 @@ describe('each wrong value is one line with its place, what is wrong and what to
     [{ flags: { config: '/dev/zero' } }, '--config "/dev/zero" is larger than 1 MiB; check the path'],
     [{ flags: { config: '/' } }, '--config "/" is a folder; name a file'],
     [{ flags: { 'origin-stall-timeout': '3' } }, '--origin-stall-timeout "3" is not a duration; write it like 500ms, '],
+    [{ flags: { 'upload-rate': '400Mbit' } }, '--upload-rate "400Mbit" is not a rate; write it in bytes per second, '],
+    [{ yaml: 'download-rate: 0\n' }, 'agent.yaml:1:16: download-rate "0" is too slow for pieces to get through; '],
     [{ env: { SHOAL_PEER_UPLOAD_SLOTS: '-1' } }, 'SHOAL_PEER_UPLOAD_SLOTS "-1" is not a whole number; '],
   ];
   test.each(cases)('%j', (given, expected) => {
