@@ -1,5 +1,6 @@
 /** Reading answers: with backpressure and a stall deadline, whole with a bound, or not at all. */
 
+import type { RateLane } from '../rate/rate-limit.ts';
 import type { Answer } from './exchange.ts';
 import { networkFailure } from './failure.ts';
 import { OriginError } from './origin-client.ts';
@@ -14,12 +15,15 @@ export interface BodyLimits {
   /** More bytes are `invalid`. */
   maxBytes: number;
   onBytes: (sizeBytes: number) => void;
+  /** Each chunk waits for it before it is handed on, and the sender with it. @default no wait */
+  lane?: RateLane | undefined;
 }
 
 /** The body's chunks; leaving the loop early drops the connection. @throws OriginError */
 export async function* readBody(answer: Answer, limits: BodyLimits): AsyncGenerator<Uint8Array, void, void> {
   const { body, url } = answer;
-  const { stallMs, expectedBytes, maxBytes, onBytes } = limits;
+  const { stallMs, expectedBytes, maxBytes, onBytes, lane } = limits;
+  const dropped = lane === undefined ? undefined : droppedSignal(answer);
   let receivedBytes = 0;
   let waiting = true;
   // One timer for the whole body. When it fires while the reader is busy it is nobody's stall.
@@ -32,6 +36,8 @@ export async function* readBody(answer: Answer, limits: BodyLimits): AsyncGenera
       receivedBytes += chunk.length;
       onBytes(chunk.length);
       if (receivedBytes > maxBytes) throw new OriginError('invalid', `${url.host} sent more than ${maxBytes} bytes`);
+      const leave = lane?.take(chunk.length, dropped);
+      if (leave !== undefined) await leave;
       yield chunk;
       waiting = true;
       timer.refresh();
@@ -45,6 +51,17 @@ export async function* readBody(answer: Answer, limits: BodyLimits): AsyncGenera
   if (expectedBytes !== undefined && receivedBytes < expectedBytes) {
     throw new OriginError('cut-short', `${url.host} sent ${receivedBytes} of ${expectedBytes} bytes`);
   }
+}
+
+/** Fires when the body ends in any way but its own; the reason is an OriginError. */
+function droppedSignal({ body, url }: Answer): AbortSignal {
+  const dropped = new AbortController();
+  body.once('close', () => {
+    if (body.readableEnded) return;
+    const cause = body.errored ?? new OriginError('cancelled', `reading from ${url.host} was stopped`);
+    dropped.abort(networkFailure(cause, url.host, true));
+  });
+  return dropped.signal;
 }
 
 /** @throws OriginError; `invalid` when the body is larger than `maxBytes` */

@@ -1,5 +1,6 @@
 /** What the origin room can be told, its defaults, and what it reports. */
 import type { Logger } from 'pino';
+import type { RateLane } from '../rate/rate-limit.ts';
 
 /** How to reach one registry, and leave to do so wherever it is: naming it here lifts the public-hosts-only rule. */
 export interface RegistryOptions {
@@ -38,6 +39,8 @@ export interface OriginDependencies {
   logger: Logger;
   /** Milliseconds since the epoch. @default Date.now */
   clock?: () => number;
+  /** The limit on all downloads, which the peers share: blobs wait for it, what is small only counts. @default none */
+  downloadLane?: RateLane | undefined;
   /** Body bytes as they come in, of every kind of request. */
   onBytes?: (registry: string, sizeBytes: number) => void;
   /** Every request sent, redirects included; status 0 when no answer came. */

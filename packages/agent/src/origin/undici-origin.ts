@@ -11,6 +11,7 @@ import {
   manifestMediaTypeOf,
   parseDigest,
 } from '@shoal/oci';
+import type { RateLane } from '../rate/rate-limit.ts';
 import { RegistryAuth } from './auth.ts';
 import { isRanged, readBlobAnswer } from './blob-answer.ts';
 import { contentLength, discard, readBody, readWhole } from './body.ts';
@@ -53,7 +54,7 @@ export function createOriginClient(options: OriginOptions, dependencies: OriginD
     maxConnectionsPerRegistry = DEFAULT_MAX_CONNECTIONS_PER_REGISTRY,
     version = 'dev',
   } = options;
-  const { clock = Date.now, onBytes = () => {}, onRequest } = dependencies;
+  const { clock = Date.now, onBytes = () => {}, onRequest, downloadLane } = dependencies;
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   const { dialMs, stallMs } = deadlines;
   const closing = new AbortController();
@@ -64,7 +65,7 @@ export function createOriginClient(options: OriginOptions, dependencies: OriginD
   );
   const auth = new RegistryAuth({ stallMs, signal: closing.signal }, { follow, clock, onBytes });
   const requester = new RegistryRequester({ stallMs }, { endpoints, auth, follow });
-  return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, closing });
+  return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, downloadLane, closing });
 }
 
 interface Parts {
@@ -72,6 +73,7 @@ interface Parts {
   requester: RegistryRequester;
   clock: () => number;
   onBytes: (registry: string, sizeBytes: number) => void;
+  downloadLane: RateLane | undefined;
   closing: AbortController;
 }
 
@@ -165,8 +167,9 @@ class UndiciOrigin implements OriginClient {
         expectedBytes,
         maxBytes,
         onBytes: (count) => this.#parts.onBytes(repository.registry, count),
+        lane: this.#parts.downloadLane,
       });
-      return { offset: start.offset, sizeBytes, chunks, close: () => answer.body.destroy() };
+      return { ...start, sizeBytes, chunks, close: () => answer.body.destroy() };
     } catch (error) {
       answer.body.destroy();
       throw error;
@@ -226,7 +229,10 @@ class UndiciOrigin implements OriginClient {
   }
 
   #readWhole(answer: Answer, repository: Repository, maxBytes: number): Promise<Buffer> {
-    const onBytes = (count: number): void => this.#parts.onBytes(repository.registry, count);
+    const onBytes = (count: number): void => {
+      this.#parts.onBytes(repository.registry, count);
+      this.#parts.downloadLane?.spend(count);
+    };
     return readWhole(answer, { stallMs: this.#stallMs, maxBytes, onBytes });
   }
 
