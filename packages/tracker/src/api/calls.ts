@@ -1,7 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { LeaseTable } from '@shoal/swarm';
 import {
-  type AnnounceAnswer,
   announceRequestSchema,
   joinRequestSchema,
   leaseReleaseSchema,
@@ -18,9 +17,10 @@ import type { Disputes } from '../disputes/disputes.ts';
 import type { OriginLeases } from '../leases/origin-leases.ts';
 import type { Membership } from '../members/membership.ts';
 import type { References } from '../references/references.ts';
+import { announceAnswerText } from './announce-answer.ts';
 import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
-import { type ApiServer, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
+import { type ApiServer, JsonText, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
 
 export interface Rooms {
   membership: Membership;
@@ -51,11 +51,13 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   server.memberCall(
     '/v1/announce',
     announceRequestSchema,
-    (member, request): AnnounceAnswer => {
+    (member, request): JsonText => {
       const nowMs = clock();
       directory.announce(member, request, nowMs);
       const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
-      return { ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() };
+      return new JsonText(
+        announceAnswerText({ ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() }),
+      );
     },
     { maxBodyBytes: MAX_ANNOUNCE_BODY_BYTES },
   );
@@ -82,9 +84,11 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
     return {};
   });
 
-  server.memberCall('/v1/reference/ask', referenceLookupSchema, (member, lookup) =>
-    references.ask(member.peerId, lookup),
-  );
+  server.memberCall('/v1/reference/ask', referenceLookupSchema, async (member, lookup) => {
+    const turn = await references.ask(member.peerId, lookup);
+    metrics.referenceLookup(turn.turn);
+    return turn;
+  });
 
   server.memberCall('/v1/reference/find', referenceQuerySchema, (_member, query) => {
     const record = references.find(query);

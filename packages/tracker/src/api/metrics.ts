@@ -18,6 +18,7 @@ export class TrackerMetrics {
   readonly #requests: Histogram<'call' | 'status'>;
   readonly #joins: Counter<'outcome'>;
   readonly #leaseRequests: Counter<'outcome'>;
+  readonly #referenceLookups: Counter<'outcome'>;
   readonly #reports: Counter<'outcome'>;
   readonly #bars: Counter;
 
@@ -59,6 +60,12 @@ export class TrackerMetrics {
       labelNames: ['outcome'],
       registers,
     });
+    this.#referenceLookups = new Counter({
+      name: 'shoal_tracker_reference_lookups_total',
+      help: 'Lookups of tags and digests by outcome: told or refused without asking the origin again, ask, or wait.',
+      labelNames: ['outcome'],
+      registers,
+    });
     this.#reports = new Counter({
       name: 'shoal_tracker_reports_total',
       help: 'Reports of contradicting members by outcome: ok or the error code.',
@@ -86,6 +93,10 @@ export class TrackerMetrics {
 
   leaseRequest(outcome: 'origin' | 'zone' | 'audit' | 'refused'): void {
     this.#leaseRequests.inc({ outcome });
+  }
+
+  referenceLookup(outcome: 'told' | 'refused' | 'ask' | 'wait'): void {
+    this.#referenceLookups.inc({ outcome });
   }
 
   report(outcome: string): void {

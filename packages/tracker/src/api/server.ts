@@ -59,6 +59,14 @@ export interface CallOptions {
   maxBodyBytes?: number;
 }
 
+/** An answer that is JSON already. */
+export class JsonText {
+  readonly text: string;
+  constructor(text: string) {
+    this.text = text;
+  }
+}
+
 export class ApiServer {
   readonly fastify: FastifyInstance;
   readonly #dependencies: ServerDependencies;
@@ -126,9 +134,12 @@ export class ApiServer {
       if (admitted instanceof Promise) admitted.then(() => done(), done);
       else done(admitted);
     };
-    this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, async (request) => {
+    this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, async (request, reply) => {
       if (request.member === undefined) throw new TypeError('a call without its member');
-      return handle(request.member, parse(schema, request.body));
+      const answer = await handle(request.member, parse(schema, request.body));
+      if (!(answer instanceof JsonText)) return answer;
+      void reply.type('application/json; charset=utf-8');
+      return answer.text;
     });
   }
 
