@@ -26,6 +26,7 @@ import type { PeerNetwork } from './peers/peer-network.ts';
 import { ByteBudget } from './pull/byte-budget.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
+import { RateLimit } from './rate/rate-limit.ts';
 import type { BlobStore } from './store/blob-store.ts';
 import { openStore } from './store/open-store.ts';
 import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
@@ -43,8 +44,6 @@ export interface RunningAgent {
 }
 
 const MEMBERSHIP_NOTE = 'agent/membership';
-/** Pieces on their way from peers, over all pulls. */
-const PIECE_MEMORY_BYTES = 48 * 2 ** 20;
 const MEET_EVERY_MS = 10_000;
 
 const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
@@ -76,6 +75,7 @@ async function start(
 
   let network: PeerNetwork | undefined;
   let tracker: StartableTrackerClient | undefined;
+  let pulls: PullRegistry | undefined;
   const store = await openStore(
     { dataDir: config.dataDir, quotaBytes: config.cacheSizeBytes, minFreeDiskBytes: config.minFreeDiskBytes },
     {
@@ -103,14 +103,19 @@ async function start(
       addresses: () => network?.addresses() ?? [],
       onMembership: (membership) => void store.notes.put(MEMBERSHIP_NOTE, JSON.stringify(membership)),
       savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
-      onPeers: (_digest, peers) => network?.dial(peers),
+      onPeers: (digest, peers) => pulls?.found(digest, peers),
+      onBarred: () => pulls?.barredChanged(),
       logger: logger.child({ room: 'tracker-client' }),
       clock,
     },
   );
   tracker = client;
 
-  let pulls: PullRegistry | undefined;
+  const { limits } = config;
+  const downloads =
+    limits.downloadBytesPerSecond === undefined
+      ? undefined
+      : new RateLimit({ bytesPerSecond: limits.downloadBytesPerSecond });
   const peers: PeerNetwork = await startPeerNetwork(
     {
       listen: config.peerListen,
@@ -119,6 +124,9 @@ async function start(
       zone: config.zone,
       maxConnections: config.peers.maxConnections,
       uploadSlots: config.peers.uploadSlots,
+      uploadBytesPerSecond: limits.uploadBytesPerSecond,
+      uploadBytesPerSecondPerPeer: limits.uploadBytesPerSecondPerPeer,
+      downloadBytesPerSecondPerPeer: limits.downloadBytesPerSecondPerPeer,
     },
     {
       holdings: new StoredHoldings({
@@ -129,6 +137,7 @@ async function start(
       membership: () => client.membership(),
       logger: logger.child({ room: 'peers' }),
       clock,
+      downloadLane: downloads?.lane(),
       hooks: {
         onBytesSent: (bytes) => metrics.bytes('peer', 'out', bytes),
         onBytesReceived: (bytes) => metrics.bytes('peer', 'in', bytes),
@@ -148,6 +157,7 @@ async function start(
     { registries: config.registries, deadlines: config.origin },
     {
       logger: logger.child({ room: 'origin' }),
+      downloadLane: downloads?.lane(),
       onBytes: (_registry, bytes) => metrics.bytes('origin', 'in', bytes),
       onRequest: (_registry, kind, status) => metrics.originRequest(kind, status),
     },
@@ -163,13 +173,17 @@ async function start(
       logger: logger.child({ room: 'pull' }),
       clock,
       random: seededRandom(randomBytes(4).readUInt32LE()),
-      pieceMemory: new ByteBudget(PIECE_MEMORY_BYTES),
+      pieceMemory: new ByteBudget(limits.pieceMemoryBytes),
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
+      onLease: (source) => metrics.lease(source),
+      onAudit: (result) => metrics.audit(result),
       onStoreBytes: (bytes) => metrics.bytes('store', 'in', bytes),
       onPullEnded: (result, seconds) => metrics.pullEnded(result, seconds),
     },
   );
   pulls = registry;
+  // The tracker has been asked before, when this agent joined.
+  registry.barredChanged();
   stops.push(() => registry.close());
   const stopMeeting = meetKnownPeers(knownPeers, client, peers);
   stops.push(async () => stopMeeting());

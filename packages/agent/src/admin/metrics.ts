@@ -30,6 +30,8 @@ export interface Metrics {
   originRequest(kind: string, status: number): void;
   mirrorRequest(kind: string, result: string, seconds?: number): void;
   pieceRejected(reason: string): void;
+  lease(source: string): void;
+  audit(result: string): void;
   /** Asked at each scrape; the last one given counts. */
   observe(gauges: () => AgentGauges): void;
   readonly contentType: string;
@@ -87,6 +89,18 @@ export function createMetrics(): Metrics {
     labelNames: ['reason'],
     registers,
   });
+  const leases = new Counter({
+    name: 'shoal_leases_total',
+    help: "Runs of pieces that the tracker let this agent get, by source: the origin, or another zone's members.",
+    labelNames: ['source'],
+    registers,
+  });
+  const audits = new Counter({
+    name: 'shoal_audits_total',
+    help: 'Complete blobs that did not match their digest, by what came of it.',
+    labelNames: ['result'],
+    registers,
+  });
   const gauge = (name: string, help: string, value: (now: AgentGauges) => number): void => {
     new Gauge({
       name,
@@ -117,6 +131,8 @@ export function createMetrics(): Metrics {
       if (seconds !== undefined) mirrorSeconds.observe({ kind }, seconds);
     },
     pieceRejected: (reason) => piecesRejected.inc({ reason }),
+    lease: (source) => leases.inc({ source }),
+    audit: (result) => audits.inc({ result }),
     observe(given) {
       gauges = given;
     },

@@ -12,6 +12,8 @@ export interface AskedRange {
 
 export interface BlobPromise {
   offset: number;
+  /** Whether the registry honoured Range. */
+  ranged: boolean;
   sizeBytes: number | undefined;
   /** How many bytes must come for the body to be whole; undefined when the registry does not say. */
   expectedBytes: number | undefined;
@@ -28,7 +30,13 @@ export function readBlobAnswer(answer: Answer, asked: AskedRange, nowMs: number)
   const { status } = answer;
   const announced = contentLength(answer);
   if (status === 200) {
-    return { offset: 0, sizeBytes: announced, expectedBytes: announced, maxBytes: announced ?? Infinity };
+    return {
+      offset: 0,
+      ranged: false,
+      sizeBytes: announced,
+      expectedBytes: announced,
+      maxBytes: announced ?? Infinity,
+    };
   }
   if (status !== 206) throw statusFailure(answer, nowMs);
   const range = parseContentRange(answer.headers['content-range']);
@@ -45,6 +53,7 @@ export function readBlobAnswer(answer: Answer, asked: AskedRange, nowMs: number)
   const wantedEnd = Math.min(asked.end ?? Infinity, sizeBytes ?? Infinity);
   return {
     offset: asked.offset,
+    ranged: true,
     sizeBytes,
     expectedBytes: (wantedEnd === Infinity ? served.end : wantedEnd) - asked.offset,
     maxBytes: served.end - served.start,

@@ -61,6 +61,8 @@ export interface ResolvedManifest {
 export interface OriginBody {
   /** Where the bytes start: the offset asked for, or 0 when the registry ignores Range. */
   offset: number;
+  /** Whether this is the answer to a Range (206), not the blob from its start (200). */
+  ranged: boolean;
   /** The whole blob's size; undefined when the registry does not say. */
   sizeBytes: number | undefined;
   /** Ends normally only after the last byte; else throws OriginError (timeout on a stall, cut-short, unreachable). */

@@ -1,59 +1,36 @@
 /**
- * One blob on its way here. `BlobSwarm` decides, this class does: it carries out the swarm's actions on the network, the
- * tracker and the origin, feeds back what happened, writes verified pieces to the store and wakes the readers.
+ * One blob on its way here: its state, and what its readers may have of it.
  *
- *   fetch ────────► network.fetchPiece ─┐
- *   read-origin ──► OriginReader ───────┼─► partial.write ─► swarm 'piece' ─► publish to peers, wake readers
- *   ask-lease ────► LeaseKeeper         │
- *   complete ─────► partial.commit ─► the last piece is let out, readers go on from the committed file
+ *   SwarmDriver ─► piece ─► PieceKeeper: disk, then peers ─► readers are woken
+ *               └► complete ─► the whole is hashed ─┬─► verified: the last piece is let out, the file is committed
+ *                                                   └─► mismatch ─► BlobAudit ─┬─► wrong pieces are fetched again
+ *                                                                              └─► the end
  *
  * A piece reaches a reader only from disk and only when verified; the blob's last piece waits for the whole hash.
  */
 import type { Digest } from '@shoal/oci';
-import {
-  BlobSwarm,
-  DEFAULT_SWARM_OPTIONS,
-  type FetchFailure,
-  pieceCountOf,
-  pieceExtent,
-  pieceSizeOf,
-  type Random,
-  type SwarmAction,
-  type SwarmEvent,
-} from '@shoal/swarm';
+import { pieceCountOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { Logger } from 'pino';
-import type { OriginClient, OriginError } from '../origin/origin-client.ts';
-import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
+import type { OriginError } from '../origin/origin-client.ts';
 import { type BlobHandle, type BlobStore, type PartialBlob, StoreError } from '../store/blob-store.ts';
-import type { TrackerClient } from '../tracker-client/tracker-client.ts';
-import type { ByteBudget } from './byte-budget.ts';
-import { LeaseKeeper } from './lease-keeper.ts';
-import { OriginReader } from './origin-reader.ts';
+import type { BarredMembers } from './barred-members.ts';
+import { type AuditResult, BlobAudit } from './blob-audit.ts';
+import { type KeptPiece, PieceKeeper } from './piece-keeper.ts';
 import { PullError } from './pull-error.ts';
+import { PullWaiters } from './pull-waiters.ts';
 import type { PullSource } from './pulls.ts';
+import { SwarmDriver, type SwarmDriverDependencies } from './swarm-driver.ts';
 
-/** What pieces on their way from peers may take in memory, per blob. */
-const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
-const MAX_IN_FLIGHT_PIECES = 32;
-const TICK_MS = 100;
-/** First byte and stall of a piece from a peer. */
-const PIECE_DEADLINE_MS = 2_000;
 /** A registry that asks for a longer pause than this is not waited for before the client is answered. */
 const MAX_WAIT_MS = 3_000;
 
-export interface BlobPullDependencies {
+export interface BlobPullDependencies extends SwarmDriverDependencies {
   store: BlobStore;
-  network: PeerNetwork;
-  tracker: TrackerClient;
-  origin: OriginClient;
+  barred: BarredMembers;
   logger: Logger;
-  clock: () => number;
-  random: Random;
-  /** Shared by all pulls. */
-  pieceMemory: ByteBudget;
-  /** A peer's piece was refused; `reason` is a PeerErrorCode. */
-  onPieceRejected?: (reason: string) => void;
+  /** A complete blob did not match its digest, and this came of it. `stopped`: its signer was barred meanwhile. */
+  onAudit?: (result: AuditResult['found'] | 'stopped') => void;
 }
 
 export interface BlobPullOptions {
@@ -65,8 +42,11 @@ export interface BlobPullOptions {
   originOnly: boolean;
 }
 
-/** `verified`: the whole blob matched its digest, the file is being made durable. */
-type State = 'running' | 'verified' | 'committed' | 'failed';
+/**
+ * `hashing`: every piece is here, the whole is compared with the digest. `auditing`: it did not match, and no byte leaves.
+ * `verified`: it matched, the file is being made durable.
+ */
+type State = 'running' | 'hashing' | 'auditing' | 'verified' | 'committed' | 'failed';
 
 export class BlobPull {
   readonly digest: Digest;
@@ -75,85 +55,63 @@ export class BlobPull {
   readonly ended: Promise<void>;
   readonly #options: BlobPullOptions;
   readonly #dependencies: BlobPullDependencies;
+  readonly #logger: Logger;
   readonly #partial: PartialBlob;
   readonly #pieceCount: number;
-  readonly #swarm: BlobSwarm;
-  readonly #origin: OriginReader;
-  readonly #lease: LeaseKeeper;
-  readonly #logger: Logger;
-  readonly #fetches = new Map<string, AbortController>();
-  readonly #waiters = new Set<() => void>();
+  readonly #driver: SwarmDriver;
+  readonly #keeper: PieceKeeper;
+  readonly #audit: BlobAudit;
+  readonly #waiters = new PullWaiters();
   readonly #work = new Set<Promise<void>>();
-  readonly #tick: NodeJS.Timeout;
-  #want: { close(): void } | undefined;
+  readonly #startedAtMs: number;
   #state: State = 'running';
+  #stopAudit: AbortController | undefined;
   #failure: Error | undefined;
   #handle: BlobHandle | undefined;
-  #readers = 0;
-  readonly #startedAtMs: number;
-  readonly #received = { bytesFromPeers: 0, bytesFromOrigin: 0, peers: new Set<string>() };
   #resolveEnded: () => void = () => {};
 
   constructor(options: BlobPullOptions, partial: PartialBlob, dependencies: BlobPullDependencies) {
     const { digest, sizeBytes, source } = options;
-    const { clock, random, logger, origin, tracker } = dependencies;
+    const { network, barred } = dependencies;
     this.digest = digest;
     this.sizeBytes = sizeBytes;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#partial = partial;
     this.#pieceCount = pieceCountOf(sizeBytes);
-    this.#startedAtMs = clock();
-    this.#logger = logger.child({ pullId: source.pullId, digest });
+    this.#startedAtMs = dependencies.clock();
+    const logger = dependencies.logger.child({ pullId: source.pullId, digest });
+    this.#logger = logger;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
-    this.#swarm = new BlobSwarm(
-      {
-        ...DEFAULT_SWARM_OPTIONS,
-        graceMs: dependencies.network.connected().length > 0 ? DEFAULT_SWARM_OPTIONS.graceMs : 0,
-        pieceCount: this.#pieceCount,
-        zone: options.zone,
-        maxInFlight: Math.min(MAX_IN_FLIGHT_PIECES, Math.max(4, Math.floor(IN_FLIGHT_BYTES / pieceSizeOf(sizeBytes)))),
-      },
+    this.#keeper = new PieceKeeper(options, partial, network);
+    this.#driver = new SwarmDriver(
+      options,
       partial.pieces,
-      random,
-      clock(),
-    );
-    this.#origin = new OriginReader(options, source, {
-      origin,
-      logger: this.#logger,
-      clock,
-      onPiece: ({ index, bytes, sha256 }) =>
-        this.#keep(index, bytes, sha256, dependencies.network.attest({ digest, sizeBytes, index }, sha256), 'origin'),
-      onBytes: (bytes) => this.#lease.progressed(bytes),
-      onEvent: (event) => this.#react(event),
-    });
-    this.#lease = new LeaseKeeper(
-      { digest, sizeBytes, registry: () => this.#origin.source.repository.registry },
-      tracker,
+      { ...dependencies, logger },
       {
-        onEvent: (event) => this.#react(event),
-        onPeers: (peers) => this.#dial(peers),
+        onPiece: (piece, from) => this.#keep(piece, from),
+        onOriginEnded: () => this.#waiters.wake(),
+        onComplete: () => this.#track(this.#commit()),
+        onGiveUp: (why) => this.#giveUp(why),
+        track: (work) => this.#track(work),
       },
     );
-    this.#tick = setInterval(() => this.#react({ type: 'tick' }), TICK_MS);
+    this.#audit = new BlobAudit(options, {
+      ...dependencies,
+      logger,
+      partial,
+      keeper: this.#keeper,
+      source: () => this.#driver.origin.source,
+      askAudit: () => this.#driver.leases.askAudit(),
+      barred: () => barred.all,
+    });
   }
 
-  /** Begins; separate from the constructor so that the first actions find everything in place. */
   start(): void {
-    if (!this.#options.originOnly) {
-      const { network } = this.#dependencies;
-      this.#want = network.want(this.digest, {
-        map: (peer, zone, sizeBytes, pieces) => {
-          if (sizeBytes === this.sizeBytes) this.#react({ type: 'peer-map', peer, zone, pieces });
-        },
-        have: (peer, index) => this.#react({ type: 'peer-have', peer, index }),
-        gone: (peer) => this.#react({ type: 'peer-gone', peer }),
-      });
-      this.#findPeers();
-    }
-    this.#react({ type: 'tick' });
+    this.barredChanged();
+    this.#driver.start();
   }
 
   get state(): State {
@@ -166,38 +124,55 @@ export class BlobPull {
   }
 
   get originError(): OriginError | undefined {
-    return this.#origin.lastError;
+    return this.#driver.origin.lastError;
   }
 
   /** The pieces on disk, while the blob is not committed. */
   get partial(): PartialBlob | undefined {
-    return this.#state === 'running' || this.#state === 'verified' ? this.#partial : undefined;
+    return this.#active || this.#state === 'verified' ? this.#partial : undefined;
   }
 
   addSource(source: PullSource): void {
-    this.#origin.addSource(source);
+    this.#driver.origin.addSource(source);
+  }
+
+  /** Members that hold or want the blob, as the tracker says. */
+  found(peers: readonly PeerRecord[]): void {
+    this.#driver.found(peers);
+  }
+
+  /** Somebody was barred: what that member signed is fetched again. */
+  barredChanged(): void {
+    // While the whole is hashed it is not known to be wrong; if it is, its signers are looked at first.
+    if (this.#state !== 'running' && this.#state !== 'auditing') return;
+    const lost = this.#keeper.signedBy(this.#dependencies.barred.all);
+    if (lost.length > 0) this.#lose(lost, 'barred-signer');
   }
 
   /** Whether bytes arrived within the last `withinMs`. */
   progressing(withinMs: number): boolean {
-    return this.#partial.pieces.held > 0 && this.#dependencies.clock() - this.#swarm.progressAtMs < withinMs;
+    return this.#partial.pieces.held > 0 && this.#dependencies.clock() - this.#driver.progressAtMs < withinMs;
   }
 
   /** Whether nobody serves it now: the origin failed again and no peer offers anything. Decides for a fast 404. */
   hopeless(): boolean {
-    const { failuresInARow, lastError } = this.#origin;
+    const { failuresInARow, lastError } = this.#driver.origin;
     const longWait = lastError?.code === 'rate-limited' && (lastError.retryAfterMs ?? MAX_WAIT_MS) >= MAX_WAIT_MS;
     const failed = failuresInARow >= 2 || (failuresInARow === 1 && longWait);
-    return failed && !this.#swarm.peersHelp(this.#dependencies.clock());
+    return failed && !this.#driver.peersHelp();
   }
 
-  /** A number for `waitFor`; give it back with `readerGone`. */
-  addReader(): number {
-    return ++this.#readers;
+  /**
+   * A number for `waitFor`; give it back with `readerGone`.
+   * @param onLost hears of pieces that `waitFor` had let through and that turned out to be wrong
+   */
+  addReader(onLost: (indexes: readonly number[]) => void = () => {}): number {
+    return this.#waiters.add(onLost);
   }
 
   readerGone(reader: number): void {
-    this.#react({ type: 'reader-gone', reader });
+    this.#waiters.delete(reader);
+    this.#driver.react({ type: 'reader-gone', reader });
   }
 
   /**
@@ -205,8 +180,8 @@ export class BlobPull {
    * @throws what ended the pull, or the signal's reason
    */
   async waitFor(reader: number, index: number, signal: AbortSignal): Promise<void> {
-    if (!this.#partial.pieces.has(index)) this.#react({ type: 'reader', reader, index });
     while (!this.#readable(index)) {
+      if (!this.#partial.pieces.has(index)) this.#driver.react({ type: 'reader', reader, index });
       if (this.#failure !== undefined) throw this.#failure;
       signal.throwIfAborted();
       await this.nextChange(signal);
@@ -215,15 +190,7 @@ export class BlobPull {
 
   /** Resolves at the next piece, at the pull's end, or when the signal fires. */
   nextChange(signal: AbortSignal): Promise<void> {
-    return new Promise((resolve) => {
-      const wake = (): void => {
-        this.#waiters.delete(wake);
-        signal.removeEventListener('abort', wake);
-        resolve();
-      };
-      this.#waiters.add(wake);
-      signal.addEventListener('abort', wake, { once: true });
-    });
+    return this.#waiters.nextChange(signal);
   }
 
   /** Bytes that `waitFor` has let through. */
@@ -233,58 +200,21 @@ export class BlobPull {
 
   /** Stops, keeping what is here for a later resume, and frees the committed file. No reader may be left. */
   async close(): Promise<void> {
-    if (this.#state === 'running') this.#fail(new PullError('closed', 'the pull was stopped'));
+    if (this.#active) this.#fail(new PullError('closed', 'the pull was stopped'));
     await this.ended;
     this.#handle?.release();
     this.#handle = undefined;
   }
 
+  /** Whether it may still come out either way. */
+  get #active(): boolean {
+    return this.#state === 'running' || this.#state === 'hashing' || this.#state === 'auditing';
+  }
+
   #readable(index: number): boolean {
     if (this.#state === 'verified' || this.#state === 'committed') return true;
-    return this.#state === 'running' && index < this.#pieceCount - 1 && this.#partial.pieces.has(index);
-  }
-
-  #wake(): void {
-    for (const wake of [...this.#waiters]) wake();
-  }
-
-  #react(event: SwarmEvent): void {
-    if (this.#state !== 'running') return;
-    for (const action of this.#swarm.handle(event, this.#dependencies.clock())) this.#do(action);
-    if (event.type === 'origin-ended') this.#wake();
-  }
-
-  #do(action: SwarmAction): void {
-    switch (action.type) {
-      case 'fetch':
-        this.#track(this.#fetch(action.peer, action.index));
-        return;
-      case 'cancel':
-        this.#fetches.get(`${action.peer} ${action.index}`)?.abort();
-        return;
-      case 'ask-lease':
-        if (this.#options.originOnly) setImmediate(() => this.#react({ type: 'lease-unavailable' }));
-        else this.#track(this.#lease.ask(action.starved));
-        return;
-      case 'read-origin':
-        this.#track(this.#origin.read(action.from, action.to));
-        return;
-      case 'stop-origin':
-        this.#origin.stop();
-        return;
-      case 'release-lease':
-        this.#lease.release(action.leaseId, action.done);
-        return;
-      case 'find-peers':
-        if (!this.#options.originOnly) this.#findPeers();
-        return;
-      case 'complete':
-        this.#track(this.#commit());
-        return;
-      case 'give-up':
-        this.#giveUp(action.why);
-        return;
-    }
+    const trusted = this.#state === 'running' || this.#state === 'hashing';
+    return trusted && index < this.#pieceCount - 1 && this.#partial.pieces.has(index);
   }
 
   #track(work: Promise<void>): void {
@@ -294,107 +224,83 @@ export class BlobPull {
     this.#work.add(tracked);
   }
 
-  #findPeers(): void {
-    this.#track(
-      this.#dependencies.tracker.want([this.digest]).then((found) => this.#dial(found?.get(this.digest) ?? [])),
-    );
-  }
-
-  #dial(peers: readonly PeerRecord[]): void {
-    if (this.#state === 'running' && peers.length > 0) this.#dependencies.network.dial(peers);
-  }
-
-  async #fetch(peer: string, index: number): Promise<void> {
-    const { digest, sizeBytes } = this;
-    const key = `${peer} ${index}`;
-    const abort = new AbortController();
-    this.#fetches.set(key, abort);
-    let giveBack: (() => void) | undefined;
-    try {
-      giveBack = await this.#dependencies.pieceMemory.take(pieceExtent(sizeBytes, index).length, abort.signal);
-      const piece = await this.#dependencies.network.fetchPiece(
-        peer,
-        { digest, sizeBytes, index },
-        { deadlineMs: PIECE_DEADLINE_MS, signal: abort.signal },
-      );
-      await this.#keep(index, piece.bytes, piece.sha256, piece.attestation, peer);
-    } catch (error) {
-      if (abort.signal.aborted) return;
-      if (!(error instanceof PeerError)) throw error;
-      if (error.peerIsToBlame) {
-        this.#dependencies.onPieceRejected?.(error.code);
-        this.#logger.warn({ peer, index, code: error.code }, `peer: ${error.message}`);
-      }
-      this.#react({ type: 'fetch-failed', peer, index, why: WHY[error.code], retryAfterMs: error.retryAfterMs });
-    } finally {
-      giveBack?.();
-      if (this.#fetches.get(key) === abort) this.#fetches.delete(key);
-    }
-  }
-
-  /** A verified piece: to disk, then to everybody. The same piece may come twice; the first one counts. */
-  async #keep(
-    index: number,
-    bytes: Uint8Array,
-    sha256: Uint8Array,
-    attestation: Uint8Array,
-    from: string,
-  ): Promise<void> {
+  /** A verified piece: to disk, then to everybody. */
+  async #keep(piece: KeptPiece, from: string): Promise<void> {
     if (this.#state !== 'running') return;
-    if (!this.#partial.pieces.has(index)) {
-      await this.#partial.write(index, bytes, sha256, attestation);
-      this.#count(bytes.length, from);
-      this.#dependencies.network.publish(this.digest, this.sizeBytes, index);
-    }
-    this.#react({ type: 'piece', index, from });
-    this.#wake();
+    await this.#keeper.keep(piece, from);
+    this.#driver.react({ type: 'piece', index: piece.index, from });
+    this.#waiters.wake();
   }
 
-  #count(bytes: number, from: string): void {
-    if (from === 'origin') {
-      this.#received.bytesFromOrigin += bytes;
-    } else {
-      this.#received.bytesFromPeers += bytes;
-      this.#received.peers.add(from);
-    }
-  }
-
-  /** One line per pull, under the id of the request that began it. */
-  #logEnd(): void {
-    const { bytesFromPeers, bytesFromOrigin, peers } = this.#received;
-    const seconds = (this.#dependencies.clock() - this.#startedAtMs) / 1000;
-    const facts = { sizeBytes: this.sizeBytes, bytesFromPeers, bytesFromOrigin, peers: peers.size, seconds };
-    if (this.#state === 'committed') this.#logger.info(facts, 'pulled');
-    else this.#logger.warn({ ...facts, reason: this.#failure?.message }, 'pull ended without the blob');
+  /** Takes wrong pieces out of everything, at once; they are fetched again. */
+  #lose(indexes: readonly number[], reason: 'damaged' | 'barred-signer' | 'mismatch'): void {
+    this.#stopAudit?.abort();
+    this.#state = 'running';
+    this.#track(this.#partial.forget(indexes));
+    this.#waiters.lose(indexes);
+    for (const _ of indexes) this.#dependencies.onPieceRejected?.(reason);
+    this.#logger.warn({ pieces: indexes.length, reason }, 'pieces are fetched again');
+    this.#driver.react({ type: 'pieces-lost', indexes });
+    this.#waiters.wake();
   }
 
   async #commit(): Promise<void> {
-    const { source } = this.#options;
-    const mediaType = source.kind === 'manifest' ? source.mediaType : undefined;
+    const { store, tracker } = this.#dependencies;
+    const { kind, mediaType } = this.#options.source;
+    this.#state = 'hashing';
     try {
       await this.#partial.commit({
-        ...(mediaType === undefined ? {} : { mediaType }),
+        ...(kind === 'manifest' && mediaType !== undefined && { mediaType }),
         onVerified: () => {
+          if (this.#state !== 'hashing') return;
           this.#state = 'verified';
-          this.#wake();
+          this.#waiters.wake();
         },
       });
-      this.#handle = await this.#dependencies.store.open(this.digest);
-      this.#state = 'committed';
-      this.#dependencies.tracker.have([this.digest]);
-      this.#end();
     } catch (error) {
-      const mismatch = error instanceof StoreError && error.code === 'digest-mismatch';
-      if (mismatch) {
-        this.#fail(new PullError('mismatch', `${this.digest}: the bytes do not match the digest`, { cause: error }));
-      } else {
-        this.#fail(new PullError('store', `${this.digest}: could not be stored`, { cause: error }));
-      }
+      if (error instanceof StoreError && error.code === 'digest-mismatch') await this.#mismatched(error);
+      else this.#fail(new PullError('store', `${this.digest}: could not be stored`, { cause: error }));
+      return;
+    }
+    tracker.have([this.digest]);
+    this.#handle = await store.open(this.digest);
+    // It may have been closed while it was hashed.
+    if ((this.#state as State) !== 'verified') return;
+    this.#state = 'committed';
+    this.#end();
+  }
+
+  /** Every piece is here, but together they are not the blob: goes on without the wrong ones, or ends. */
+  async #mismatched(cause: StoreError): Promise<void> {
+    if (this.#state !== 'hashing') return;
+    this.#state = 'auditing';
+    const stop = new AbortController();
+    this.#stopAudit = stop;
+    const result = await this.#audit.run(stop.signal).catch((error: unknown) => {
+      if (stop.signal.aborted) return undefined;
+      throw error;
+    });
+    this.#dependencies.onAudit?.(result?.found ?? 'stopped');
+    if (result === undefined || stop.signal.aborted) return;
+    switch (result.found) {
+      case 'nothing':
+      case 'no-time':
+        this.#fail(new PullError('mismatch', `${this.digest}: the bytes do not match the digest`, { cause }));
+        return;
+      case 'damage':
+      case 'barred':
+        this.#lose(result.lost, result.found === 'damage' ? 'damaged' : 'barred-signer');
+        return;
+      case 'difference':
+        this.#lose(result.lost, 'mismatch');
+        if (result.signer !== undefined) this.#dependencies.barred.convict(result.signer);
+        await this.#keep(result.piece, 'origin');
+        return;
     }
   }
 
   #giveUp(why: 'origin-refused' | 'no-progress'): void {
-    const cause = this.#origin.lastError;
+    const cause = this.#driver.origin.lastError;
     const code = why === 'no-progress' ? 'no-source' : why;
     const reason = cause === undefined ? 'no peer and no origin served it in time' : `origin: ${cause.message}`;
     this.#fail(new PullError(code, `${this.digest}: ${reason}`, { cause }));
@@ -406,31 +312,26 @@ export class BlobPull {
     this.#failure = error;
     this.#dependencies.network.withdraw(this.digest);
     this.#end();
-    this.#wake();
+    this.#waiters.wake();
   }
 
   /** Stops everything under way, then lets the partial file go (a committed one is open as the handle by now). */
   #end(): void {
     this.#logEnd();
-    clearInterval(this.#tick);
-    this.#want?.close();
-    this.#dependencies.tracker.unwant([this.digest]);
-    this.#origin.stop();
-    this.#lease.close();
-    for (const abort of this.#fetches.values()) abort.abort();
+    this.#stopAudit?.abort();
+    this.#driver.close();
+    const isWrong = this.#failure instanceof PullError && this.#failure.code === 'mismatch';
     void Promise.allSettled([...this.#work])
-      .then(() => this.#partial.close())
+      .then(() => (isWrong ? this.#partial.drop() : this.#partial.close()))
       .catch((error: unknown) => this.#logger.warn({ error }, 'closing a partial blob failed'))
       .finally(() => this.#resolveEnded());
   }
-}
 
-const WHY: Record<PeerError['code'], FetchFailure> = {
-  busy: 'busy',
-  'not-held': 'not-held',
-  gone: 'gone',
-  timeout: 'slow',
-  corrupt: 'corrupt',
-  protocol: 'corrupt',
-  cancelled: 'cancelled',
-};
+  /** One line per pull, under the id of the request that began it. */
+  #logEnd(): void {
+    const seconds = (this.#dependencies.clock() - this.#startedAtMs) / 1000;
+    const facts = { sizeBytes: this.sizeBytes, ...this.#keeper.received, seconds };
+    if (this.#state === 'committed') this.#logger.info(facts, 'pulled');
+    else this.#logger.warn({ ...facts, reason: this.#failure?.message }, 'pull ended without the blob');
+  }
+}

@@ -1,5 +1,6 @@
 /** How large a blob is, from whoever knows first: the manifest that names it, the origin, or a peer that holds it. */
 import type { Digest } from '@shoal/oci';
+import type { PeerRecord } from '@shoal/wire';
 import type { OriginClient } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
@@ -12,6 +13,8 @@ export interface SizeSources {
   origin: OriginClient;
   network: PeerNetwork;
   tracker: TrackerClient;
+  /** Members that hold or want the blob. */
+  onPeers: (peers: readonly PeerRecord[]) => void;
 }
 
 /**
@@ -21,7 +24,7 @@ export interface SizeSources {
 export async function findSize(
   digest: Digest,
   source: PullSource,
-  { origin, network, tracker }: SizeSources,
+  { origin, network, tracker, onPeers }: SizeSources,
   deadline: AbortSignal,
 ): Promise<number | undefined> {
   if (source.sizeHintBytes !== undefined) return source.sizeHintBytes;
@@ -31,11 +34,12 @@ export async function findSize(
   const fromPeer = new Promise<number>((resolve) => {
     want = network.want(digest, {
       map: (_peer, _zone, sizeBytes) => resolve(sizeBytes),
-      have: () => {},
+      wants: () => {},
+      haves: () => {},
       gone: () => {},
     });
   });
-  void tracker.want([digest]).then((found) => network.dial(found?.get(digest) ?? []));
+  void tracker.want([digest]).then((found) => onPeers(found?.get(digest) ?? []));
   const fromOrigin =
     source.kind === 'manifest'
       ? origin.resolve(source.repository, digest, source.accept ?? '*/*', call).then(({ sizeBytes }) => sizeBytes)

@@ -1,6 +1,9 @@
-/** Holds the tracker's leave to read the origin: asks for it, renews it while bytes come in, gives it back. */
+/**
+ * The tracker's leaves to get runs of one blob: asks for them, renews those that are held (at most two), gives them back.
+ * A lease lives while its holder gets on, so every renewal says how far it has come.
+ */
 import type { Digest } from '@shoal/oci';
-import type { SwarmEvent } from '@shoal/swarm';
+import type { LeaseSource, ReleaseHow, SwarmAction, SwarmEvent } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 
@@ -15,15 +18,34 @@ export interface LeaseKeeperOptions {
 
 export interface LeaseKeeperEvents {
   onEvent(event: SwarmEvent): void;
+  /** Members that have what this agent was sent for, or that read it now. */
   onPeers(peers: readonly PeerRecord[]): void;
+  /** This agent should read that piece from the origin and sign it. */
+  onWitness(index: number): void;
+  onGranted(source: LeaseSource): void;
+  /** How far the swarm has come with a lease; undefined when it gave it up. */
+  progress(leaseId: string): { next: number; held: number } | undefined;
+}
+
+interface Lease {
+  readonly id: string;
+  readonly source: LeaseSource;
+  readonly from: number;
+  to: number;
+  /** Read from the origin before this lease. */
+  readonly bytesBefore: number;
+  /** Not told to the tracker yet. */
+  ranges: boolean | undefined;
+  renewing: Promise<void> | undefined;
 }
 
 export class LeaseKeeper {
   readonly #options: LeaseKeeperOptions;
   readonly #tracker: TrackerClient;
   readonly #events: LeaseKeeperEvents;
-  #lease: { id: string; timer: NodeJS.Timeout } | undefined;
-  #bytesRead = 0;
+  readonly #leases = new Map<string, Lease>();
+  #timer: NodeJS.Timeout | undefined;
+  #originBytes = 0;
   #closed = false;
 
   constructor(options: LeaseKeeperOptions, tracker: TrackerClient, events: LeaseKeeperEvents) {
@@ -32,54 +54,113 @@ export class LeaseKeeper {
     this.#events = events;
   }
 
-  /** Bytes from the origin keep the lease alive. */
+  /** Bytes from the origin keep its leases alive: also the next one, which waits for its turn. */
   progressed(bytes: number): void {
-    this.#bytesRead += bytes;
+    this.#originBytes += bytes;
   }
 
-  async ask(starved: boolean): Promise<void> {
-    const { digest, sizeBytes } = this.#options;
-    const answer = await this.#tracker.lease({ digest, sizeBytes, registry: this.#options.registry(), starved });
+  async ask({ starved, piece, avoid }: Extract<SwarmAction, { type: 'ask-lease' }>): Promise<void> {
+    const { digest, sizeBytes, registry } = this.#options;
+    const wanted = { starved, ...(piece !== undefined && { piece }), ...(avoid.length > 0 && { avoid: [...avoid] }) };
+    const answer = await this.#tracker.lease({ digest, sizeBytes, registry: registry(), ...wanted });
     if (this.#closed) {
-      if (answer?.granted === true) this.#tracker.release(answer.leaseId, false);
+      if (answer?.granted === true) this.#tracker.release(answer.leaseId, { how: 'unneeded', next: answer.from });
       return;
     }
     if (answer === undefined) {
       this.#events.onEvent({ type: 'lease-unavailable' });
-    } else if (answer.granted) {
-      this.#keep(answer.leaseId);
-      this.#events.onEvent({ type: 'lease-granted', leaseId: answer.leaseId });
-    } else {
-      this.#events.onPeers(answer.peers);
-      this.#events.onEvent({ type: 'lease-refused', retryAfterMs: answer.retryAfterMs });
+      return;
+    }
+    this.#events.onPeers(answer.peers);
+    if (answer.witness !== undefined) this.#events.onWitness(answer.witness.index);
+    if (!answer.granted || answer.source === 'audit') {
+      this.#events.onEvent({ type: 'lease-refused', retryAfterMs: answer.granted ? 0 : answer.retryAfterMs });
+      return;
+    }
+    const { leaseId, from, to, source } = answer;
+    this.#hold({
+      id: leaseId,
+      source,
+      from,
+      to,
+      bytesBefore: this.#originBytes,
+      ranges: undefined,
+      renewing: undefined,
+    });
+    this.#events.onGranted(source);
+    this.#events.onEvent({ type: 'lease-granted', leaseId, from, to, source });
+  }
+
+  /** Asks to be the one that audits the blob; that lasts 10 s. Undefined when no tracker answers. */
+  async askAudit(): Promise<boolean | undefined> {
+    const { digest, sizeBytes, registry } = this.#options;
+    const answer = await this.#tracker.lease({ digest, sizeBytes, registry: registry(), starved: false, audit: true });
+    if (answer?.witness !== undefined && !this.#closed) this.#events.onWitness(answer.witness.index);
+    return answer?.granted;
+  }
+
+  /**
+   * Whether the origin honours ranges, seen when reading from piece `from` on. Told to the tracker at once; resolves
+   * when the lease's end is known.
+   */
+  async rangesKnown(from: number, honoured: boolean): Promise<void> {
+    for (const lease of this.#leases.values()) {
+      if (lease.source !== 'origin' || from < lease.from || from >= lease.to) continue;
+      lease.ranges = honoured;
+      await lease.renewing;
+      await this.#renew(lease);
+      return;
     }
   }
 
-  release(leaseId: string, done: boolean): void {
-    if (this.#lease?.id === leaseId) this.#forget();
-    this.#tracker.release(leaseId, done);
+  release(leaseId: string, how: ReleaseHow, next: number): void {
+    this.#forget(leaseId);
+    this.#tracker.release(leaseId, { how, next });
   }
 
   close(): void {
     this.#closed = true;
-    if (this.#lease !== undefined) this.release(this.#lease.id, false);
+    for (const { id, from } of [...this.#leases.values()]) {
+      this.release(id, 'unneeded', this.#events.progress(id)?.next ?? from);
+    }
   }
 
-  #keep(leaseId: string): void {
-    this.#forget();
-    const timer = setInterval(() => void this.#renew(leaseId), RENEW_EVERY_MS);
-    this.#lease = { id: leaseId, timer };
+  #hold(lease: Lease): void {
+    this.#leases.set(lease.id, lease);
+    this.#timer ??= setInterval(() => {
+      for (const held of this.#leases.values()) if (held.renewing === undefined) void this.#renew(held);
+    }, RENEW_EVERY_MS);
   }
 
-  async #renew(leaseId: string): Promise<void> {
-    const held = await this.#tracker.renew(leaseId, this.#bytesRead);
-    if (held !== false || this.#lease?.id !== leaseId) return;
-    this.#forget();
-    this.#events.onEvent({ type: 'lease-lost' });
+  #renew(lease: Lease): Promise<void> {
+    lease.renewing = this.#tellProgress(lease).finally(() => {
+      lease.renewing = undefined;
+    });
+    return lease.renewing;
   }
 
-  #forget(): void {
-    if (this.#lease !== undefined) clearInterval(this.#lease.timer);
-    this.#lease = undefined;
+  async #tellProgress(lease: Lease): Promise<void> {
+    const progress = this.#events.progress(lease.id);
+    if (progress === undefined) return;
+    const { next, held } = progress;
+    const { ranges } = lease;
+    const bytes = lease.source === 'origin' ? this.#originBytes - lease.bytesBefore : held;
+    const answer = await this.#tracker.renew(lease.id, { bytes, next, ...(ranges !== undefined && { ranges }) });
+    if (answer === undefined || this.#leases.get(lease.id) !== lease) return;
+    if (lease.ranges === ranges) lease.ranges = undefined;
+    if (!answer.held) {
+      this.#forget(lease.id);
+      this.#events.onEvent({ type: 'lease-lost', leaseId: lease.id });
+    } else if (answer.to !== lease.to) {
+      lease.to = answer.to;
+      this.#events.onEvent({ type: 'lease-changed', leaseId: lease.id, to: answer.to });
+    }
+  }
+
+  #forget(leaseId: string): void {
+    this.#leases.delete(leaseId);
+    if (this.#leases.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
   }
 }

@@ -1,9 +1,9 @@
 /** The origin side of one pull: reads the run the swarm asks for, from one of the repositories known to hold the blob. */
 import type { Digest } from '@shoal/oci';
-import type { SwarmEvent } from '@shoal/swarm';
+import { type OriginEnd, pieceCountOf, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
-import { type OriginPiece, readOriginRun } from './origin-run.ts';
+import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
 import type { PullSource } from './pulls.ts';
 
 const MAX_SOURCES = 8;
@@ -16,6 +16,8 @@ export interface OriginReaderDependencies {
   /** Keeps a piece and announces it. */
   onPiece(piece: OriginPiece): Promise<void>;
   onBytes(bytes: number): void;
+  /** Whether the origin honours ranges, seen when reading from piece `from` on; resolves when the run's end is certain. */
+  onRanges(from: number, honoured: boolean): Promise<void>;
   onEvent(event: SwarmEvent): void;
 }
 
@@ -27,7 +29,7 @@ export class OriginReader {
   #refusals = 0;
   #failuresInARow = 0;
   #lastError: OriginError | undefined;
-  #abort: AbortController | undefined;
+  #reading: { run: OriginRun; abort: AbortController } | undefined;
   #lastBytesEventMs = 0;
 
   constructor(blob: { digest: Digest; sizeBytes: number }, source: PullSource, dependencies: OriginReaderDependencies) {
@@ -61,33 +63,54 @@ export class OriginReader {
 
   /**
    * Reads pieces [from, to) until done, stopped or failed; exactly one `origin-ended` follows unless it was stopped.
+   * Each piece is kept while the next one comes in.
    * @throws what `onPiece` throws
    */
-  async read(from: number, to: number): Promise<void> {
+  async read(range: Pick<OriginRun, 'from' | 'to' | 'whole'>): Promise<void> {
     const abort = new AbortController();
-    this.#abort = abort;
-    const { digest, sizeBytes } = this.#blob;
-    const { origin, onPiece } = this.#dependencies;
+    const { signal } = abort;
+    const run: OriginRun = { digest: this.#blob.digest, sizeBytes: this.#blob.sizeBytes, ...range };
+    this.#reading = { run, abort };
+    const { origin, onPiece, onRanges } = this.#dependencies;
     const source = this.source;
-    const call = { signal: abort.signal, pullId: source.pullId };
+    let ranges = true;
+    const events = {
+      onBytes: (bytes: number) => this.#bytesCame(bytes, signal),
+      onRanges: (honoured: boolean) => {
+        ranges = honoured;
+        return onRanges(run.from, honoured);
+      },
+    };
+    let keeping: Promise<void> | undefined;
+    let end: { how: OriginEnd; retryAfterMs?: number };
     try {
-      const run = { digest, sizeBytes, from, to };
-      for await (const piece of readOriginRun(origin, source, run, call, (bytes) =>
-        this.#bytesCame(bytes, abort.signal),
-      )) {
-        if (abort.signal.aborted) return;
+      for await (const piece of readOriginRun(origin, source, run, { signal, pullId: source.pullId }, events)) {
         this.#failuresInARow = 0;
-        await onPiece(piece);
+        await keeping;
+        if (signal.aborted) break;
+        keeping = onPiece(piece);
+        // Whoever awaits it next hears of a failure.
+        keeping.catch(() => undefined);
       }
-      if (!abort.signal.aborted) this.#dependencies.onEvent({ type: 'origin-ended', how: 'done' });
+      const toTheEnd = run.to === pieceCountOf(run.sizeBytes);
+      end = { how: ranges || run.whole || toTheEnd ? 'done' : 'no-range' };
     } catch (error) {
-      if (!abort.signal.aborted) this.#failed(error, source);
+      await keeping;
+      if (signal.aborted) return;
+      end = this.#failed(error, source);
     }
+    await keeping;
+    if (!signal.aborted) this.#dependencies.onEvent({ type: 'origin-ended', ...end });
+  }
+
+  /** The run under way ends before piece `to` instead. */
+  limit(to: number): void {
+    if (this.#reading !== undefined) this.#reading.run.to = to;
   }
 
   stop(): void {
-    this.#abort?.abort();
-    this.#abort = undefined;
+    this.#reading?.abort.abort();
+    this.#reading = undefined;
   }
 
   #bytesCame(bytes: number, signal: AbortSignal): void {
@@ -99,24 +122,19 @@ export class OriginReader {
     this.#dependencies.onEvent({ type: 'origin-bytes' });
   }
 
-  #failed(error: unknown, source: PullSource): void {
+  #failed(error: unknown, source: PullSource): { how: OriginEnd; retryAfterMs?: number } {
+    if (error instanceof NoRange) return { how: 'no-range' };
     if (!(error instanceof OriginError)) throw error;
     this.#lastError = error;
     this.#failuresInARow++;
     const { registry, name } = source.repository;
     this.#dependencies.logger.warn({ registry, repository: name, code: error.code }, `origin: ${error.message}`);
     if (error.temporary) {
-      const retryAfterMs = error.retryAfterMs;
-      this.#dependencies.onEvent({
-        type: 'origin-ended',
-        how: 'failed',
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      });
-      return;
+      const { retryAfterMs } = error;
+      return { how: 'failed', ...(retryAfterMs !== undefined && { retryAfterMs }) };
     }
     this.#turn++;
     this.#refusals++;
-    const how = this.#refusals < this.#sources.length ? 'failed' : 'refused';
-    this.#dependencies.onEvent({ type: 'origin-ended', how });
+    return { how: this.#refusals < this.#sources.length ? 'failed' : 'refused' };
   }
 }

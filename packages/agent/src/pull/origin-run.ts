@@ -1,13 +1,13 @@
-/** Reads a run of consecutive pieces of one blob from the origin, in order, one piece in memory at a time. */
+/** Reads a run of consecutive pieces of one blob from the origin, in order. */
 import { createHash } from 'node:crypto';
 import type { Digest } from '@shoal/oci';
 import { pieceExtent } from '@shoal/swarm';
-import { type OriginBody, type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
+import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { PullSource } from './pulls.ts';
 
 export interface OriginPiece {
   index: number;
-  /** Valid until the next piece is asked for. */
+  /** Valid until the piece after the next one is asked for, so that it can be kept while the next one comes in. */
   bytes: Uint8Array;
   sha256: Uint8Array;
 }
@@ -17,42 +17,48 @@ export interface OriginRun {
   sizeBytes: number;
   /** Pieces [from, to). */
   from: number;
+  /** May change while the run is read; it then ends there. */
   to: number;
+  /** Whether a body that starts at the blob's start is fine although the run starts later; what comes before is dropped. */
+  whole: boolean;
 }
 
-/**
- * Yields each piece of the run. Bytes before the run (a registry that ignores Range sends them) are dropped.
- * @param onBytes called as bytes come in, before a piece is whole
- * @throws OriginError; `invalid` when the origin's blob has another size
- */
+export interface OriginRunEvents {
+  /** As bytes come in, before a piece is whole. */
+  onBytes(bytes: number): void;
+  /** What came of asking for a range. Until this resolves the run may still become longer. */
+  onRanges(honoured: boolean): Promise<void>;
+}
+
+/** The origin sends the whole body to a request for a range, and the run does not start where the body does. */
+export class NoRange extends Error {}
+
+/** @throws OriginError, NoRange; OriginError `invalid` when the origin's blob has another size */
 export async function* readOriginRun(
   origin: OriginClient,
   source: PullSource,
   run: OriginRun,
   call: OriginCall,
-  onBytes: (bytes: number) => void,
+  events: OriginRunEvents,
 ): AsyncGenerator<OriginPiece> {
   if (source.kind === 'manifest') {
     const { bytes } = await origin.manifest(source.repository, run.digest, source.accept ?? '*/*', call);
-    yield* piecesOf(run, [bytes], 0);
+    yield* piecesOf(run, [bytes], 0, events);
     return;
   }
-  const start = pieceExtent(run.sizeBytes, run.from).offset;
+  const { offset } = pieceExtent(run.sizeBytes, run.from);
   const last = pieceExtent(run.sizeBytes, run.to - 1);
   const end = last.offset + last.length;
-  const wholeBlob = start === 0 && end === run.sizeBytes;
-  const body: OriginBody = await origin.blob(
-    source.repository,
-    run.digest,
-    wholeBlob ? { offset: 0 } : { offset: start, end },
-    call,
-  );
+  const everything = offset === 0 && end === run.sizeBytes;
+  const body = await origin.blob(source.repository, run.digest, everything ? { offset } : { offset, end }, call);
   try {
     if (body.sizeBytes !== undefined && body.sizeBytes !== run.sizeBytes) {
       throw new OriginError('invalid', `the origin says ${body.sizeBytes} bytes, the manifest ${run.sizeBytes}`);
     }
-    onBytes(0);
-    yield* piecesOf(run, body.chunks, body.offset, onBytes);
+    if (!body.ranged && offset > 0 && !run.whole) throw new NoRange();
+    events.onBytes(0);
+    const growing = everything ? undefined : events.onRanges(body.ranged);
+    yield* piecesOf(run, body.chunks, body.offset, events, growing);
   } finally {
     body.close();
   }
@@ -62,30 +68,56 @@ async function* piecesOf(
   run: OriginRun,
   chunks: AsyncIterable<Uint8Array> | Iterable<Uint8Array>,
   firstByte: number,
-  onBytes?: (bytes: number) => void,
+  events: OriginRunEvents,
+  growing?: Promise<void>,
 ): AsyncGenerator<OriginPiece> {
   let index = run.from;
   let extent = pieceExtent(run.sizeBytes, index);
-  const buffer = Buffer.allocUnsafe(extent.length);
+  let buffer = Buffer.allocUnsafe(extent.length);
+  let other: typeof buffer | undefined;
+  let hash = createHash('sha256');
   let filled = 0;
   let position = firstByte;
   for await (const chunk of chunks) {
-    onBytes?.(chunk.length);
-    let at = Math.min(chunk.length, Math.max(0, extent.offset + filled - position));
-    while (at < chunk.length && index < run.to) {
-      const take = Math.min(chunk.length - at, extent.length - filled);
-      buffer.set(chunk.subarray(at, at + take), filled);
-      filled += take;
-      at += take;
+    if (index >= run.to) return;
+    events.onBytes(chunk.length);
+    let at = Math.min(chunk.length, Math.max(0, extent.offset - position));
+    while (at < chunk.length) {
+      const part = chunk.subarray(at, at + extent.length - filled);
+      buffer.set(part, filled);
+      hash.update(part);
+      filled += part.length;
+      at += part.length;
       if (filled < extent.length) continue;
-      const bytes = buffer.subarray(0, filled);
-      yield { index, bytes, sha256: createHash('sha256').update(bytes).digest() };
-      filled = 0;
+      yield { index, bytes: buffer.subarray(0, filled), sha256: hash.digest() };
       index++;
-      extent = index < run.to ? pieceExtent(run.sizeBytes, index) : extent;
+      if (index >= run.to) await growing;
+      if (index >= run.to) return;
+      extent = pieceExtent(run.sizeBytes, index);
+      [buffer, other] = [other ?? Buffer.allocUnsafe(extent.length), buffer];
+      hash = createHash('sha256');
+      filled = 0;
     }
     position += chunk.length;
-    if (index === run.to) return;
   }
   throw new OriginError('cut-short', `the origin's body ended at byte ${position}`);
 }
+
+/**
+ * One piece by itself.
+ * @param options.whole read up to the piece from the blob's start, should the origin ignore ranges
+ * @throws OriginError, NoRange
+ */
+export async function readOriginPiece(
+  origin: OriginClient,
+  source: PullSource,
+  { digest, sizeBytes, index }: { digest: Digest; sizeBytes: number; index: number },
+  { whole }: { whole: boolean },
+  call: OriginCall,
+): Promise<OriginPiece> {
+  const run = { digest, sizeBytes, from: index, to: index + 1, whole };
+  for await (const piece of readOriginRun(origin, source, run, call, NOBODY_LISTENS)) return piece;
+  throw new OriginError('cut-short', `piece ${index} did not come`);
+}
+
+const NOBODY_LISTENS: OriginRunEvents = { onBytes: () => {}, onRanges: () => Promise.resolve() };

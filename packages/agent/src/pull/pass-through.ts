@@ -92,5 +92,5 @@ async function openBody(
   const chunks = (async function* () {
     yield bytes;
   })();
-  return { offset: 0, sizeBytes: bytes.length, chunks, close: () => {} };
+  return { offset: 0, ranged: false, sizeBytes: bytes.length, chunks, close: () => {} };
 }

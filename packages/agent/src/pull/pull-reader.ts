@@ -5,6 +5,7 @@ import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
 import type { PassedRange } from './pass-through.ts';
+import { PullError } from './pull-error.ts';
 import type { BlobReader } from './pulls.ts';
 
 /** One disk read, and so what a slow client can hold in memory. */
@@ -18,6 +19,11 @@ export class PullReader implements BlobReader {
   readonly #number: number;
   readonly #passThrough: (range: PassedRange, signal: AbortSignal) => AsyncIterable<Uint8Array>;
   readonly #onClose: () => void;
+  /** The pieces of which bytes were given out, the first and the last one. */
+  #given: { first: number; last: number } | undefined;
+  /** Grows when pieces are taken back. */
+  #losses = 0;
+  readonly #cut = new AbortController();
   #closed = false;
 
   /** @param passThrough reads from the origin without the store, should the disk fill up on the way */
@@ -31,7 +37,7 @@ export class PullReader implements BlobReader {
     this.sizeBytes = pull.sizeBytes;
     this.mediaType = mediaType;
     this.#pull = pull;
-    this.#number = pull.addReader();
+    this.#number = pull.addReader((indexes) => this.#lost(indexes));
     this.#passThrough = passThrough;
     this.#onClose = onClose;
   }
@@ -42,14 +48,18 @@ export class PullReader implements BlobReader {
     // Should the rest have to pass by the store, the whole must still be checked before its last bytes.
     const isWhole = start === 0 && stop === this.sizeBytes;
     const hash = isWhole ? createHash(digestAlgorithm(this.digest)) : undefined;
+    const ended = AbortSignal.any([signal, this.#cut.signal]);
     let offset = start;
     try {
-      if (this.sizeBytes === 0) await this.#pull.waitFor(this.#number, 0, signal);
+      if (this.sizeBytes === 0) await this.#pull.waitFor(this.#number, 0, ended);
       while (offset < stop) {
+        ended.throwIfAborted();
         const index = Math.floor(offset / pieceSize);
-        await this.#pull.waitFor(this.#number, index, signal);
+        await this.#pull.waitFor(this.#number, index, ended);
         const pieceEnd = Math.min((index + 1) * pieceSize, stop);
-        const chunk = await this.#pull.read(offset, Math.min(READ_BYTES, pieceEnd - offset));
+        const chunk = await this.#readUnlessLost(offset, Math.min(READ_BYTES, pieceEnd - offset));
+        if (chunk === undefined) continue;
+        this.#given = { first: Math.min(this.#given?.first ?? index, index), last: index };
         offset += chunk.length;
         hash?.update(chunk);
         yield chunk;
@@ -58,6 +68,26 @@ export class PullReader implements BlobReader {
       if (!diskIsFull(error)) throw error;
       yield* this.#passThrough({ start: offset, end: stop, hash }, signal);
     }
+  }
+
+  /** Undefined when pieces were taken back meanwhile: these bytes may be of one of them. */
+  async #readUnlessLost(offset: number, length: number): Promise<Buffer | undefined> {
+    const losses = this.#losses;
+    try {
+      const bytes = await this.#pull.read(offset, length);
+      return losses === this.#losses ? bytes : undefined;
+    } catch (error) {
+      if (losses === this.#losses) throw error;
+      return undefined;
+    }
+  }
+
+  /** A client that was given bytes of a wrong piece must not take what follows for the rest of the blob. */
+  #lost(indexes: readonly number[]): void {
+    this.#losses++;
+    const given = this.#given;
+    if (given === undefined || !indexes.some((index) => given.first <= index && index <= given.last)) return;
+    this.#cut.abort(new PullError('mismatch', `${this.digest}: pieces that were sent turned out to be wrong`));
   }
 
   close(): void {

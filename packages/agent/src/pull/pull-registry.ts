@@ -10,16 +10,20 @@
  */
 import type { Digest } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
+import type { PeerRecord } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import { OriginError } from '../origin/origin-client.ts';
 import { type PartialBlob, StoreError } from '../store/blob-store.ts';
+import { BarredMembers } from './barred-members.ts';
 import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
-import { findSize } from './blob-size.ts';
+import { findSize, type SizeSources } from './blob-size.ts';
+import { Neighbourhood } from './neighbourhood.ts';
 import { type PassedRange, passThrough } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
 import { PullReader } from './pull-reader.ts';
 import type { BlobReader, PullSource, Pulls } from './pulls.ts';
 import { StoreReader } from './store-reader.ts';
+import { WitnessDuty } from './witness-duty.ts';
 
 /** A client gets an answer, good or bad, within this time. */
 const DECIDE_WITHIN_MS = 8_000;
@@ -35,7 +39,7 @@ export interface PullRegistryOptions {
   zone: string;
 }
 
-export interface PullRegistryDependencies extends BlobPullDependencies {
+export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'barred' | 'witnessDuty'> {
   /** Bytes sent to clients from what was in the store already. */
   onStoreBytes?: (bytes: number) => void;
   onPullEnded?: (result: 'done' | 'failed' | 'stopped', seconds: number) => void;
@@ -49,7 +53,9 @@ interface Entry {
 
 export class PullRegistry implements Pulls {
   readonly #options: PullRegistryOptions;
-  readonly #dependencies: PullRegistryDependencies;
+  readonly #dependencies: PullRegistryDependencies & BlobPullDependencies;
+  /** For blobs that are not being pulled yet. */
+  readonly #neighbourhood: Neighbourhood;
   readonly #entries = new Map<Digest, Entry>();
   /** Entries being made, so that simultaneous requests make one pull. */
   readonly #opening = new Map<Digest, Promise<Entry | undefined>>();
@@ -58,8 +64,17 @@ export class PullRegistry implements Pulls {
   #closed = false;
 
   constructor(options: PullRegistryOptions, dependencies: PullRegistryDependencies) {
+    const { tracker, network } = dependencies;
+    const onChange = (): void => {
+      for (const { pull } of this.#entries.values()) pull.barredChanged();
+    };
     this.#options = options;
-    this.#dependencies = dependencies;
+    this.#dependencies = {
+      ...dependencies,
+      barred: new BarredMembers({ tracker, network, onChange }),
+      witnessDuty: new WitnessDuty(dependencies),
+    };
+    this.#neighbourhood = new Neighbourhood(dependencies);
   }
 
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
@@ -94,12 +109,25 @@ export class PullRegistry implements Pulls {
     return this.#entries.get(digest)?.pull.partial;
   }
 
+  /** Members that hold or want a blob that this agent wants, as the tracker says. */
+  found(digest: Digest, peers: readonly PeerRecord[]): void {
+    const entry = this.#entries.get(digest);
+    if (entry !== undefined) entry.pull.found(peers);
+    else if (!this.#closed) this.#neighbourhood.meet(peers, 0);
+  }
+
+  /** To be called when the tracker bars or suspends others than before. */
+  barredChanged(): void {
+    this.#dependencies.barred.refresh();
+  }
+
   openCount(): number {
     return this.#entries.size;
   }
 
   async close(): Promise<void> {
     this.#closed = true;
+    this.#dependencies.witnessDuty.close();
     for (const timer of this.#expecting.values()) clearTimeout(timer);
     await Promise.all([...this.#entries].map(([digest, entry]) => this.#stop(digest, entry)));
   }
@@ -120,7 +148,7 @@ export class PullRegistry implements Pulls {
   /** Undefined when the blob cannot be kept. */
   async #make(digest: Digest, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
     const { store, logger, clock } = this.#dependencies;
-    const sizeBytes = await findSize(digest, source, this.#dependencies, deadline);
+    const sizeBytes = await findSize(digest, source, this.#sizeSources(digest), deadline);
     if (sizeBytes === undefined) return undefined;
     let partial: PartialBlob;
     try {
@@ -139,6 +167,11 @@ export class PullRegistry implements Pulls {
     entry.pull.start();
     this.#lingerIfUnread(digest, entry);
     return entry;
+  }
+
+  #sizeSources(digest: Digest): SizeSources {
+    const { origin, network, tracker } = this.#dependencies;
+    return { origin, network, tracker, onPeers: (peers) => this.found(digest, peers) };
   }
 
   #pullEnded(digest: Digest, entry: Entry, seconds: number): void {
@@ -218,7 +251,7 @@ export class PullRegistry implements Pulls {
     deadline: AbortSignal,
   ): Promise<BlobReader> {
     const { origin } = this.#dependencies;
-    const sizeBytes = await findSize(digest, source, this.#dependencies, deadline);
+    const sizeBytes = await findSize(digest, source, this.#sizeSources(digest), deadline);
     const stop = new AbortController();
     // The first bytes decide: an origin that refuses must become a 404, not a cut body.
     const body = passThrough(origin, source, digest, { start, end: undefined }, AbortSignal.any([signal, stop.signal]));
@@ -255,7 +288,7 @@ export class PullRegistry implements Pulls {
   }
 
   async #expect(digests: readonly Digest[]): Promise<void> {
-    const { store, tracker, network } = this.#dependencies;
+    const { store, tracker } = this.#dependencies;
     const missing: Digest[] = [];
     for (const digest of digests) {
       if (this.#entries.has(digest) || this.#expecting.has(digest)) continue;
@@ -270,7 +303,7 @@ export class PullRegistry implements Pulls {
       this.#expecting.set(digest, setTimeout(forget, EXPECT_MS).unref());
     }
     const found = await tracker.want(missing);
-    for (const peers of found?.values() ?? []) network.dial(peers);
+    for (const [digest, peers] of found ?? []) this.found(digest, peers);
   }
 }
 

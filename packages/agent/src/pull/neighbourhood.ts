@@ -1,0 +1,63 @@
+/**
+ * Whom to connect to for one blob. The tracker names many members; an agent that connected to all of them would have as
+ * many connections as the cluster has agents. A dozen neighbours for each blob are enough to pass everything on.
+ */
+import type { PeerRecord } from '@shoal/wire';
+import type { PeerNetwork } from '../peers/peer-network.ts';
+
+const TARGET_NEIGHBOURS = 12;
+/** What was dialled less long ago may still become a neighbour. */
+const DIAL_TAKES_MS = 2_000;
+const MAX_REMEMBERED = 1_024;
+
+export interface NeighbourhoodDependencies {
+  network: Pick<PeerNetwork, 'dial' | 'connected' | 'peerId'>;
+  clock: () => number;
+}
+
+export class Neighbourhood {
+  readonly #dependencies: NeighbourhoodDependencies;
+  /** When a member was last dialled for this blob, the longest ago first. */
+  readonly #dialledAtMs = new Map<string, number>();
+
+  constructor(dependencies: NeighbourhoodDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /**
+   * Dials as many of the members found as neighbours are missing, those first that were not dialled before.
+   * @param known neighbours that hold or want the blob
+   */
+  meet(found: readonly PeerRecord[], known: number): void {
+    const { network, clock } = this.#dependencies;
+    const connected = new Set(network.connected().map(({ peerId }) => peerId));
+    const strangers = found.filter(({ peerId }) => !connected.has(peerId) && peerId !== network.peerId);
+    const neighbours = Math.max(known, found.length - strangers.length);
+    const nowMs = clock();
+    let pending = 0;
+    for (const [peerId, atMs] of this.#dialledAtMs) {
+      if (nowMs - atMs < DIAL_TAKES_MS && !connected.has(peerId)) pending++;
+    }
+    const missing = TARGET_NEIGHBOURS - neighbours - pending;
+    if (missing <= 0) return;
+    const lastDial = ({ peerId }: PeerRecord): number => this.#dialledAtMs.get(peerId) ?? Number.NEGATIVE_INFINITY;
+    const idle = strangers.filter((peer) => nowMs - lastDial(peer) >= DIAL_TAKES_MS);
+    this.seek(idle.sort((a, b) => (lastDial(a) === lastDial(b) ? 0 : lastDial(a) - lastDial(b))).slice(0, missing));
+  }
+
+  /** Dials members that have what is needed now, however many neighbours there are. */
+  seek(peers: readonly PeerRecord[]): void {
+    if (peers.length === 0) return;
+    const { network, clock } = this.#dependencies;
+    const nowMs = clock();
+    for (const { peerId } of peers) {
+      this.#dialledAtMs.delete(peerId);
+      this.#dialledAtMs.set(peerId, nowMs);
+    }
+    for (const peerId of this.#dialledAtMs.keys()) {
+      if (this.#dialledAtMs.size <= MAX_REMEMBERED) break;
+      this.#dialledAtMs.delete(peerId);
+    }
+    network.dial(peers);
+  }
+}

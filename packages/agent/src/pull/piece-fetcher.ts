@@ -1,0 +1,83 @@
+/** Fetches pieces of one blob from peers, within the memory that pieces on their way may take. */
+import type { Digest } from '@shoal/oci';
+import { type FetchFailure, pieceExtent, type SwarmEvent } from '@shoal/swarm';
+import type { Logger } from 'pino';
+import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import type { KeptPiece } from './piece-keeper.ts';
+
+/** First byte and stall of a piece from a peer. */
+const PIECE_DEADLINE_MS = 2_000;
+
+export interface PieceFetcherDependencies {
+  network: PeerNetwork;
+  logger: Logger;
+  /** Shared by all pulls. */
+  pieceMemory: ByteBudget;
+  /** A peer's piece was refused; `reason` is a PeerErrorCode. */
+  onRejected: (reason: string) => void;
+  onPiece(piece: KeptPiece, from: string): Promise<void>;
+  onEvent(event: SwarmEvent): void;
+}
+
+export class PieceFetcher {
+  readonly #blob: { digest: Digest; sizeBytes: number };
+  readonly #dependencies: PieceFetcherDependencies;
+  readonly #fetches = new Map<string, AbortController>();
+
+  constructor(blob: { digest: Digest; sizeBytes: number }, dependencies: PieceFetcherDependencies) {
+    this.#blob = blob;
+    this.#dependencies = dependencies;
+  }
+
+  /** A `fetch-failed` follows when it does not come and was not cancelled. @throws what `onPiece` throws */
+  async fetch(peer: string, index: number): Promise<void> {
+    const { digest, sizeBytes } = this.#blob;
+    const { network, pieceMemory, onPiece } = this.#dependencies;
+    const key = `${peer} ${index}`;
+    const abort = new AbortController();
+    const { signal } = abort;
+    this.#fetches.set(key, abort);
+    let giveBack: (() => void) | undefined;
+    try {
+      giveBack = await pieceMemory.take(pieceExtent(sizeBytes, index).length, signal);
+      const options = { deadlineMs: PIECE_DEADLINE_MS, signal };
+      const { bytes, sha256, attestation } = await network.fetchPiece(peer, { digest, sizeBytes, index }, options);
+      await onPiece({ index, bytes, sha256, attestation }, peer);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!(error instanceof PeerError)) throw error;
+      this.#failed(peer, index, error);
+    } finally {
+      giveBack?.();
+      if (this.#fetches.get(key) === abort) this.#fetches.delete(key);
+    }
+  }
+
+  cancel(peer: string, index: number): void {
+    this.#fetches.get(`${peer} ${index}`)?.abort();
+  }
+
+  close(): void {
+    for (const abort of this.#fetches.values()) abort.abort();
+  }
+
+  #failed(peer: string, index: number, error: PeerError): void {
+    const { logger, onRejected, onEvent } = this.#dependencies;
+    if (error.peerIsToBlame || error.code === 'barred-signer') onRejected(error.code);
+    if (error.peerIsToBlame) logger.warn({ peer, index, code: error.code }, `peer: ${error.message}`);
+    onEvent({ type: 'fetch-failed', peer, index, why: WHY[error.code], retryAfterMs: error.retryAfterMs });
+  }
+}
+
+const WHY: Record<PeerError['code'], FetchFailure> = {
+  busy: 'busy',
+  'not-held': 'not-held',
+  // The peer passes on what it was given, and may hold the right piece soon.
+  'barred-signer': 'not-held',
+  gone: 'gone',
+  timeout: 'slow',
+  corrupt: 'corrupt',
+  protocol: 'corrupt',
+  cancelled: 'cancelled',
+};

@@ -1,0 +1,227 @@
+/**
+ * Carries out what `BlobSwarm` decides for one blob, and tells it what happened:
+ *
+ *   fetch ────────────► PieceFetcher ─┐
+ *   read-origin ──────► OriginReader ─┴─► onPiece: kept and verified ─► 'piece'
+ *   ask-lease ────────► LeaseKeeper ────► 'lease-granted', 'lease-refused', …
+ *   find-peers ───────► tracker ────────► Neighbourhood dials
+ *   complete, give-up ► the pull
+ */
+import {
+  BlobSwarm,
+  DEFAULT_SWARM_OPTIONS,
+  type LeaseSource,
+  type PieceMap,
+  pieceCountOf,
+  pieceSizeOf,
+  type Random,
+  type SwarmAction,
+  type SwarmEvent,
+} from '@shoal/swarm';
+import type { PeerRecord } from '@shoal/wire';
+import type { Logger } from 'pino';
+import type { OriginClient } from '../origin/origin-client.ts';
+import type { PeerNetwork } from '../peers/peer-network.ts';
+import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import type { BlobPullOptions } from './blob-pull.ts';
+import type { ByteBudget } from './byte-budget.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+import { Neighbourhood } from './neighbourhood.ts';
+import { OriginReader } from './origin-reader.ts';
+import { PieceFetcher } from './piece-fetcher.ts';
+import type { KeptPiece } from './piece-keeper.ts';
+import type { WitnessDuty } from './witness-duty.ts';
+
+/** What pieces on their way from peers may take in memory, per blob. */
+const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
+const MAX_IN_FLIGHT_PIECES = 32;
+const TICK_MS = 100;
+
+export interface SwarmDriverDependencies {
+  network: PeerNetwork;
+  tracker: TrackerClient;
+  origin: OriginClient;
+  witnessDuty: WitnessDuty;
+  clock: () => number;
+  random: Random;
+  /** Shared by all pulls. */
+  pieceMemory: ByteBudget;
+  onPieceRejected?: (reason: string) => void;
+  onLease?: (source: LeaseSource) => void;
+}
+
+export interface SwarmDriverEvents {
+  /** A piece came in and was verified; resolves when it is on the disk. */
+  onPiece(piece: KeptPiece, from: string): Promise<void>;
+  onOriginEnded(): void;
+  onComplete(): void;
+  onGiveUp(why: 'origin-refused' | 'no-progress'): void;
+  /** Something was begun that goes on by itself. */
+  track(work: Promise<void>): void;
+}
+
+export class SwarmDriver {
+  readonly origin: OriginReader;
+  readonly leases: LeaseKeeper;
+  readonly #options: BlobPullOptions;
+  readonly #dependencies: SwarmDriverDependencies;
+  readonly #events: SwarmDriverEvents;
+  readonly #swarm: BlobSwarm;
+  readonly #fetcher: PieceFetcher;
+  readonly #neighbourhood: Neighbourhood;
+  readonly #tick: NodeJS.Timeout;
+  #want: { close(): void } | undefined;
+  #closed = false;
+
+  constructor(
+    options: BlobPullOptions,
+    have: PieceMap,
+    { logger, ...dependencies }: SwarmDriverDependencies & { logger: Logger },
+    events: SwarmDriverEvents,
+  ) {
+    const { digest, sizeBytes, source, zone } = options;
+    const { network, tracker, origin, clock, random, pieceMemory, onPieceRejected, onLease } = dependencies;
+    this.#options = options;
+    this.#dependencies = dependencies;
+    this.#events = events;
+    const pieceBytes = pieceSizeOf(sizeBytes);
+    this.#swarm = new BlobSwarm(
+      {
+        ...DEFAULT_SWARM_OPTIONS,
+        graceMs: network.connected().length > 0 ? DEFAULT_SWARM_OPTIONS.graceMs : 0,
+        pieceCount: pieceCountOf(sizeBytes),
+        zone,
+        self: network.peerId,
+        blob: digest,
+        maxInFlight: Math.min(MAX_IN_FLIGHT_PIECES, Math.max(4, Math.floor(IN_FLIGHT_BYTES / pieceBytes))),
+      },
+      have,
+      random,
+      clock(),
+    );
+    const onEvent = (event: SwarmEvent): void => this.react(event);
+    this.#fetcher = new PieceFetcher(options, {
+      network,
+      logger,
+      pieceMemory,
+      onRejected: (reason) => onPieceRejected?.(reason),
+      onPiece: events.onPiece,
+      onEvent,
+    });
+    this.origin = new OriginReader(options, source, {
+      origin,
+      logger,
+      clock,
+      onPiece: ({ index, bytes, sha256 }) => {
+        const attestation = network.attest({ digest, sizeBytes, index }, sha256);
+        return events.onPiece({ index, bytes, sha256, attestation }, 'origin');
+      },
+      onBytes: (bytes) => this.leases.progressed(bytes),
+      onRanges: (from, honoured) => this.leases.rangesKnown(from, honoured),
+      onEvent,
+    });
+    const registry = (): string => this.origin.source.repository.registry;
+    this.leases = new LeaseKeeper({ digest, sizeBytes, registry }, tracker, {
+      onEvent,
+      onPeers: (peers) => {
+        if (!this.#closed) this.#neighbourhood.seek(peers);
+      },
+      onWitness: (index) => dependencies.witnessDuty.testify(options, this.origin.source, index),
+      onGranted: (leaseSource) => onLease?.(leaseSource),
+      progress: (leaseId) => this.#swarm.leaseProgress(leaseId),
+    });
+    this.#neighbourhood = new Neighbourhood({ network, clock });
+    this.#tick = setInterval(() => this.react({ type: 'tick' }), TICK_MS);
+  }
+
+  /** Begins; separate from the constructor so that the first actions find everything in place. */
+  start(): void {
+    const { digest, sizeBytes: ownSize, originOnly } = this.#options;
+    if (!originOnly) {
+      this.#want = this.#dependencies.network.want(digest, {
+        wants: (peer, zone) => this.react({ type: 'peer-wants', peer, zone }),
+        map: (peer, zone, sizeBytes, pieces) => {
+          if (sizeBytes === ownSize) this.react({ type: 'peer-map', peer, zone, pieces });
+        },
+        haves: (peer, indexes) => this.react({ type: 'peer-have', peer, indexes }),
+        gone: (peer) => this.react({ type: 'peer-gone', peer }),
+      });
+      this.#findPeers();
+    }
+    this.react({ type: 'tick' });
+  }
+
+  /** The time of the last sign of life from any source. */
+  get progressAtMs(): number {
+    return this.#swarm.progressAtMs;
+  }
+
+  /** Whether peers are asked, or could be asked, for something that is missing. */
+  peersHelp(): boolean {
+    return this.#swarm.peersHelp(this.#dependencies.clock());
+  }
+
+  react(event: SwarmEvent): void {
+    if (this.#closed) return;
+    for (const action of this.#swarm.handle(event, this.#dependencies.clock())) this.#do(action);
+    if (event.type === 'origin-ended') this.#events.onOriginEnded();
+  }
+
+  /** Members that hold or want the blob, as the tracker says. */
+  found(peers: readonly PeerRecord[]): void {
+    if (!this.#closed && !this.#options.originOnly) this.#neighbourhood.meet(peers, this.#swarm.neighbourCount);
+  }
+
+  /** Stops everything that was begun. */
+  close(): void {
+    this.#closed = true;
+    clearInterval(this.#tick);
+    this.#want?.close();
+    this.#dependencies.tracker.unwant([this.#options.digest]);
+    this.origin.stop();
+    this.leases.close();
+    this.#fetcher.close();
+  }
+
+  #do(action: SwarmAction): void {
+    switch (action.type) {
+      case 'fetch':
+        this.#events.track(this.#fetcher.fetch(action.peer, action.index));
+        return;
+      case 'cancel':
+        this.#fetcher.cancel(action.peer, action.index);
+        return;
+      case 'ask-lease':
+        if (this.#options.originOnly) setImmediate(() => this.react({ type: 'lease-unavailable' }));
+        else this.#events.track(this.leases.ask(action));
+        return;
+      case 'read-origin':
+        this.#events.track(this.origin.read(action));
+        return;
+      case 'limit-origin':
+        this.origin.limit(action.to);
+        return;
+      case 'stop-origin':
+        this.origin.stop();
+        return;
+      case 'release-lease':
+        this.leases.release(action.leaseId, action.how, action.next);
+        return;
+      case 'find-peers':
+        if (!this.#options.originOnly) this.#findPeers();
+        return;
+      case 'complete':
+        this.#events.onComplete();
+        return;
+      case 'give-up':
+        this.#events.onGiveUp(action.why);
+        return;
+    }
+  }
+
+  #findPeers(): void {
+    const { digest } = this.#options;
+    const finding = this.#dependencies.tracker.want([digest]).then((found) => this.found(found?.get(digest) ?? []));
+    this.#events.track(finding);
+  }
+}
