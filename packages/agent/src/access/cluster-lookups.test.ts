@@ -45,9 +45,18 @@ test('with the turn, this agent asks the origin and tells the others', async () 
   tracker.turns.push({ turn: 'ask' });
   expect(await resolve()).toEqual({ ...manifest('of the origin'), resolvedAtMs: 1_000_000 });
   expect(origin.asked).toEqual([key]);
-  const [{ maxAgeMs: _, waitMs: __, ...subject }] = tracker.lookups as [never];
+  const { scope, accept } = tracker.lookups[0] ?? expect.fail('the cluster was not asked');
   expect(tracker.reports).toEqual([
-    { ...(subject as object), said: 'found', ...manifest('of the origin'), resolvedAtMs: 1_000_000 },
+    {
+      registry: 'ghcr.io',
+      repository: 'org/app',
+      reference: 'v1',
+      scope,
+      accept,
+      said: 'found',
+      ...manifest('of the origin'),
+      resolvedAtMs: 1_000_000,
+    },
   ]);
 });
 
