@@ -167,6 +167,8 @@ export class BlobSwarm {
       case 'pieces-lost':
         for (const index of event.indexes) this.#lose(index);
         this.#complete = false;
+        // An audit may have taken long; from here on there is something to be got again.
+        this.#progressAtMs = nowMs;
         return;
       case 'fetch-failed':
         this.#fetchFailed(event.peer, event.index, event.why, event.retryAfterMs ?? 0, nowMs);

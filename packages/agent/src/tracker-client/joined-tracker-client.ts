@@ -64,8 +64,8 @@ export interface TrackerClientDependencies {
   addresses: () => string[];
   /** Peers of a wanted blob, with each announcement. */
   onPeers?: (digest: Digest, peers: PeerRecord[]) => void;
-  /** Members that were not among those to be avoided before. */
-  onBarred?: (peerIds: string[]) => void;
+  /** `barred()` is another set than before: members were added to it, or are not suspected any more. */
+  onBarred?: () => void;
   /** To be kept on disk. */
   onMembership?: (membership: Membership) => void;
   savedMembership?: Membership | undefined;
@@ -182,7 +182,7 @@ class JoinedTrackerClient implements StartableTrackerClient {
   async report({ claim, counter, ...piece }: Contradiction): Promise<ReportAnswer | undefined> {
     const body = { ...piece, claim: claim && base64(claim), counter: base64(counter) };
     const answer = await this.#link.ask('/v1/report', body, reportAnswerSchema);
-    if (answer !== undefined) this.#hearBarred(answer.barred);
+    if (answer !== undefined) this.#hearBarred([...new Set([...this.#barred, ...answer.barred])]);
     return answer;
   }
 
@@ -218,13 +218,12 @@ class JoinedTrackerClient implements StartableTrackerClient {
     await this.#loop;
   }
 
-  /** Each answer carries all that are to be avoided now. */
+  /** @param peerIds all that are to be avoided now */
   #hearBarred(peerIds: readonly string[]): void {
     const known = this.#barred;
-    if (peerIds.length === 0 && known.size === 0) return;
+    if (peerIds.length === known.size && peerIds.every((peerId) => known.has(peerId))) return;
     this.#barred = new Set(peerIds);
-    const added = peerIds.filter((peerId) => !known.has(peerId));
-    if (added.length > 0) this.#dependencies.onBarred?.(added);
+    this.#dependencies.onBarred?.();
   }
 
   async #run(firstFailure: CallError | undefined): Promise<void> {

@@ -51,7 +51,7 @@ export class OriginLeases {
   }
 
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
-    const { digest, sizeBytes, registry, starved, piece } = request;
+    const { digest, sizeBytes, registry, starved, piece, avoid } = request;
     const complete = this.#directory.holders(digest, member, MAX_HOLDERS);
     const reply = this.#table.request(
       {
@@ -63,6 +63,7 @@ export class OriginLeases {
         starved,
         complete,
         ...(piece === undefined ? {} : { piece }),
+        ...(avoid === undefined ? {} : { avoid }),
       },
       nowMs,
     );
