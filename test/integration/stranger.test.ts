@@ -127,10 +127,17 @@ test('the tracker tells nobody without a session who has a digest, nor gives out
   // A member's certificate is shown to every peer: it must not open the tracker.
   const certificate = await certificateOf({ url: cluster.tracker.url, joinToken }, member.seed);
   const dispatcher = new Agent({ connect: { rejectUnauthorized: false } });
+  const reference = {
+    registry: 'registry.test',
+    repository: image.repository,
+    reference: image.tag,
+    scope: 'public',
+  };
   const calls = {
     '/v1/announce': { addresses: [], blobs: [{ digest, state: 'want' }], withdraw: [] },
     '/v1/lease': { digest, sizeBytes: 1024 * 1024, registry: 'registry.test', starved: false },
-    '/v1/reference/find': { registry: 'registry.test', repository: image.repository, reference: image.tag },
+    '/v1/reference/find': reference,
+    '/v1/reference/ask': { ...reference, accept: 'a', maxAgeMs: 30_000, waitMs: 0 },
   };
   try {
     for (const [path, call] of Object.entries(calls)) {
