@@ -5,6 +5,7 @@ import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import { SignJWT } from 'jose';
 import { pino } from 'pino';
+import type { RateLane } from '../rate/rate-limit.ts';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { rawPublicKey } from './ed25519-key.ts';
 import { type Identity, identityOfSeed } from './identity.ts';
@@ -117,6 +118,7 @@ export async function startAgent(
     membership?: () => Membership | undefined;
     clock?: () => number;
     hooks?: PeerNetworkHooks;
+    downloadLane?: RateLane;
   } = {},
 ): Promise<TestAgent> {
   const identity = identityOfSeed(options.seed ?? randomBytes(32));
@@ -132,6 +134,7 @@ export async function startAgent(
       logger: pino({ level: 'silent' }),
       clock: options.clock ?? Date.now,
       hooks: { onKnownPeer: (peer) => met.push(peer), ...options.hooks },
+      downloadLane: options.downloadLane,
     },
   );
   const holdAll = (blob: TestBlob) => {
@@ -154,11 +157,14 @@ export async function until(condition: () => boolean, timeoutMs = 5_000): Promis
   }
 }
 
+/** Dials until it worked: a peer that was lost just now is not dialled again at once. */
 export async function connect(from: TestAgent, to: TestAgent): Promise<void> {
-  from.network.dial([to.record]);
   const sees = (one: TestAgent, other: TestAgent) =>
     one.network.connected().some(({ peerId }) => peerId === other.identity.peerId);
-  await until(() => sees(from, to) && sees(to, from));
+  await until(() => {
+    from.network.dial([to.record]);
+    return sees(from, to) && sees(to, from);
+  });
 }
 
 /** A want listener that keeps what it was told. */

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import type { Connection } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import { CONTROL_PROTOCOL, encodeControlFrame, encodePieceRequest, PIECE_PROTOCOL } from '@shoal/wire';
-import { afterEach, beforeEach, expect, test } from 'vitest';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import {
   connect,
   RecordingListener,
@@ -110,6 +110,64 @@ test('a member that asks for two pieces ahead on one stream is disconnected', as
   await until(() => connection.status !== 'open');
 });
 
+describe('a member that', () => {
+  const huge = { ...randomBlob(10), sizeBytes: 512 * 1024 ** 2 };
+  const mapOf = () =>
+    encodeControlFrame({ type: 'map', digest: huge.digest, sizeBytes: huge.sizeBytes, bitmap: new Uint8Array(128) });
+  const haves = (...indexes: number[]) => encodeControlFrame({ type: 'have', digest: huge.digest, indexes });
+  const digestOf = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}` as typeof huge.digest;
+
+  test.each([
+    ['has a piece beyond the blob', () => [mapOf(), haves(0, 1024)], ['map']],
+    ['has the largest index there is', () => [mapOf(), haves(0xffff_ffff)], ['map']],
+    ['names too many pieces', () => [mapOf(), overfullHave(haves(1))], ['map']],
+    [
+      'wants too much',
+      () => [...Array(2049).keys()].map((n) => encodeControlFrame({ type: 'want', digest: digestOf(n) })),
+      [],
+    ],
+  ])('%s is disconnected', async (_what, frames, heard) => {
+    const connection = await reach();
+    const listener = new RecordingListener();
+    agent.network.want(huge.digest, listener);
+    await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), ...frames());
+    await until(() => connection.status !== 'open');
+    expect(listener.events.map((event) => event.split(' ')[0]).filter((event) => event !== 'gone')).toEqual(heard);
+  });
+
+  test('names pieces of a blob it said nothing of is not listened to', async () => {
+    const connection = await reach();
+    const listener = new RecordingListener();
+    agent.network.want(huge.digest, listener);
+    const other = encodeControlFrame({ type: 'have', digest: digestOf(1), indexes: [0] });
+    await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), haves(5), other, mapOf(), haves(6, 6));
+    await until(() => listener.events.length === 2);
+    expect(listener.events).toEqual(['map  536870912 0/1024', 'haves 6,6']);
+    expect(connection.status).toBe('open');
+  });
+
+  test('wants and unwants without end is disconnected, and made no more work than it may', async () => {
+    const connection = await reach();
+    const listener = new RecordingListener();
+    agent.network.want(huge.digest, listener);
+    const stream = await connection.newStream(CONTROL_PROTOCOL);
+    stream.addEventListener('message', () => {});
+    stream.send(hello(await cluster.certify(own())));
+    const [wants, unwants] = (['want', 'unwant'] as const).map((type) =>
+      encodeControlFrame({ type, digest: huge.digest }),
+    );
+    const flood = Buffer.concat(Array.from({ length: 250 }, () => [wants!, unwants!]).flat());
+    for (let round = 0; round < 400 && connection.status === 'open'; round++) {
+      stream.send(flood);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    await until(() => connection.status !== 'open');
+    // What may be said at once, and what comes to that in the time of this test.
+    expect(listener.events.length).toBeLessThan(16_384 + 5 * 4_000 + 2);
+    expect(agent.network.connected()).toEqual([]);
+  });
+});
+
 test('a member that does not read its control stream is disconnected', async () => {
   // A map of 64 KiB: a hundred of them are more than a stream's window and the queue together.
   const huge = { ...randomBlob(10), sizeBytes: 2 * 1024 ** 4 };
@@ -166,6 +224,13 @@ test('a link outlives a certificate that is renewed, and ends with one that is n
     await Promise.all([one.network.stop(), two.network.stop()]);
   }
 });
+
+/** A HAVE of 1025 pieces, which our own encoder refuses to make. */
+function overfullHave(one: Uint8Array): Uint8Array {
+  const frame = Buffer.concat([one, Buffer.alloc(1024 * 4)]);
+  frame.writeUInt32BE(frame.length - 4);
+  return frame;
+}
 
 function unsigned(peerId: string): string {
   const part = (value: unknown) => Buffer.from(JSON.stringify(value)).toString('base64url');
