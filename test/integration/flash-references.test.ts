@@ -1,5 +1,5 @@
 /** Tags, manifests and configs: asked of the origin once per cluster, and never told to who may not know. */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MANIFEST_ACCEPT, OCI_MANIFEST } from '@shoal/oci';
@@ -255,9 +255,15 @@ describe('a private repository', () => {
       for (const index of [2, 4]) await expectNothing(index, image);
       expect((await ask(1, reference)).statusCode).toBe(200);
 
-      const logs = [cluster.tracker, ...cluster.agents].map((each) => each.logs()).join('\n');
-      expect(logs).not.toContain(login.password);
-      expect(logs).not.toContain(Buffer.from(`${login.username}:${login.password}`).toString('base64'));
+      const said = [cluster.tracker, ...cluster.agents].map((each) => each.logs());
+      const trackerFolder = join(cluster.folder.path, 'tracker');
+      for (const entry of await readdir(trackerFolder, { recursive: true, withFileTypes: true })) {
+        if (entry.isFile()) said.push(await readFile(join(entry.parentPath, entry.name), 'latin1'));
+      }
+      expect(said.join('\n')).toContain(image.root.digest);
+      for (const secret of [login.password, Buffer.from(`${login.username}:${login.password}`).toString('base64')]) {
+        expect(said.join('\n')).not.toContain(secret);
+      }
     },
   );
 });
