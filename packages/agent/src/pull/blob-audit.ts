@@ -129,7 +129,9 @@ export class BlobAudit {
     const different: OriginPiece[] = [];
     const readOn = async (): Promise<void> => {
       try {
-        for (let index = audit.next(); index !== undefined; index = audit.next()) {
+        for (;;) {
+          const index = either.aborted ? undefined : audit.next();
+          if (index === undefined) return;
           const piece = await this.#read(index, either);
           if (this.#agrees(piece)) continue;
           different.push(piece);
