@@ -31,8 +31,9 @@ export class Neighbourhood {
   meet(found: readonly PeerRecord[], known: number): void {
     const { network, clock } = this.#dependencies;
     const connected = new Set(network.connected().map(({ peerId }) => peerId));
-    const strangers = found.filter(({ peerId }) => !connected.has(peerId) && peerId !== network.peerId);
-    const neighbours = Math.max(known, found.length - strangers.length);
+    const others = found.filter(({ peerId }) => peerId !== network.peerId);
+    const strangers = others.filter(({ peerId }) => !connected.has(peerId));
+    const neighbours = Math.max(known, others.length - strangers.length);
     const nowMs = clock();
     let pending = 0;
     for (const [peerId, atMs] of this.#dialledAtMs) {
