@@ -63,7 +63,7 @@ const ENDGAME_MIN_MS = 200;
 const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
 const FIND_MORE_PEERS_AFTER_MS = 4_000;
-const FEW_NEIGHBOURS = 8;
+const FEW_NEIGHBOURS = 12;
 const NOTHING: SwarmAction[] = [];
 
 interface Asked {

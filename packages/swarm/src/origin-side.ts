@@ -17,7 +17,7 @@ export interface OriginSideOptions {
   pieceCount: number;
   self: string;
   blob: string;
-  stallMs: number;
+  maxInFlight: number;
   graceMs: number;
 }
 
@@ -51,6 +51,9 @@ const RUNS_PER_BLOB = 32;
 const PATIENCE_PER_RANK_MS = 1_000;
 /** The next lease is asked for when this part of the run is left, so that the origin is not kept waiting. */
 const ASK_NEXT_SHARE = 1 / 4;
+/** An agent with this part of its requests to peers under way is busy with them; one that reads the origin, sooner. */
+const BUSY_SHARE = 1 / 2;
+const BUSY_READER_SHARE = 1 / 4;
 
 export class OriginSide {
   readonly #options: OriginSideOptions;
@@ -277,13 +280,15 @@ export class OriginSide {
   }
 
   /**
-   * Whether there is nothing better to do than to ask for a (further) lease. Who has pieces to fetch from peers leaves the
-   * origin to those that have none: readers of the origin would fall behind, and be the last to finish.
+   * Whether there is nothing better to do than to ask for a (further) lease. Who is busy fetching from peers leaves the
+   * origin to those that are not: readers of the origin that took lease after lease would fall behind, and finish last.
    */
   #wantsLease(): boolean {
     const { board } = this.#dependencies;
-    if (board.count(UNCOVERED) === 0 || board.count(READY) > 0) return false;
+    if (board.count(UNCOVERED) === 0) return false;
     const run = this.#run;
+    const busy = this.#options.maxInFlight * (run === undefined ? BUSY_SHARE : BUSY_READER_SHARE);
+    if (board.count(READY) > 0 && board.count(ASKED) > busy) return false;
     return run === undefined || run.to - run.next <= Math.max(1, (run.to - run.from) * ASK_NEXT_SHARE);
   }
 
