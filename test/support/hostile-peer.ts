@@ -1,21 +1,31 @@
 // A member of a cluster that misbehaves: it joins the real tracker with the real token, gets a valid certificate, says that
-// it holds a whole blob, and answers requests for its pieces as it is told to.
+// it holds a blob, and answers requests for its pieces as it is told to.
 //
 //   await using peer = await HostilePeer.join({ url, joinToken }, image.layers[0].content, 'never-answers');
 //   // … an agent pulls …
 //   expect(peer.requests).toBeGreaterThan(0);
+//
+// With `{ holds: 'nothing' }` it only wants the blob, until it takes a lease as the others do:
+//
+//   await peer.takeRun(8, registry);              // pieces from 8 on come from this peer alone
+//   await peer.frame(3);                          // reports whoever signed piece 3 for a lie
+//   expect(await peer.isBarred()).toBe(true);
 import { createHash, type KeyObject, randomBytes } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createTrackerClient, type StartableTrackerClient } from '@shoal/agent';
 import { createLogger } from '@shoal/cli';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import {
   CONTROL_PROTOCOL,
   decodeControlBody,
+  decodePieceAnswer,
   decodePieceRequest,
   encodeControlFrame,
   encodePieceAnswer,
+  encodePieceRequest,
   FrameAssembler,
   MAX_CONTROL_BODY_BYTES,
+  MAX_PIECE_ANSWER_BODY_BYTES,
   MAX_PIECE_REQUEST_BODY_BYTES,
   PIECE_PROTOCOL,
 } from '@shoal/wire';
@@ -41,57 +51,99 @@ export type Misbehaviour =
   /** Bytes that hash to what it signed, and are not the blob's. */
   | 'signs-wrong-bytes';
 
+interface Tracker {
+  url: string;
+  joinToken: string;
+}
+
 export class HostilePeer implements AsyncDisposable {
+  readonly #tracker: Tracker;
+  readonly #seed: Uint8Array;
   readonly #node: Node;
   readonly #client: StartableTrackerClient;
   readonly #key: KeyObject;
   readonly #content: Content;
   readonly #misbehaviour: Misbehaviour;
+  /** What it says that it holds. */
+  readonly #pieces: PieceMap;
+  /** Agents that want the blob. */
+  readonly #subscribers = new Set<Stream>();
   #requests = 0;
   #wants = 0;
 
   private constructor(
+    tracker: Tracker,
+    seed: Uint8Array,
     node: Node,
-    client: StartableTrackerClient,
-    key: KeyObject,
     content: Content,
     misbehaviour: Misbehaviour,
+    holds: 'everything' | 'nothing',
   ) {
+    this.#tracker = tracker;
+    this.#seed = seed;
     this.#node = node;
-    this.#client = client;
-    this.#key = key;
+    this.#client = clientOf(tracker, seed, () => addressesOf(node));
+    this.#key = privateKeyOfSeed(seed);
     this.#content = content;
     this.#misbehaviour = misbehaviour;
+    const count = pieceCountOf(content.sizeBytes);
+    this.#pieces = holds === 'everything' ? PieceMap.full(count) : PieceMap.empty(count);
   }
 
   /** Resolves when the tracker introduces this peer to whoever wants the blob. */
   static async join(
-    tracker: { url: string; joinToken: string },
+    tracker: Tracker,
     content: Content,
     misbehaviour: Misbehaviour,
+    { holds = 'everything' }: { holds?: 'everything' | 'nothing' } = {},
   ): Promise<HostilePeer> {
     const seed = randomBytes(32);
     const listen = ['/ip4/127.0.0.1/tcp/0'];
     const node = await createNode({ privateKeySeed: seed, listen, announce: [], maxConnections: 10 });
-    const client = createTrackerClient(
-      { trackers: [tracker.url], joinToken: tracker.joinToken, zone: 'default' },
-      {
-        identity: identityOfSeed(seed),
-        addresses: () => node.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*/, '')),
-        logger: createLogger({ level: 'silent', format: 'json' }, process.stderr),
-        clock: Date.now,
-      },
-    );
-    const peer = new HostilePeer(node, client, privateKeyOfSeed(seed), content, misbehaviour);
+    const peer = new HostilePeer(tracker, seed, node, content, misbehaviour, holds);
     await node.handle(CONTROL_PROTOCOL, (stream) => peer.#control(stream));
     await node.handle(PIECE_PROTOCOL, (stream, connection) => peer.#serve(stream, connection));
     await node.start();
-    const outcome = await client.start();
+    const outcome = await peer.#client.start();
     if (outcome !== 'joined') throw new Error(`the hostile peer could not join: ${JSON.stringify(outcome)}`);
-    client.have([content.digest]);
-    // Announcements go out in order, so an answer to this one means that the one before was taken in.
-    await new Promise((resolve) => setTimeout(resolve, ANNOUNCED_AFTER_MS));
+    if (holds === 'nothing') {
+      await peer.#client.want([content.digest]);
+    } else {
+      peer.#client.have([content.digest]);
+      // Announcements go out in order, so an answer to this one means that the one before was taken in.
+      await sleep(ANNOUNCED_AFTER_MS);
+    }
     return peer;
+  }
+
+  /** Gets the tracker's leave to read a run from the origin, and claims to have done so. Returns how many pieces it has now. */
+  async takeRun(piece: number, registry: string): Promise<number> {
+    const { digest, sizeBytes } = this.#content;
+    const answer = await this.#client.lease({ digest, sizeBytes, registry, starved: false, piece });
+    if (!answer?.granted || answer.source !== 'origin') throw new Error(`no lease: ${JSON.stringify(answer)}`);
+    const indexes: number[] = [];
+    for (let index = answer.from; index < answer.to; index++) indexes.push(index);
+    for (const index of indexes) this.#pieces.add(index);
+    this.#client.release(answer.leaseId, { how: 'done', next: answer.to });
+    for (const stream of this.#subscribers) stream.send(encodeControlFrame({ type: 'have', digest, indexes }));
+    return this.#pieces.held;
+  }
+
+  /** Asks an agent that is connected for a piece, and reports whoever signed that for a lie. Resolves when it is reported. */
+  async frame(index: number): Promise<void> {
+    const { digest, sizeBytes } = this.#content;
+    const claim = await this.#attestationOf(index);
+    const counter = this.#attest(index, randomBytes(32));
+    const answer = await this.#client.report({ digest, sizeBytes, index, claim, counter });
+    if (answer === undefined) throw new Error('the tracker took no report');
+  }
+
+  /** Whether the tracker lets it join again. */
+  async isBarred(): Promise<boolean> {
+    const client = clientOf(this.#tracker, this.#seed, () => []);
+    const outcome = await client.start();
+    await client.close();
+    return typeof outcome === 'object' && outcome.fatal === 'BARRED';
   }
 
   get peerId(): string {
@@ -119,14 +171,54 @@ export class HostilePeer implements AsyncDisposable {
 
   #control(stream: Stream): void {
     stream.send(encodeControlFrame({ type: 'hello', certificate: this.#certificate, zone: 'default' }));
+    stream.addEventListener('close', () => this.#subscribers.delete(stream));
     forEachBody(stream, MAX_CONTROL_BODY_BYTES, (body) => {
       const frame = decodeControlBody(body);
       if (frame.type !== 'want' || frame.digest !== this.#content.digest) return;
       this.#wants++;
+      this.#subscribers.add(stream);
       const { digest, sizeBytes } = this.#content;
-      const bitmap = PieceMap.full(pieceCountOf(sizeBytes)).toBytes();
-      stream.send(encodeControlFrame({ type: 'map', digest, sizeBytes, bitmap }));
+      stream.send(encodeControlFrame({ type: 'map', digest, sizeBytes, bitmap: this.#pieces.toBytes() }));
     });
+  }
+
+  /** Whatever comes first of the agents that have the piece. */
+  async #attestationOf(index: number): Promise<Uint8Array> {
+    for (let tries = 0; tries < 100; tries++) {
+      for (const connection of this.#node.getConnections()) {
+        const attestation = await this.#askFor(index, connection).catch(() => undefined);
+        if (attestation !== undefined) return attestation;
+      }
+      await sleep(50);
+    }
+    throw new Error(`nobody gave piece ${index}`);
+  }
+
+  async #askFor(index: number, connection: Connection): Promise<Uint8Array | undefined> {
+    const stream = await connection.newStream(PIECE_PROTOCOL, { signal: AbortSignal.timeout(1_000) });
+    const answered = new Promise<Uint8Array>((resolve) => {
+      const assembler = new FrameAssembler(MAX_PIECE_ANSWER_BODY_BYTES);
+      let body: Uint8Array | undefined;
+      stream.addEventListener('message', ({ data }) => {
+        body ??= assembler.take(data.subarray(), 0).body;
+        if (body !== undefined) resolve(body);
+      });
+    });
+    try {
+      stream.send(encodePieceRequest({ digest: this.#content.digest, index }));
+      const late = sleep(1_000).then((): never => {
+        throw new Error('no answer');
+      });
+      const answer = decodePieceAnswer(await Promise.race([answered, late]));
+      return answer.type === 'piece' ? answer.attestation.slice() : undefined;
+    } finally {
+      stream.abort(new Error('only the signature was wanted'));
+    }
+  }
+
+  #attest(index: number, sha256: Uint8Array): Uint8Array {
+    const { digest, sizeBytes } = this.#content;
+    return signAttestation({ digest, sizeBytes, index }, sha256, this.#certificate, this.#key);
   }
 
   #serve(stream: Stream, connection: Connection): void {
@@ -139,15 +231,13 @@ export class HostilePeer implements AsyncDisposable {
   #answer(index: number, stream: Stream, connection: Connection): void {
     const misbehaviour = this.#misbehaviour;
     if (misbehaviour === 'never-answers') return;
-    const { digest, sizeBytes } = this.#content;
-    const { offset, length } = pieceExtent(sizeBytes, index);
+    const { offset, length } = pieceExtent(this.#content.sizeBytes, index);
     const right = this.#content.read(offset, length);
     const wrong = Buffer.from(right);
     wrong[length >> 1] = (wrong[length >> 1] ?? 0) ^ 1;
     const signed = misbehaviour === 'signs-wrong-bytes' ? wrong : right;
     const sent = misbehaviour === 'wrong-bytes' ? wrong : signed;
-    const sha256 = createHash('sha256').update(signed).digest();
-    const attestation = signAttestation({ digest, sizeBytes, index }, sha256, this.#certificate, this.#key);
+    const attestation = this.#attest(index, createHash('sha256').update(signed).digest());
     stream.send(encodePieceAnswer({ type: 'piece', length, attestation }));
     if (misbehaviour === 'stops-mid-piece' || misbehaviour === 'dies-mid-piece') {
       stream.send(sent.subarray(0, length >> 1));
@@ -164,6 +254,21 @@ export class HostilePeer implements AsyncDisposable {
 const ANNOUNCED_AFTER_MS = 500;
 /** The half of a piece is on its way by then. */
 const DIES_AFTER_MS = 20;
+
+function clientOf({ url, joinToken }: Tracker, seed: Uint8Array, addresses: () => string[]): StartableTrackerClient {
+  return createTrackerClient(
+    { trackers: [url], joinToken, zone: 'default' },
+    {
+      identity: identityOfSeed(seed),
+      addresses,
+      logger: createLogger({ level: 'silent', format: 'json' }, process.stderr),
+      clock: Date.now,
+    },
+  );
+}
+
+const addressesOf = (node: Node): string[] =>
+  node.getMultiaddrs().map((address) => address.toString().replace(/\/p2p\/.*/, ''));
 
 function forEachBody(stream: Stream, maxBodyBytes: number, take: (body: Uint8Array) => void): void {
   const assembler = new FrameAssembler(maxBodyBytes);
