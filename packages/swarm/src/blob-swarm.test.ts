@@ -328,7 +328,13 @@ describe('a swarm', () => {
 });
 
 describe('one agent', () => {
-  const ask = (starved: boolean, piece: number): SwarmAction => ({ type: 'ask-lease', starved, piece, avoid: [] });
+  const ask = (starved: boolean, piece: number): SwarmAction => ({
+    type: 'ask-lease',
+    starved,
+    piece,
+    avoid: [],
+    silent: [],
+  });
 
   function agent(pieces = 10, options: Partial<BlobSwarmOptions> = {}): BlobSwarm {
     const defaults = {

@@ -224,7 +224,7 @@ export class BlobSwarm {
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
     else if (why === 'gone') this.#neighbours.remove(neighbour);
     else if (why === 'slow') this.#neighbours.slow(neighbour, nowMs);
-    if (why === 'corrupt' || why === 'gone') this.#refreshAll(0, this.#options.pieceCount);
+    if (why === 'corrupt' || why === 'gone' || why === 'slow') this.#refreshAll(0, this.#options.pieceCount);
     else this.#refresh(index);
   }
 
@@ -273,8 +273,8 @@ export class BlobSwarm {
   ): void {
     this.#inFlight--;
     neighbour.inFlight--;
-    if (neighbour.id === from) this.#neighbours.delivered(neighbour, nowMs - atMs);
-    else actions.push({ type: 'cancel', peer: neighbour.id, index });
+    if (neighbour.id !== from) actions.push({ type: 'cancel', peer: neighbour.id, index });
+    else if (this.#neighbours.delivered(neighbour, nowMs - atMs)) this.#refreshAll(0, this.#options.pieceCount);
   }
 
   #lose(index: number): void {
@@ -307,6 +307,7 @@ export class BlobSwarm {
 
   #lookAfterEverything(nowMs: number, actions: SwarmAction[]): void {
     if (this.#shouldGiveUp(nowMs, actions)) return;
+    if (this.#neighbours.endRests(nowMs)) this.#refreshAll(0, this.#options.pieceCount);
     const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
     if (starving !== undefined) this.#askElsewhere(starving, nowMs, actions);
     this.#origin.decide(starving, nowMs, actions);
@@ -368,7 +369,7 @@ export class BlobSwarm {
         if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);
       }
     }
-    while (this.#inFlight < maxInFlight && this.#fetchRarest(nowMs, actions));
+    while (this.#inFlight < maxInFlight && (this.#fetchRarest(nowMs, actions) || this.#fetchAnything(nowMs, actions)));
   }
 
   /** Looks at some of the ready pieces and asks for the one with the fewest copies whose holders have a slot free. */
@@ -389,13 +390,29 @@ export class BlobSwarm {
     return false;
   }
 
+  /** The rarest pieces' holders are all busy: whoever is not may have something else that is missing. */
+  #fetchAnything(nowMs: number, actions: SwarmAction[]): boolean {
+    for (const neighbour of this.#neighbours.withSpare(nowMs, this.#random)) {
+      const index = this.#board.readyAmong(neighbour.pieces, this.#random);
+      if (index !== undefined && (neighbour.sameZone || this.#mayCross(index))) {
+        this.#ask(neighbour, index, nowMs, actions);
+        return true;
+      }
+    }
+    return false;
+  }
+
   #tryFetch(index: number, nowMs: number, actions: SwarmAction[]): boolean {
     const neighbour = this.#neighbours.choose(index, this.#mayCross(index), nowMs, this.#random);
     if (neighbour === undefined) return false;
+    this.#ask(neighbour, index, nowMs, actions);
+    return true;
+  }
+
+  #ask(neighbour: Neighbour, index: number, nowMs: number, actions: SwarmAction[]): void {
     this.#asked.set(index, { neighbour, atMs: nowMs, second: undefined });
     this.#board.set(index, ASKED);
     this.#charge(neighbour, index, actions);
-    return true;
   }
 
   #charge(neighbour: Neighbour, index: number, actions: SwarmAction[]): void {
@@ -411,10 +428,7 @@ export class BlobSwarm {
       this.#askSecond(index, asked, true, nowMs, actions);
     } else if (this.#neighbours.nearCopies(index) + this.#neighbours.farCopies(index) > 0) {
       const neighbour = this.#neighbours.choose(index, true, nowMs, this.#random);
-      if (neighbour === undefined) return;
-      this.#asked.set(index, { neighbour, atMs: nowMs, second: undefined });
-      this.#board.set(index, ASKED);
-      this.#charge(neighbour, index, actions);
+      if (neighbour !== undefined) this.#ask(neighbour, index, nowMs, actions);
     }
   }
 

@@ -70,6 +70,8 @@ export interface LeaseAsk {
   piece?: number;
   /** Members that sent this agent bytes that did not verify: it does not take the blob from them. */
   avoid?: readonly string[];
+  /** Members that do not answer this agent: it does not take the blob from them now. */
+  silent?: readonly string[];
   /** Some of the members that hold the whole blob, if any do. */
   complete?: { sameZone: readonly string[]; otherZones: readonly string[] };
 }
@@ -135,7 +137,8 @@ export class LeaseTable {
       return this.#forStarved(blob, ask, nowMs) ?? this.#refuse(blob, ask, nowMs);
     }
     if (ask.complete !== undefined && !ask.starved) {
-      const { sameZone, otherZones } = ask.complete;
+      const sameZone = ask.complete.sameZone.filter((agent) => !isUseless(ask, agent));
+      const otherZones = ask.complete.otherZones.filter((agent) => !isUseless(ask, agent));
       if (sameZone.length > 0) {
         const retryAfterMs = Math.max(RETRY_WITH_HOLDERS_MS, blob.asks.retryAfterMs(nowMs));
         return refused(retryAfterMs, sameZone.slice(0, MAX_HOLDERS_TOLD));
@@ -215,14 +218,13 @@ export class LeaseTable {
     this.#blobs.expire(nowMs);
   }
 
-  /** What was read by an agent that is gone or cannot be trusted, and that the asker finds with nobody. */
+  /** What was read by an agent that is gone, silent or not to be trusted, and that the asker finds with nobody. */
   #lostPieces(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (ask.piece === undefined) return undefined;
     const reader = blob.gotBy(ask.zone, ask.piece);
     if (reader === undefined) return undefined;
     const { agent } = reader;
-    const lost = agent === ask.agent || this.#gone.has(agent) || ask.avoid?.includes(agent) === true;
-    if (!lost) return undefined;
+    if (agent !== ask.agent && !this.#gone.has(agent) && !isUseless(ask, agent)) return undefined;
     const elsewhere = blob.gotElsewhere(ask.zone, ask.piece, this.#gone);
     const source = elsewhere === undefined ? 'origin' : 'zone';
     const to = Math.min(reader.to, elsewhere?.to ?? reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
@@ -380,6 +382,11 @@ function expectedNext(lease: Lease, atMs: number): number {
 function remainingMs(lease: Lease, nowMs: number): number {
   if (lease.next === lease.from && nowMs - lease.grantedAtMs < JUDGED_AFTER_MS) return 0;
   return (lease.to - lease.next) * paceMs(lease, nowMs) - (nowMs - lease.nextAtMs);
+}
+
+/** Whether the asker gets nothing from that member. */
+function isUseless({ avoid, silent }: LeaseAsk, agent: string): boolean {
+  return avoid?.includes(agent) === true || silent?.includes(agent) === true;
 }
 
 function refused(retryAfterMs: number, holders: string[]): LeaseReply {

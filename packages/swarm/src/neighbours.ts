@@ -15,6 +15,8 @@ export interface Neighbour {
   pieceMs: number;
   /** Sent bytes that did not verify: never asked again for this blob. */
   barred: boolean;
+  /** Did not answer the last time, and rests: what it holds is as good as missing meanwhile. */
+  silent: boolean;
 }
 
 const SLOW_REST_MS = 1_000;
@@ -57,7 +59,12 @@ export class Neighbours {
     return this.#byId.get(id);
   }
 
-  /** Neighbours of our zone that hold the piece, barred ones left out. */
+  /** Those that hold pieces and did not answer when asked for one. */
+  get silent(): string[] {
+    return this.#list.filter(({ silent }) => silent).map(({ id }) => id);
+  }
+
+  /** Neighbours of our zone that hold the piece, barred and silent ones left out. */
   nearCopies(index: number): number {
     return this.#near[index] as number;
   }
@@ -79,6 +86,7 @@ export class Neighbours {
       failures: 0,
       pieceMs: FIRST_PIECE_MS,
       barred: this.#barred.includes(id),
+      silent: false,
     };
     this.#byId.set(id, neighbour);
     this.#list.push(neighbour);
@@ -86,21 +94,21 @@ export class Neighbours {
   }
 
   setMap(neighbour: Neighbour, pieces: PieceMap): void {
-    if (!neighbour.barred) this.#count(neighbour, -1);
+    this.#count(neighbour, -1);
     neighbour.pieces = pieces;
-    if (!neighbour.barred) this.#count(neighbour, 1);
+    this.#count(neighbour, 1);
   }
 
   /** Returns whether that was news. */
   add(neighbour: Neighbour, index: number): boolean {
-    if (!neighbour.pieces.add(index) || neighbour.barred) return false;
+    if (!neighbour.pieces.add(index) || !counts(neighbour)) return false;
     const copies = neighbour.sameZone ? this.#near : this.#far;
     copies[index] = (copies[index] as number) + 1;
     return true;
   }
 
   remove(neighbour: Neighbour): void {
-    if (!neighbour.barred) this.#count(neighbour, -1);
+    this.#count(neighbour, -1);
     this.#byId.delete(neighbour.id);
     this.#list = this.#list.filter((other) => other !== neighbour);
   }
@@ -108,7 +116,7 @@ export class Neighbours {
   notHeld(neighbour: Neighbour, index: number): void {
     if (!neighbour.pieces.has(index)) return;
     neighbour.pieces.remove(index);
-    if (neighbour.barred) return;
+    if (!counts(neighbour)) return;
     const copies = neighbour.sameZone ? this.#near : this.#far;
     copies[index] = (copies[index] as number) - 1;
   }
@@ -120,22 +128,35 @@ export class Neighbours {
     this.#barred.push(neighbour.id);
   }
 
-  delivered(neighbour: Neighbour, tookMs: number): void {
+  /** Returns whether what it holds counts again. */
+  delivered(neighbour: Neighbour, tookMs: number): boolean {
     neighbour.failures = 0;
     neighbour.pieceMs += (Math.max(1, tookMs) - neighbour.pieceMs) * SMOOTHING;
+    return this.#speaksAgain(neighbour);
   }
 
   slow(neighbour: Neighbour, nowMs: number): void {
     neighbour.restUntilMs = nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures);
     neighbour.failures++;
+    this.#count(neighbour, -1);
+    neighbour.silent = true;
+  }
+
+  /** Gives those whose rest is over another chance; returns whether there were any. */
+  endRests(nowMs: number): boolean {
+    let ended = false;
+    for (const neighbour of this.#list) {
+      if (neighbour.silent && neighbour.restUntilMs <= nowMs) ended = this.#speaksAgain(neighbour) || ended;
+    }
+    return ended;
   }
 
   /** Whether somebody who is not resting holds the piece (its slots may all be taken). */
   offered(index: number, farToo: boolean, nowMs: number): boolean {
     if (this.nearCopies(index) === 0 && !(farToo && this.farCopies(index) > 0)) return false;
     return this.#list.some(
-      ({ barred, restUntilMs, sameZone, pieces }) =>
-        !barred && restUntilMs <= nowMs && (sameZone || farToo) && pieces.has(index),
+      ({ barred, silent, restUntilMs, sameZone, pieces }) =>
+        !barred && !silent && restUntilMs <= nowMs && (sameZone || farToo) && pieces.has(index),
     );
   }
 
@@ -147,6 +168,17 @@ export class Neighbours {
     const near = this.nearCopies(index) > 0 ? this.#choose(index, true, nowMs, random, except) : undefined;
     if (near !== undefined || !farToo || this.farCopies(index) === 0) return near;
     return this.#choose(index, false, nowMs, random, except);
+  }
+
+  /** Those that can take one more request now, from a random one on. */
+  *withSpare(nowMs: number, random: Random): Generator<Neighbour> {
+    const { length } = this.#list;
+    const start = Math.floor(random() * length);
+    for (let step = 0; step < length; step++) {
+      const neighbour = this.#list[(start + step) % length] as Neighbour;
+      if (neighbour.barred || neighbour.restUntilMs > nowMs || neighbour.inFlight >= this.#slotsEach) continue;
+      yield neighbour;
+    }
   }
 
   #choose(
@@ -161,7 +193,7 @@ export class Neighbours {
     for (const neighbour of this.#list) {
       const spare = this.#slotsEach - neighbour.inFlight;
       if (spare <= 0 || neighbour.sameZone !== sameZone || !neighbour.pieces.has(index)) continue;
-      if (neighbour.barred || neighbour.restUntilMs > nowMs || neighbour === except) continue;
+      if (!counts(neighbour) || neighbour.restUntilMs > nowMs || neighbour === except) continue;
       const weight = spare / neighbour.pieceMs;
       total += weight;
       if (random() * total < weight) chosen = neighbour;
@@ -169,11 +201,24 @@ export class Neighbours {
     return chosen;
   }
 
+  #speaksAgain(neighbour: Neighbour): boolean {
+    if (!neighbour.silent) return false;
+    neighbour.silent = false;
+    neighbour.restUntilMs = 0;
+    this.#count(neighbour, 1);
+    return true;
+  }
+
+  /** Adds what it holds to the copies, or takes it away, unless it does not count anyway. */
   #count(neighbour: Neighbour, by: 1 | -1): void {
-    if (neighbour.pieces.held === 0) return;
+    if (neighbour.pieces.held === 0 || !counts(neighbour)) return;
     const copies = neighbour.sameZone ? this.#near : this.#far;
     for (let index = 0; index < this.#pieceCount; index++) {
       if (neighbour.pieces.has(index)) copies[index] = (copies[index] as number) + by;
     }
   }
+}
+
+function counts({ barred, silent }: Neighbour): boolean {
+  return !barred && !silent;
 }

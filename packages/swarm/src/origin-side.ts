@@ -171,8 +171,10 @@ export class OriginSide {
     this.#asking = true;
     this.#askedStarved = starving !== undefined;
     const piece = starving ?? this.#dependencies.board.first(UNCOVERED);
-    const avoid = this.#dependencies.neighbours.barred.slice(0, MAX_AVOIDED);
-    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid });
+    const { neighbours } = this.#dependencies;
+    const avoid = neighbours.barred.slice(0, MAX_AVOIDED);
+    const silent = neighbours.silent.slice(0, MAX_AVOIDED);
+    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid, silent });
   }
 
   /** Gives every lease back and stops reading; asks again after `pauseMs`. */
@@ -309,7 +311,9 @@ export class OriginSide {
       own(starving, Math.min(pieceCount, starving + STARVED_RUN_PIECES), true);
       return;
     }
-    const others = neighbours.all.filter(({ barred, pieces }) => !barred && !pieces.complete).map(({ id }) => id);
+    const others = neighbours.all
+      .filter(({ barred, silent, pieces }) => !barred && !silent && !pieces.complete)
+      .map(({ id }) => id);
     if (others.length === 0) {
       const from = board.first(UNCOVERED);
       if (from !== undefined) own(from, pieceCount, false);

@@ -8,6 +8,7 @@
  *   ready      offered by somebody we may ask
  *   uncovered  none of these
  */
+import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 
 export const HERE = 0;
@@ -20,6 +21,8 @@ export type Standing = typeof HERE | typeof ASKED | typeof LEASED | typeof READY
 export class PieceBoard {
   readonly #standing: Uint8Array;
   readonly #counts: Uint32Array = new Uint32Array(5);
+  /** A bit per ready piece, as in a PieceMap. */
+  readonly #readyBits: Uint8Array;
   /** The ready pieces in no order, and where each is in that list. */
   readonly #ready: Int32Array;
   readonly #place: Int32Array;
@@ -27,6 +30,7 @@ export class PieceBoard {
   constructor(pieceCount: number) {
     this.#standing = new Uint8Array(pieceCount).fill(UNCOVERED);
     this.#counts[UNCOVERED] = pieceCount;
+    this.#readyBits = new Uint8Array(Math.ceil(pieceCount / 8));
     this.#ready = new Int32Array(pieceCount);
     this.#place = new Int32Array(pieceCount);
   }
@@ -68,7 +72,13 @@ export class PieceBoard {
     return count;
   }
 
+  /** A ready piece that is in `pieces`, from a random place on; undefined when there is none. */
+  readyAmong(pieces: PieceMap, random: Random): number | undefined {
+    return this.count(READY) === 0 ? undefined : pieces.firstCommon(this.#readyBits, random());
+  }
+
   #enterReady(index: number): void {
+    this.#readyBits[index >> 3] = (this.#readyBits[index >> 3] as number) | (1 << (index & 7));
     const place = this.count(READY);
     this.#ready[place] = index;
     this.#place[index] = place;
@@ -76,6 +86,7 @@ export class PieceBoard {
 
   /** Before the count is lowered. */
   #leaveReady(index: number): void {
+    this.#readyBits[index >> 3] = (this.#readyBits[index >> 3] as number) & ~(1 << (index & 7));
     this.#swap(this.#place[index] as number, this.count(READY) - 1);
   }
 

@@ -67,6 +67,21 @@ export class PieceMap {
     return this.#bits.slice();
   }
 
+  /**
+   * A piece held that is also in `bits` (a bit per piece, lowest first), looked for from a place on and then from the start.
+   * @param place where to begin, as a part of the whole in [0, 1)
+   */
+  firstCommon(bits: Uint8Array, place: number): number | undefined {
+    const { length } = this.#bits;
+    const start = Math.floor(place * length);
+    for (let step = 0; step < length; step++) {
+      const at = start + step < length ? start + step : start + step - length;
+      const common = (this.#bits[at] as number) & (bits[at] as number);
+      if (common !== 0) return at * 8 + (31 - Math.clz32(common & -common));
+    }
+    return undefined;
+  }
+
   /** The first index ≥ `from` that is not held, or `count`. */
   firstMissing(from = 0): number {
     let index = from;

@@ -50,9 +50,15 @@ export type SwarmAction =
   | { type: 'cancel'; peer: string; index: number }
   /**
    * `piece`: the first one that is missing and offered by nobody. `avoid`: peers that sent bytes which did not verify, and
-   * whose pieces are therefore as good as missing.
+   * whose pieces are therefore as good as missing. `silent`: peers that did not answer, which are as good as away.
    */
-  | { type: 'ask-lease'; starved: boolean; piece: number | undefined; avoid: readonly string[] }
+  | {
+      type: 'ask-lease';
+      starved: boolean;
+      piece: number | undefined;
+      avoid: readonly string[];
+      silent: readonly string[];
+    }
   /**
    * Read pieces [from, to) from the origin, in order. At most one such run is under way. `whole`: the lease is the whole
    * blob, so an origin that sends the body from its start although a range was asked for may do so.
