@@ -361,6 +361,22 @@ describe('one agent', () => {
     expect(swarm.handle(lease(0, 8), 2_010)).toContainEqual({ type: 'read-origin', from: 0, to: 8, whole: false });
   });
 
+  it('counts what a peer holds as missing while that one does not answer, and tells the tracker so', () => {
+    const swarm = agent();
+    swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 0);
+    const asksLease = (action: SwarmAction): boolean => action.type === 'ask-lease';
+    expect(swarm.handle({ type: 'tick' }, 100).some(asksLease)).toBe(false);
+    const asked = swarm.handle({ type: 'fetch-failed', peer: 'p', index: 0, why: 'slow' }, 2_000).find(asksLease);
+    expect(asked).toMatchObject({ starved: false, silent: ['p'] });
+    // Not starved, and yet it is read whatever that peer says that it holds.
+    const granted = swarm.handle(lease(0, 10), 2_010);
+    expect(granted.some(({ type }) => type === 'read-origin')).toBe(true);
+    swarm.handle({ type: 'origin-ended', how: 'failed' }, 2_020);
+    // After its rest it gets another chance.
+    const next = swarm.handle({ type: 'tick' }, 3_100);
+    expect(next.some((action) => action.type === 'fetch' && action.peer === 'p')).toBe(true);
+  });
+
   it('goes to the origin although a peer that offers everything comes and goes', () => {
     const swarm = agent();
     swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);

@@ -207,6 +207,33 @@ describe('zones', () => {
     });
   });
 
+  test('whoever holds everything and does not answer the asker is as good as not there', () => {
+    const table = knownTable();
+    const complete = { sameZone: ['h'], otherZones: [] };
+    expect(table.request({ ...ASK, complete }, 0)).toMatchObject({ granted: false, holders: ['h'] });
+    expect(table.request({ ...ASK, complete, silent: ['h'] }, 1)).toMatchObject({ granted: true, source: 'origin' });
+    // Another one that does answer is enough.
+    const two = { sameZone: ['h', 'i'], otherZones: [] };
+    expect(table.request({ ...ASK, agent: 'b', complete: two, silent: ['h'] }, 2)).toMatchObject({
+      granted: false,
+      holders: ['i'],
+    });
+  });
+
+  test('what a silent member alone read is read again', () => {
+    const table = knownTable();
+    const first = grantedBy(table.request(ASK, 0));
+    table.release(first.leaseId, ASK.agent, { how: 'done', next: first.to }, 0);
+    const again = { ...ASK, agent: 'b', piece: first.from };
+    const other = table.request(again, 1);
+    expect(other).not.toMatchObject({ granted: true, from: first.from });
+    expect(table.request({ ...again, agent: 'c', silent: [ASK.agent] }, 2)).toMatchObject({
+      granted: true,
+      source: 'origin',
+      from: first.from,
+    });
+  });
+
   test('a zone lease that runs out is free for the same zone again, not for the origin', () => {
     const table = knownTable({ maxReadersPerBlob: 1 });
     const first = grantedBy(table.request({ ...ASK, agent: 'x1', zone: 'x' }, 0));

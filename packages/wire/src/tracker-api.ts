@@ -123,7 +123,7 @@ export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
  * Asks for leave to get a run of a blob's pieces where others of the zone do not get them: from the origin, or from
  * another zone. `piece` is the first one that the agent lacks and that nobody it knows offers. `starved` says that a
  * reader waits for it for long although somebody else holds the lease or a copy. `avoid` names members that sent this
- * agent bytes which did not verify: what they hold is as good as missing. `audit` asks instead to be the one
+ * agent bytes which did not verify, `silent` members that do not answer it: what they hold is as good as missing. `audit` asks instead to be the one
  * that reads pieces again, because the complete blob did not match its digest.
  */
 export const leaseRequestSchema = z.object({
@@ -133,6 +133,7 @@ export const leaseRequestSchema = z.object({
   starved: z.boolean(),
   piece: pieceIndex.optional(),
   avoid: z.array(peerId).max(8).optional(),
+  silent: z.array(peerId).max(8).optional(),
   audit: z.boolean().optional(),
 });
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;

@@ -8,6 +8,7 @@ import type { PeerRecord } from '@shoal/wire';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 
 const RENEW_EVERY_MS = 500;
+const MAX_SILENT = 8;
 
 export interface LeaseKeeperOptions {
   digest: Digest;
@@ -20,6 +21,8 @@ export interface LeaseKeeperEvents {
   onEvent(event: SwarmEvent): void;
   /** Members that have what this agent was sent for, or that read it now. */
   onPeers(peers: readonly PeerRecord[]): void;
+  /** Members that were dialled in vain for what they have. */
+  unreachable(): string[];
   /** This agent should read that piece from the origin and sign it. */
   onWitness(index: number): void;
   onGranted(source: LeaseSource): void;
@@ -59,10 +62,19 @@ export class LeaseKeeper {
     this.#originBytes += bytes;
   }
 
-  async ask({ starved, piece, avoid }: Extract<SwarmAction, { type: 'ask-lease' }>): Promise<void> {
+  async ask(action: Extract<SwarmAction, { type: 'ask-lease' }>): Promise<void> {
     const { digest, sizeBytes, registry } = this.#options;
-    const wanted = { starved, ...(piece !== undefined && { piece }), ...(avoid.length > 0 && { avoid: [...avoid] }) };
-    const answer = await this.#tracker.lease({ digest, sizeBytes, registry: registry(), ...wanted });
+    const { starved, piece, avoid } = action;
+    const silent = [...new Set([...action.silent, ...this.#events.unreachable()])].slice(0, MAX_SILENT);
+    const answer = await this.#tracker.lease({
+      digest,
+      sizeBytes,
+      registry: registry(),
+      starved,
+      ...(piece !== undefined && { piece }),
+      ...(avoid.length > 0 && { avoid: [...avoid] }),
+      ...(silent.length > 0 && { silent }),
+    });
     if (this.#closed) {
       if (answer?.granted === true) this.#tracker.release(answer.leaseId, { how: 'unneeded', next: answer.from });
       return;

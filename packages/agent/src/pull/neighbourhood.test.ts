@@ -60,3 +60,20 @@ test('who has what is needed is dialled however many neighbours there are', () =
   neighbourhood.seek(members(50, 52));
   expect(dialled).toEqual(['p50', 'p51']);
 });
+
+test('a holder that cannot be connected to is told, once nothing comes in; and not any more when it is connected', () => {
+  const lastProgressAtMs = now;
+  neighbourhood.seek(members(0, 2));
+  now += 1_000;
+  expect(neighbourhood.unreachable(lastProgressAtMs)).toEqual([]);
+  now += 1_500;
+  expect(neighbourhood.unreachable(now)).toEqual([]);
+  expect(neighbourhood.unreachable(lastProgressAtMs)).toEqual(['p0', 'p1']);
+  // What comes in from elsewhere meanwhile does not change it.
+  now += 1_000;
+  expect(neighbourhood.unreachable(now)).toEqual(['p0', 'p1']);
+  connected = ['p1'];
+  expect(neighbourhood.unreachable(now)).toEqual(['p0']);
+  now += 60_000;
+  expect(neighbourhood.unreachable(now)).toEqual([]);
+});

@@ -9,6 +9,9 @@ const TARGET_NEIGHBOURS = 12;
 /** What was dialled less long ago may still become a neighbour. */
 const DIAL_TAKES_MS = 2_000;
 const MAX_REMEMBERED = 1_024;
+/** Who is not connected this long after it was first dialled will not help soon. */
+const UNREACHABLE_AFTER_MS = 2_000;
+const UNREACHABLE_FOR_MS = 30_000;
 
 export interface NeighbourhoodDependencies {
   network: Pick<PeerNetwork, 'dial' | 'connected' | 'peerId'>;
@@ -19,6 +22,8 @@ export class Neighbourhood {
   readonly #dependencies: NeighbourhoodDependencies;
   /** When a member was last dialled for this blob, the longest ago first. */
   readonly #dialledAtMs = new Map<string, number>();
+  /** Members that have what is needed: since when they are dialled, and until when they count as unreachable. */
+  readonly #sought = new Map<string, { sinceMs: number; unreachableUntilMs: number }>();
 
   constructor(dependencies: NeighbourhoodDependencies) {
     this.#dependencies = dependencies;
@@ -43,11 +48,38 @@ export class Neighbourhood {
     if (missing <= 0) return;
     const lastDial = ({ peerId }: PeerRecord): number => this.#dialledAtMs.get(peerId) ?? Number.NEGATIVE_INFINITY;
     const idle = strangers.filter((peer) => nowMs - lastDial(peer) >= DIAL_TAKES_MS);
-    this.seek(idle.sort((a, b) => (lastDial(a) === lastDial(b) ? 0 : lastDial(a) - lastDial(b))).slice(0, missing));
+    this.#dial(idle.sort((a, b) => (lastDial(a) === lastDial(b) ? 0 : lastDial(a) - lastDial(b))).slice(0, missing));
   }
 
   /** Dials members that have what is needed now, however many neighbours there are. */
   seek(peers: readonly PeerRecord[]): void {
+    const sinceMs = this.#dependencies.clock();
+    for (const { peerId } of peers) {
+      if (!this.#sought.has(peerId)) this.#sought.set(peerId, { sinceMs, unreachableUntilMs: 0 });
+    }
+    forgetFirst(this.#sought);
+    this.#dial(peers);
+  }
+
+  /**
+   * Members that have what is needed and cannot be connected to. In a crowd they may only have no room, and what they have
+   * comes from others: while pieces come in nobody is added to these.
+   */
+  unreachable(lastProgressAtMs: number): string[] {
+    const { network, clock } = this.#dependencies;
+    const nowMs = clock();
+    for (const { peerId } of network.connected()) this.#sought.delete(peerId);
+    const stuck = nowMs - lastProgressAtMs >= UNREACHABLE_AFTER_MS;
+    const found: string[] = [];
+    for (const [peerId, sought] of this.#sought) {
+      const late = nowMs - sought.sinceMs >= UNREACHABLE_AFTER_MS;
+      if (stuck && late && peerId !== network.peerId) sought.unreachableUntilMs = nowMs + UNREACHABLE_FOR_MS;
+      if (nowMs < sought.unreachableUntilMs) found.push(peerId);
+    }
+    return found;
+  }
+
+  #dial(peers: readonly PeerRecord[]): void {
     if (peers.length === 0) return;
     const { network, clock } = this.#dependencies;
     const nowMs = clock();
@@ -55,10 +87,14 @@ export class Neighbourhood {
       this.#dialledAtMs.delete(peerId);
       this.#dialledAtMs.set(peerId, nowMs);
     }
-    for (const peerId of this.#dialledAtMs.keys()) {
-      if (this.#dialledAtMs.size <= MAX_REMEMBERED) break;
-      this.#dialledAtMs.delete(peerId);
-    }
+    forgetFirst(this.#dialledAtMs);
     network.dial(peers);
+  }
+}
+
+function forgetFirst(map: Map<string, unknown>): void {
+  for (const key of map.keys()) {
+    if (map.size <= MAX_REMEMBERED) return;
+    map.delete(key);
   }
 }

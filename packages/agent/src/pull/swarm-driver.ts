@@ -126,6 +126,7 @@ export class SwarmDriver {
       onPeers: (peers) => {
         if (!this.#closed) this.#neighbourhood.seek(peers);
       },
+      unreachable: () => this.#neighbourhood.unreachable(this.#swarm.progressAtMs),
       onWitness: (index) => dependencies.witnessDuty.testify(options, this.origin.source, index),
       onGranted: (leaseSource) => onLease?.(leaseSource),
       progress: (leaseId) => this.#swarm.leaseProgress(leaseId),

@@ -51,7 +51,7 @@ export class OriginLeases {
   }
 
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
-    const { digest, sizeBytes, registry, starved, piece, avoid } = request;
+    const { digest, sizeBytes, registry, starved, piece, avoid, silent } = request;
     const complete = this.#directory.holders(digest, member, MAX_HOLDERS);
     const reply = this.#table.request(
       {
@@ -64,6 +64,7 @@ export class OriginLeases {
         complete,
         ...(piece === undefined ? {} : { piece }),
         ...(avoid === undefined ? {} : { avoid }),
+        ...(silent === undefined ? {} : { silent }),
       },
       nowMs,
     );
