@@ -309,7 +309,7 @@ export class BlobSwarm {
     if (this.#shouldGiveUp(nowMs, actions)) return;
     if (this.#neighbours.endRests(nowMs)) this.#refreshAll(0, this.#options.pieceCount);
     const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
-    if (starving !== undefined) this.#askElsewhere(starving, nowMs, actions);
+    if (starving !== undefined) this.#askElsewhere(starving.index, nowMs, actions);
     this.#origin.decide(starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);

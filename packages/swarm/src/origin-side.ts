@@ -3,15 +3,16 @@
  *
  *   ask-lease ──► granted ──► read-origin, a sub-run of the lease that nobody offers ──► … ──► released
  *             ├─► refused: somebody else reads; ask again later
- *             └─► unavailable: no tracker; grant oneself the runs for which one wins the rendezvous hash
+ *             └─► unavailable: no tracker; grant oneself what `without-tracker.ts` says
  */
 import { type HeldLease, HeldLeases } from './held-leases.ts';
 import type { Neighbours } from './neighbours.ts';
 import { ASKED, LEASED, type PieceBoard, READY, UNCOVERED } from './piece-board.ts';
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
-import { rankFor } from './rendezvous.ts';
+import type { Starving } from './readers.ts';
 import type { OriginEnd, ReleaseHow, SwarmAction, SwarmEvent } from './swarm-event.ts';
+import { ownRun } from './without-tracker.ts';
 
 export interface OriginSideOptions {
   pieceCount: number;
@@ -43,12 +44,6 @@ const ASK_AGAIN_MS = 250;
 const MAX_AVOIDED = 8;
 const FIRST_ORIGIN_PAUSE_MS = 100;
 const MAX_ORIGIN_PAUSE_MS = 4_000;
-/** Pieces read from the origin on behalf of a starving reader without a tracker, whatever peers claim to hold. */
-const STARVED_RUN_PIECES = 8;
-/** Without a tracker the blob is shared out in this many runs. */
-const RUNS_PER_BLOB = 32;
-/** Without a tracker, each place in the ranking for a run waits this long for the one before it. */
-const PATIENCE_PER_RANK_MS = 1_000;
 /** The next lease is asked for when this part of the run is left, so that the origin is not kept waiting. */
 const ASK_NEXT_SHARE = 1 / 4;
 /** An agent with this part of its requests to peers under way is busy with them; one that reads the origin, sooner. */
@@ -158,19 +153,19 @@ export class OriginSide {
     for (const lease of this.#leases.advance(this.#dependencies.have)) this.#release(lease, 'done', actions);
   }
 
-  /** @param starving the piece some reader has waited for too long */
-  decide(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
+  /** @param starving the reader that has waited for too long */
+  decide(starving: Starving | undefined, nowMs: number, actions: SwarmAction[]): void {
     this.#cutLostRun(nowMs, actions);
     if (this.#refusedAtMs !== undefined) return;
     if (this.#run === undefined) this.#startRun(actions);
     if (this.#withoutTracker && this.#run === undefined) this.#grantOneself(starving, nowMs, actions);
     if (this.#asking || nowMs < Math.max(this.#askAtMs, this.#pauseUntilMs)) return;
-    if (starving !== undefined && this.#readsSoon(starving)) return;
+    if (starving !== undefined && this.#readsSoon(starving.index)) return;
     if (starving === undefined && !this.#wantsLease()) return;
     if (this.#leases.full) return;
     this.#asking = true;
     this.#askedStarved = starving !== undefined;
-    const piece = starving ?? this.#dependencies.board.first(UNCOVERED);
+    const piece = starving?.index ?? this.#dependencies.board.first(UNCOVERED);
     const { neighbours } = this.#dependencies;
     const avoid = neighbours.barred.slice(0, MAX_AVOIDED);
     const silent = neighbours.silent.slice(0, MAX_AVOIDED);
@@ -298,37 +293,15 @@ export class OriginSide {
     return this.#leases.covering(index, 'origin') !== undefined;
   }
 
-  /** Without a tracker: the first run that is this agent's by rank, or that nobody before it in the ranking took. */
-  #grantOneself(starving: number | undefined, nowMs: number, actions: SwarmAction[]): void {
-    const { board, neighbours, have, startedAtMs } = this.#dependencies;
+  /** Without a tracker the agent decides by itself what is its to read. */
+  #grantOneself(starving: Starving | undefined, nowMs: number, actions: SwarmAction[]): void {
+    const { board, neighbours, random, startedAtMs } = this.#dependencies;
     const { pieceCount, self, blob, graceMs } = this.#options;
     if (nowMs < Math.max(startedAtMs + graceMs, this.#pauseUntilMs)) return;
-    const own = (from: number, to: number, starved: boolean): void => {
-      this.#hold({ id: undefined, source: 'origin', from, to, next: from, starved }, actions);
-      this.#startRun(actions);
-    };
-    if (starving !== undefined) {
-      own(starving, Math.min(pieceCount, starving + STARVED_RUN_PIECES), true);
-      return;
-    }
-    const others = neighbours.all
-      .filter(({ barred, silent, pieces }) => !barred && !silent && !pieces.complete)
-      .map(({ id }) => id);
-    if (others.length === 0) {
-      const from = board.first(UNCOVERED);
-      if (from !== undefined) own(from, pieceCount, false);
-      return;
-    }
-    const length = Math.max(1, Math.ceil(pieceCount / RUNS_PER_BLOB));
-    const patienceMs = nowMs - this.#peersMovedAtMs;
-    for (let from = 0; from < pieceCount; from += length) {
-      const to = Math.min(pieceCount, from + length);
-      const first = board.first(UNCOVERED, from);
-      if (first === undefined) return;
-      if (first >= to || have.has(first)) continue;
-      if (rankFor(from, blob, self, others) * PATIENCE_PER_RANK_MS > patienceMs) continue;
-      own(first, to, false);
-      return;
-    }
+    const quietMs = nowMs - this.#peersMovedAtMs;
+    const own = ownRun({ board, neighbours, pieceCount, self, blob, random }, { starving, quietMs });
+    if (own === undefined) return;
+    this.#hold({ id: undefined, source: 'origin', next: own.from, ...own }, actions);
+    this.#startRun(actions);
   }
 }

@@ -7,6 +7,12 @@ export interface Reader {
   sinceMs: number;
 }
 
+/** A piece that some reader has waited for too long, and by how much. */
+export interface Starving {
+  index: number;
+  overdueMs: number;
+}
+
 export class Readers {
   readonly #readers = new Map<number, Reader>();
 
@@ -24,10 +30,11 @@ export class Readers {
     return this.#readers.values();
   }
 
-  /** The piece some reader has waited for too long, if any. */
-  starving(have: PieceMap, stallMs: number, nowMs: number): number | undefined {
+  /** The first reader that has waited too long for its piece, if any has. */
+  starving(have: PieceMap, stallMs: number, nowMs: number): Starving | undefined {
     for (const { index, sinceMs } of this.#readers.values()) {
-      if (nowMs - sinceMs >= stallMs && !have.has(index)) return index;
+      const overdueMs = nowMs - sinceMs - stallMs;
+      if (overdueMs >= 0 && !have.has(index)) return { index, overdueMs };
     }
     return undefined;
   }
