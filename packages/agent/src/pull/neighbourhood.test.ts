@@ -1,22 +1,25 @@
 import type { PeerRecord } from '@shoal/wire';
 import { beforeEach, expect, test } from 'vitest';
-import { Neighbourhood } from './neighbourhood.ts';
+import { Neighbourhood, UnreachableMembers } from './neighbourhood.ts';
 
 let now: number;
 let connected: string[];
 let dialled: string[];
+let unreachable: UnreachableMembers;
 let neighbourhood: Neighbourhood;
 
 beforeEach(() => {
   now = 1_000;
   connected = [];
   dialled = [];
+  unreachable = new UnreachableMembers();
   neighbourhood = new Neighbourhood({
     network: {
       peerId: 'me',
       connected: () => connected.map((peerId) => ({ peerId, zone: 'z' })),
       dial: (peers) => void dialled.push(...peers.map(({ peerId }) => peerId)),
     },
+    unreachable,
     clock: () => now,
   });
 });
@@ -61,19 +64,20 @@ test('who has what is needed is dialled however many neighbours there are', () =
   expect(dialled).toEqual(['p50', 'p51']);
 });
 
-test('a holder that cannot be connected to is told, once nothing comes in; and not any more when it is connected', () => {
+test('a holder that says nothing is told, once nothing comes in; and not any more when it speaks up', () => {
   const lastProgressAtMs = now;
   neighbourhood.seek(members(0, 2));
   now += 1_000;
   expect(neighbourhood.unreachable(lastProgressAtMs)).toEqual([]);
   now += 1_500;
   expect(neighbourhood.unreachable(now)).toEqual([]);
-  expect(neighbourhood.unreachable(lastProgressAtMs)).toEqual(['p0', 'p1']);
+  expect(neighbourhood.unreachable(lastProgressAtMs).sort()).toEqual(['p0', 'p1']);
   // What comes in from elsewhere meanwhile does not change it.
   now += 1_000;
-  expect(neighbourhood.unreachable(now)).toEqual(['p0', 'p1']);
-  connected = ['p1'];
+  expect(neighbourhood.unreachable(now).sort()).toEqual(['p0', 'p1']);
+  neighbourhood.heard('p1');
+  neighbourhood.seek(members(0, 2));
   expect(neighbourhood.unreachable(now)).toEqual(['p0']);
-  now += 60_000;
-  expect(neighbourhood.unreachable(now)).toEqual([]);
+  // Other blobs need not find it out again.
+  expect(unreachable.all()).toEqual(['p0']);
 });

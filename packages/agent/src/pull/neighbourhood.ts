@@ -3,27 +3,49 @@
  * many connections as the cluster has agents. A dozen neighbours for each blob are enough to pass everything on.
  */
 import type { PeerRecord } from '@shoal/wire';
+import { LRUCache } from 'lru-cache';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 
 const TARGET_NEIGHBOURS = 12;
 /** What was dialled less long ago may still become a neighbour. */
 const DIAL_TAKES_MS = 2_000;
 const MAX_REMEMBERED = 1_024;
-/** Who is not connected this long after it was first dialled will not help soon. */
-const UNREACHABLE_AFTER_MS = 2_000;
 const UNREACHABLE_FOR_MS = 30_000;
+/** Who has said nothing of the blob this long after it was first dialled will not help soon. */
+const UNREACHABLE_AFTER_MS = 2_000;
 
 export interface NeighbourhoodDependencies {
   network: Pick<PeerNetwork, 'dial' | 'connected' | 'peerId'>;
+  /** Members found to be unreachable, shared by all blobs. */
+  unreachable: UnreachableMembers;
   clock: () => number;
+}
+
+/** Members that should have had what was needed and said nothing. */
+export class UnreachableMembers {
+  readonly #members = new LRUCache<string, true>({ max: MAX_REMEMBERED, ttl: UNREACHABLE_FOR_MS });
+
+  add(peerId: string): void {
+    this.#members.set(peerId, true);
+  }
+
+  delete(peerId: string): void {
+    this.#members.delete(peerId);
+  }
+
+  all(): string[] {
+    return [...this.#members.keys()];
+  }
 }
 
 export class Neighbourhood {
   readonly #dependencies: NeighbourhoodDependencies;
   /** When a member was last dialled for this blob, the longest ago first. */
   readonly #dialledAtMs = new Map<string, number>();
-  /** Members that have what is needed: since when they are dialled, and until when they count as unreachable. */
-  readonly #sought = new Map<string, { sinceMs: number; unreachableUntilMs: number }>();
+  /** Those connected that said what they hold. */
+  readonly #heard = new Set<string>();
+  /** Members that should have what is needed and said nothing yet: since when they are dialled. */
+  readonly #sought = new Map<string, number>();
 
   constructor(dependencies: NeighbourhoodDependencies) {
     this.#dependencies = dependencies;
@@ -55,28 +77,35 @@ export class Neighbourhood {
   seek(peers: readonly PeerRecord[]): void {
     const sinceMs = this.#dependencies.clock();
     for (const { peerId } of peers) {
-      if (!this.#sought.has(peerId)) this.#sought.set(peerId, { sinceMs, unreachableUntilMs: 0 });
+      if (!this.#heard.has(peerId) && !this.#sought.has(peerId)) this.#sought.set(peerId, sinceMs);
     }
     forgetFirst(this.#sought);
     this.#dial(peers);
   }
 
+  /** A connected member said what it holds of the blob. */
+  heard(peerId: string): void {
+    this.#heard.add(peerId);
+    this.#sought.delete(peerId);
+    this.#dependencies.unreachable.delete(peerId);
+  }
+
+  gone(peerId: string): void {
+    this.#heard.delete(peerId);
+  }
+
   /**
-   * Members that have what is needed and cannot be connected to. In a crowd they may only have no room, and what they have
-   * comes from others: while pieces come in nobody is added to these.
+   * Members that should have what is needed and from which nothing was heard. In a crowd they may only have no room, and
+   * what they have comes from others: while pieces come in nobody is added to these.
    */
   unreachable(lastProgressAtMs: number): string[] {
-    const { network, clock } = this.#dependencies;
+    const { unreachable, clock } = this.#dependencies;
     const nowMs = clock();
-    for (const { peerId } of network.connected()) this.#sought.delete(peerId);
     const stuck = nowMs - lastProgressAtMs >= UNREACHABLE_AFTER_MS;
-    const found: string[] = [];
-    for (const [peerId, sought] of this.#sought) {
-      const late = nowMs - sought.sinceMs >= UNREACHABLE_AFTER_MS;
-      if (stuck && late && peerId !== network.peerId) sought.unreachableUntilMs = nowMs + UNREACHABLE_FOR_MS;
-      if (nowMs < sought.unreachableUntilMs) found.push(peerId);
+    for (const [peerId, sinceMs] of this.#sought) {
+      if (stuck && nowMs - sinceMs >= UNREACHABLE_AFTER_MS) unreachable.add(peerId);
     }
-    return found;
+    return unreachable.all();
   }
 
   #dial(peers: readonly PeerRecord[]): void {

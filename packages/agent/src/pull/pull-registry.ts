@@ -17,7 +17,7 @@ import { type PartialBlob, StoreError } from '../store/blob-store.ts';
 import { BarredMembers } from './barred-members.ts';
 import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
 import { findSize, type SizeSources } from './blob-size.ts';
-import { Neighbourhood } from './neighbourhood.ts';
+import { Neighbourhood, UnreachableMembers } from './neighbourhood.ts';
 import { type PassedRange, passThrough } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
 import { PullReader } from './pull-reader.ts';
@@ -39,7 +39,7 @@ export interface PullRegistryOptions {
   zone: string;
 }
 
-export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'barred' | 'witnessDuty'> {
+export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'barred' | 'witnessDuty' | 'unreachable'> {
   /** Bytes sent to clients from what was in the store already. */
   onStoreBytes?: (bytes: number) => void;
   onPullEnded?: (result: 'done' | 'failed' | 'stopped', seconds: number) => void;
@@ -73,8 +73,9 @@ export class PullRegistry implements Pulls {
       ...dependencies,
       barred: new BarredMembers({ tracker, network, onChange }),
       witnessDuty: new WitnessDuty(dependencies),
+      unreachable: new UnreachableMembers(),
     };
-    this.#neighbourhood = new Neighbourhood(dependencies);
+    this.#neighbourhood = new Neighbourhood(this.#dependencies);
   }
 
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {

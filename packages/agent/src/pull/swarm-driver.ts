@@ -26,7 +26,7 @@ import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import type { BlobPullOptions } from './blob-pull.ts';
 import type { ByteBudget } from './byte-budget.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
-import { Neighbourhood } from './neighbourhood.ts';
+import { Neighbourhood, type UnreachableMembers } from './neighbourhood.ts';
 import { OriginReader } from './origin-reader.ts';
 import { PieceFetcher } from './piece-fetcher.ts';
 import type { KeptPiece } from './piece-keeper.ts';
@@ -42,6 +42,7 @@ export interface SwarmDriverDependencies {
   tracker: TrackerClient;
   origin: OriginClient;
   witnessDuty: WitnessDuty;
+  unreachable: UnreachableMembers;
   clock: () => number;
   random: Random;
   /** Shared by all pulls. */
@@ -131,7 +132,7 @@ export class SwarmDriver {
       onGranted: (leaseSource) => onLease?.(leaseSource),
       progress: (leaseId) => this.#swarm.leaseProgress(leaseId),
     });
-    this.#neighbourhood = new Neighbourhood({ network, clock });
+    this.#neighbourhood = new Neighbourhood({ network, unreachable: dependencies.unreachable, clock });
     this.#tick = setInterval(() => this.react({ type: 'tick' }), TICK_MS);
   }
 
@@ -142,10 +143,14 @@ export class SwarmDriver {
       this.#want = this.#dependencies.network.want(digest, {
         wants: (peer, zone) => this.react({ type: 'peer-wants', peer, zone }),
         map: (peer, zone, sizeBytes, pieces) => {
+          this.#neighbourhood.heard(peer);
           if (sizeBytes === ownSize) this.react({ type: 'peer-map', peer, zone, pieces });
         },
         haves: (peer, indexes) => this.react({ type: 'peer-have', peer, indexes }),
-        gone: (peer) => this.react({ type: 'peer-gone', peer }),
+        gone: (peer) => {
+          this.#neighbourhood.gone(peer);
+          this.react({ type: 'peer-gone', peer });
+        },
       });
       this.#findPeers();
     }
