@@ -377,6 +377,20 @@ describe('one agent', () => {
     expect(next.some((action) => action.type === 'fetch' && action.peer === 'p')).toBe(true);
   });
 
+  it('does not fall for a peer again and again that leaves whenever it is asked', () => {
+    const swarm = agent();
+    const comes: SwarmEvent = { type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) };
+    expect(swarm.handle(comes, 0).some(({ type }) => type === 'fetch')).toBe(true);
+    const left = swarm.handle({ type: 'peer-gone', peer: 'p' }, 50);
+    expect(left.find(({ type }) => type === 'ask-lease')).toMatchObject({ silent: ['p'] });
+    expect(swarm.handle(comes, 100).some(({ type }) => type === 'fetch')).toBe(false);
+    expect(swarm.handle({ type: 'tick' }, 1_200).some(({ type }) => type === 'fetch')).toBe(true);
+    swarm.handle({ type: 'peer-gone', peer: 'p' }, 1_300);
+    // The second time it rests for longer.
+    swarm.handle(comes, 1_400);
+    expect(swarm.handle({ type: 'tick' }, 2_500).some(({ type }) => type === 'fetch')).toBe(false);
+  });
+
   it('goes to the origin although a peer that offers everything comes and goes', () => {
     const swarm = agent();
     swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);

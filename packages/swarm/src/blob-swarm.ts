@@ -159,7 +159,7 @@ export class BlobSwarm {
         this.#peerHas(event.peer, event.indexes, nowMs);
         return;
       case 'peer-gone':
-        this.#peerGone(event.peer, actions);
+        this.#peerGone(event.peer, nowMs, actions);
         return;
       case 'piece':
         this.#pieceArrived(event.index, event.from, nowMs, actions);
@@ -202,9 +202,10 @@ export class BlobSwarm {
     this.#origin.peersMoved(nowMs);
   }
 
-  #peerGone(id: string, actions: SwarmAction[]): void {
+  #peerGone(id: string, nowMs: number, actions: SwarmAction[]): void {
     const neighbour = this.#neighbours.get(id);
     if (neighbour === undefined) return;
+    if (neighbour.inFlight > 0) this.#neighbours.slow(neighbour, nowMs);
     for (const [index, asked] of this.#asked) {
       if (asked.neighbour !== neighbour && asked.second?.neighbour !== neighbour) continue;
       actions.push({ type: 'cancel', peer: id, index });
@@ -222,8 +223,8 @@ export class BlobSwarm {
     if (why === 'busy') neighbour.restUntilMs = nowMs + retryAfterMs;
     else if (why === 'not-held') this.#neighbours.notHeld(neighbour, index);
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
-    else if (why === 'gone') this.#neighbours.remove(neighbour);
-    else if (why === 'slow') this.#neighbours.slow(neighbour, nowMs);
+    else if (why === 'slow' || why === 'gone') this.#neighbours.slow(neighbour, nowMs);
+    if (why === 'gone') this.#neighbours.remove(neighbour);
     if (why === 'corrupt' || why === 'gone' || why === 'slow') this.#refreshAll(0, this.#options.pieceCount);
     else this.#refresh(index);
   }

@@ -23,6 +23,7 @@ const SLOW_REST_MS = 1_000;
 const MAX_REST_MS = 30_000;
 const FIRST_PIECE_MS = 100;
 const SMOOTHING = 0.25;
+const MAX_LEFT = 256;
 
 export class Neighbours {
   readonly #pieceCount: number;
@@ -31,6 +32,8 @@ export class Neighbours {
   readonly #byId = new Map<string, Neighbour>();
   #list: Neighbour[] = [];
   #barred: string[] = [];
+  /** Those that left while they owed us a piece, the first one first: how they begin should they come back. */
+  readonly #left = new Map<string, Pick<Neighbour, 'restUntilMs' | 'failures'>>();
   readonly #near: Uint16Array;
   readonly #far: Uint16Array;
 
@@ -59,9 +62,11 @@ export class Neighbours {
     return this.#byId.get(id);
   }
 
-  /** Those that hold pieces and did not answer when asked for one. */
-  get silent(): string[] {
-    return this.#list.filter(({ silent }) => silent).map(({ id }) => id);
+  /** Those that did not answer when asked for a piece, or left without, and rest. */
+  silent(nowMs: number): string[] {
+    const here = this.#list.filter(({ silent }) => silent).map(({ id }) => id);
+    const left = [...this.#left].filter(([id, { restUntilMs }]) => restUntilMs > nowMs && !this.#byId.has(id));
+    return [...here, ...left.map(([id]) => id)];
   }
 
   /** Neighbours of our zone that hold the piece, barred and silent ones left out. */
@@ -77,16 +82,17 @@ export class Neighbours {
   meet(id: string, zone: string): Neighbour {
     const known = this.#byId.get(id);
     if (known !== undefined) return known;
+    const left = this.#left.get(id);
     const neighbour: Neighbour = {
       id,
       sameZone: zone === this.#zone,
       pieces: PieceMap.empty(this.#pieceCount),
       inFlight: 0,
-      restUntilMs: 0,
-      failures: 0,
+      restUntilMs: left?.restUntilMs ?? 0,
+      failures: left?.failures ?? 0,
       pieceMs: FIRST_PIECE_MS,
       barred: this.#barred.includes(id),
-      silent: false,
+      silent: left !== undefined,
     };
     this.#byId.set(id, neighbour);
     this.#list.push(neighbour);
@@ -111,6 +117,12 @@ export class Neighbours {
     this.#count(neighbour, -1);
     this.#byId.delete(neighbour.id);
     this.#list = this.#list.filter((other) => other !== neighbour);
+    const { id, restUntilMs, failures } = neighbour;
+    if (failures === 0) return;
+    this.#left.delete(id);
+    this.#left.set(id, { restUntilMs, failures });
+    const [first] = this.#left.keys();
+    if (this.#left.size > MAX_LEFT && first !== undefined) this.#left.delete(first);
   }
 
   notHeld(neighbour: Neighbour, index: number): void {
@@ -131,6 +143,7 @@ export class Neighbours {
   /** Returns whether what it holds counts again. */
   delivered(neighbour: Neighbour, tookMs: number): boolean {
     neighbour.failures = 0;
+    this.#left.delete(neighbour.id);
     neighbour.pieceMs += (Math.max(1, tookMs) - neighbour.pieceMs) * SMOOTHING;
     return this.#speaksAgain(neighbour);
   }

@@ -168,7 +168,7 @@ export class OriginSide {
     const piece = starving?.index ?? this.#dependencies.board.first(UNCOVERED);
     const { neighbours } = this.#dependencies;
     const avoid = neighbours.barred.slice(0, MAX_AVOIDED);
-    const silent = neighbours.silent.slice(0, MAX_AVOIDED);
+    const silent = neighbours.silent(nowMs).slice(0, MAX_AVOIDED);
     actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid, silent });
   }
 
