@@ -1,0 +1,99 @@
+// What the bench was asked for on its command line.
+import { parseArgs } from 'node:util';
+import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
+
+/** Of the whole default run, `measure` and the start of all processes included: about four minutes on two cores. */
+const DEFAULT_SIZE = '512MiB';
+/** The fastest at which eight agents and their clients leave two cores some rest. */
+const DEFAULT_LINK = '40mbit';
+const MAX_NODES = 200;
+const MAX_LAYERS = 100;
+
+const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
+
+export const CROWD_USAGE: string = [
+  'usage: bench crowd [--nodes 8] [--size 512MiB] [--layers 4] [--link 40mbit] [--origin-link 40mbit] [--zones 1]',
+  '                   [--json] [--trace] [--cpu-prof FOLDER]',
+].join('\n');
+
+export interface CrowdSettings {
+  readonly nodes: number;
+  /** All layers together. */
+  readonly layerBytes: number;
+  readonly layers: number;
+  /** Of every node, each way. */
+  readonly linkBitsPerSecond: number;
+  readonly originLinkBitsPerSecond: number;
+  readonly zones: number;
+  readonly json: boolean;
+  /** Whether to tell what went over the links second by second. */
+  readonly trace: boolean;
+  /** Where the first agent's CPU profile goes. */
+  readonly cpuProfileFolder: string | undefined;
+}
+
+export class WrongUsage extends Error {}
+
+/** @throws WrongUsage with one line that says what to write instead */
+export function crowdSettings(flags: readonly string[]): CrowdSettings {
+  const values = parsed(flags);
+  const nodes = wholeNumber('nodes', values.nodes, MAX_NODES);
+  return {
+    nodes,
+    layerBytes: size('size', values.size),
+    layers: wholeNumber('layers', values.layers, MAX_LAYERS),
+    linkBitsPerSecond: rate('link', values.link),
+    originLinkBitsPerSecond: rate('origin-link', values['origin-link'] ?? values.link),
+    zones: wholeNumber('zones', values.zones, nodes),
+    json: values.json,
+    trace: values.trace,
+    cpuProfileFolder: values['cpu-prof'],
+  };
+}
+
+/** Bits per second in `40mbit`, `1.5gbit` or `500kbit`. */
+export function parseBitRate(text: string): number | undefined {
+  const [, number, unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s*(kbit|mbit|gbit)$/i.exec(text.trim()) ?? [];
+  const bits = Math.round(Number(number) * (RATE_UNITS[unit.toLowerCase()] ?? Number.NaN));
+  return bits > 0 ? bits : undefined;
+}
+
+function parsed(flags: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...flags],
+      options: {
+        nodes: { type: 'string', default: '8' },
+        size: { type: 'string', default: DEFAULT_SIZE },
+        layers: { type: 'string', default: '4' },
+        link: { type: 'string', default: DEFAULT_LINK },
+        'origin-link': { type: 'string' },
+        zones: { type: 'string', default: '1' },
+        json: { type: 'boolean', default: false },
+        trace: { type: 'boolean', default: false },
+        'cpu-prof': { type: 'string' },
+      },
+    }).values;
+  } catch (error) {
+    throw new WrongUsage(error instanceof Error ? error.message : String(error));
+  }
+}
+
+function wholeNumber(flag: string, text: string, max: number): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1 || value > max)
+    throw new WrongUsage(`--${flag} takes a number from 1 to ${max}`);
+  return value;
+}
+
+function size(flag: string, text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes < 1) throw new WrongUsage(`--${flag} takes a size like 512MiB`);
+  return bytes;
+}
+
+function rate(flag: string, text: string): number {
+  const bitsPerSecond = parseBitRate(text);
+  if (bitsPerSecond === undefined) throw new WrongUsage(`--${flag} takes a rate like 40mbit`);
+  return bitsPerSecond;
+}
