@@ -26,8 +26,8 @@ export class LeaseDesk {
     this.#tracker = tracker;
   }
 
-  ask(node: SimNode, { starved, piece, avoid }: Extract<SwarmAction, { type: 'ask-lease' }>): void {
-    this.#tracker.lease(node, { starved, piece, avoid }, (answer) => {
+  ask(node: SimNode, { starved, piece, avoid, silent }: Extract<SwarmAction, { type: 'ask-lease' }>): void {
+    this.#tracker.lease(node, { starved, piece, avoid, silent }, (answer) => {
       if (!node.active) {
         if (answer?.granted === true) this.#tracker.release(node, answer.leaseId, 'unneeded', answer.from);
         return;

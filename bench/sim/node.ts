@@ -1,5 +1,5 @@
 /** One agent of the simulated cluster: what it is, what it holds, and what is under way at it. */
-import type { BlobSwarm, Random } from '@shoal/swarm';
+import type { BlobSwarm, Random, UploadQueue } from '@shoal/swarm';
 import { EqualShareLink } from './equal-share-link.ts';
 import type { Reading } from './reading.ts';
 import type { Transfer } from './transfer.ts';
@@ -94,12 +94,12 @@ export class SimNode {
   downTakenUntilMs = 0;
 
   // What it serves.
-  readonly waiting: Transfer[] = [];
-  oldHandsServed = 0;
-  holdMs: number;
+  uploads: UploadQueue<Transfer>;
 
   // What it gets.
   readonly inFlight: Transfer[] = [];
+  /** What it was being sent when it died. */
+  readonly owed: Transfer[] = [];
   reading: Reading | undefined;
   originBytes = 0;
   readonly leases: Map<string, HeldRun> = new Map();
@@ -133,7 +133,7 @@ export class SimNode {
   /** Pieces that it reads as a witness. */
   readonly duties: Set<number> = new Set();
 
-  constructor(options: NodeOptions, firstHoldMs: number) {
+  constructor(options: NodeOptions, uploads: UploadQueue<Transfer>) {
     const { index, zone, pieceCount, bytesPerMs, role, startMs, random } = options;
     this.index = index;
     this.id = `node-${index}`;
@@ -145,7 +145,7 @@ export class SimNode {
     this.copies = new Int32Array(pieceCount);
     this.bytesPerMs = bytesPerMs;
     this.up = new EqualShareLink(bytesPerMs);
-    this.holdMs = firstHoldMs;
+    this.uploads = uploads;
   }
 
   get honest(): boolean {

@@ -1,25 +1,21 @@
 /**
- * Pieces between nodes: requests, upload slots, both links, refusals, deadlines. Follows `piece-server.ts`,
- * `upload-slots.ts` and `piece-fetcher.ts` of the agent.
+ * Pieces between nodes: requests, the senders' queues, both links, refusals, deadlines. Follows `piece-server.ts` and
+ * `piece-fetcher.ts` of the agent; the queue is the real one.
  *
- *   fetch ─latency─► slot? ─┬─► up-link, shared equally by what is sent ─latency─► down-link, in turn ─► verified ─► kept
- *                           ├─► waits in a short queue, for 500 ms
- *                           └─► busy, or not held ─latency─► fetch-failed
+ *   fetch ─latency─► UploadQueue ─┬─► up-link, shared equally by what is sent ─latency─► down-link, in turn ─► kept
+ *                                 └─► busy, or not held ─latency─► fetch-failed
  */
-import type { FetchFailure } from '@shoal/swarm';
+import { type FetchFailure, type Turn, UploadQueue } from '@shoal/swarm';
 import { ARRIVAL, CANCEL, REFUSAL, REQUEST, UPLINK } from './event-kind.ts';
 import { type SimNode, signerOfCopy } from './node.ts';
 import type { Setting, WorldEars } from './setting.ts';
-import { ARRIVING, ASKED, REFUSED, SENDING, Transfer, WAITING } from './transfer.ts';
+import { ARRIVING, ASKED, REFUSED, SENDING, STUCK, Transfer, WAITING } from './transfer.ts';
 
 // As in the agent.
 const PIECE_DEADLINE_MS = 2_000;
 const QUEUE_WAIT_MS = 500;
-const MIN_RETRY_AFTER_MS = 20;
-const MAX_RETRY_AFTER_MS = 1_000;
-const SMOOTHING = 0.2;
-const NEWCOMER_PIECES = 4;
-export const FIRST_HOLD_MS = 50;
+/** Requests that wait, per upload slot. */
+const WAITING_PER_SLOT = 2;
 
 export class PieceTraffic {
   readonly #setting: Setting;
@@ -27,24 +23,18 @@ export class PieceTraffic {
   readonly #random: () => number;
   readonly #transfers: Transfer[] = [];
   readonly #free: Transfer[] = [];
-  readonly #slots: number;
-  readonly #slotsPerPeer: number;
-  readonly #queueLimit: number;
-  readonly #slotsForOldHands: number;
-  readonly #queueForOldHands: number;
-  readonly #corruptPieces: number;
+  readonly #pieceNames: string[];
 
   constructor(setting: Setting, ears: WorldEars) {
     this.#setting = setting;
     this.#ears = ears;
     this.#random = setting.randomFor(1);
-    const { uploadSlots, corrupt } = setting.plan;
-    this.#slots = uploadSlots;
-    this.#slotsPerPeer = Math.ceil(uploadSlots / 2);
-    this.#queueLimit = 2 * uploadSlots;
-    this.#slotsForOldHands = uploadSlots - quarterOf(uploadSlots);
-    this.#queueForOldHands = this.#queueLimit - quarterOf(this.#queueLimit);
-    this.#corruptPieces = corrupt.pieces;
+    this.#pieceNames = Array.from({ length: setting.pieceCount }, (_, index) => `piece ${index}`);
+  }
+
+  newQueue(): UploadQueue<Transfer> {
+    const slots = this.#setting.plan.uploadSlots;
+    return new UploadQueue({ slots, queueLimit: WAITING_PER_SLOT * slots, waitMs: QUEUE_WAIT_MS });
   }
 
   fetch(to: SimNode, from: SimNode, index: number): void {
@@ -53,6 +43,7 @@ export class PieceTraffic {
     transfer.from = from;
     transfer.to = to;
     transfer.index = index;
+    transfer.piece = this.#pieceNames[index] as string;
     transfer.cancelled = false;
     transfer.askedAtMs = nowMs;
     to.inFlight.push(transfer);
@@ -92,16 +83,10 @@ export class PieceTraffic {
       this.#answer(transfer, 'not-held', 0);
       return;
     }
-    transfer.newcomer = transfer.to.held < NEWCOMER_PIECES;
-    if (this.#maySend(transfer)) {
-      this.#send(transfer);
-    } else if (this.#mayWait(transfer)) {
-      transfer.state = WAITING;
-      transfer.sinceMs = nowMs;
-      from.waiting.push(transfer);
-    } else {
-      this.#answer(transfer, 'busy', this.#retryAfterMs(from));
-    }
+    transfer.state = WAITING;
+    transfer.sinceMs = nowMs;
+    transfer.held = transfer.to.held / this.#setting.pieceCount;
+    this.#take(from.uploads.ask(transfer, nowMs));
   }
 
   onUplink(node: SimNode): void {
@@ -129,7 +114,7 @@ export class PieceTraffic {
     remove(to.inFlight, transfer);
     this.#release(transfer);
     tally.receivedBytes += bytes;
-    if (from.role.corrupt && (this.#corruptPieces === 1 || this.#random() < this.#corruptPieces)) {
+    if (from.role.corrupt && this.#random() < this.#setting.plan.corrupt.pieces) {
       tally.corruptPieces++;
       this.#fail(to, from, index, 'corrupt', 0);
     } else if (to.barred.size > 0 && to.barred.has(signerOfCopy(copy))) {
@@ -159,13 +144,9 @@ export class PieceTraffic {
     const { from, state } = transfer;
     if (from.alive && from.frozenUntilMs > this.#setting.nowMs) {
       this.#setting.timeline.at(from.frozenUntilMs, CANCEL, id, use);
-    } else if (state === ASKED) {
+    } else if (state === ASKED || state === WAITING || state === SENDING) {
       this.#release(transfer);
-    } else if (state === WAITING || state === SENDING) {
       this.#takeFromSender(transfer);
-      this.#release(transfer);
-      this.#sendNext(from);
-      this.#watch(from);
     }
   }
 
@@ -177,16 +158,14 @@ export class PieceTraffic {
     for (const transfer of late) {
       if (!node.inFlight.includes(transfer)) continue;
       const { from, index, state } = transfer;
-      remove(node.inFlight, transfer);
       if (state === WAITING && from.frozenUntilMs <= nowMs) {
-        const retryAfterMs = this.#retryAfterMs(from);
-        remove(from.waiting, transfer);
-        this.#release(transfer);
-        this.#fail(node, from, index, 'busy', retryAfterMs);
-      } else {
-        this.#abandon(transfer);
-        this.#fail(node, from, index, 'slow', 0);
+        // The sender's own clock would have said so by now.
+        this.#take(from.uploads.expire(nowMs));
+        continue;
       }
+      remove(node.inFlight, transfer);
+      this.#abandon(transfer);
+      this.#fail(node, from, index, 'slow', 0);
     }
   }
 
@@ -198,14 +177,24 @@ export class PieceTraffic {
   /** The node is dead. Whoever waits for something from it, or sends something to it, will notice. */
   died(node: SimNode): void {
     const { nowMs } = this.#setting;
-    for (const transfer of [...node.up.jobs, ...node.waiting]) {
-      this.#takeFromSender(transfer);
+    const asked = node.neighbours.flatMap(({ inFlight }) => inFlight.filter(({ from }) => from === node));
+    const waiting = asked.filter(({ state }) => state === WAITING);
+    for (const transfer of [...node.up.jobs, ...waiting]) {
+      this.#countCarried(transfer);
       if (transfer.cancelled) this.#release(transfer);
       else [transfer.state, transfer.askedAtMs] = [ASKED, nowMs];
     }
-    this.giveUp(node);
-    node.oldHandsServed = 0;
+    node.uploads = this.newQueue();
     node.downTakenUntilMs = 0;
+    for (const transfer of node.inFlight.splice(0)) {
+      if (transfer.state === ASKED) {
+        this.#abandon(transfer);
+        continue;
+      }
+      transfer.cancelled = true;
+      if (transfer.state === WAITING || transfer.state === SENDING) node.owed.push(transfer);
+      if (transfer.state === SENDING) this.#stick(transfer);
+    }
   }
 
   /** `node` sees that it has no connection to `other` any more. */
@@ -214,15 +203,18 @@ export class PieceTraffic {
       remove(node.inFlight, transfer);
       this.#abandon(transfer);
     }
-    const outbound = [...node.up.jobs, ...node.waiting].filter(({ to }) => to === other);
-    for (const transfer of outbound) {
+    for (const transfer of [...other.owed, ...other.inFlight]) {
+      const { from, state } = transfer;
+      if (from !== node || (state !== WAITING && state !== SENDING && state !== STUCK)) continue;
+      if (transfer.cancelled) {
+        remove(other.owed, transfer);
+        this.#release(transfer);
+      } else {
+        transfer.askedAtMs = this.#setting.nowMs;
+      }
       this.#takeFromSender(transfer);
-      if (transfer.cancelled) this.#release(transfer);
-      else transfer.state = ASKED;
+      transfer.state = ASKED;
     }
-    if (outbound.length === 0) return;
-    this.#sendNext(node);
-    this.#watch(node);
   }
 
   /** The node does nothing until it is thawed. */
@@ -237,18 +229,10 @@ export class PieceTraffic {
 
   // The sender.
 
-  #maySend({ from, to, newcomer }: Transfer): boolean {
-    const { jobs } = from.up;
-    if (jobs.length >= this.#slots) return false;
-    if (!newcomer && from.oldHandsServed >= this.#slotsForOldHands) return false;
-    return countTo(jobs, to) < this.#slotsPerPeer;
-  }
-
-  #mayWait({ from, to, newcomer }: Transfer): boolean {
-    const { waiting } = from;
-    if (waiting.length >= this.#queueLimit) return false;
-    if (!newcomer && waiting.filter((one) => !one.newcomer).length >= this.#queueForOldHands) return false;
-    return countTo(waiting, to) < this.#slotsPerPeer;
+  /** Begins what the queue lets begin, and refuses what it refuses. */
+  #take({ start, refuse }: Turn<Transfer>): void {
+    for (const transfer of start) this.#send(transfer);
+    for (const transfer of refuse) this.#answer(transfer, 'busy', this.#setting.plan.busyRetryMs);
   }
 
   #send(transfer: Transfer): void {
@@ -257,12 +241,16 @@ export class PieceTraffic {
     const copy = from.copies[index] as number;
     if (copy === 0) {
       this.#answer(transfer, 'not-held', 0);
+      this.#take(from.uploads.ended(nowMs));
       return;
     }
     transfer.copy = copy;
     transfer.state = SENDING;
     transfer.sinceMs = nowMs;
-    if (!transfer.newcomer) from.oldHandsServed++;
+    if (!transfer.to.alive) {
+      transfer.state = STUCK;
+      return;
+    }
     from.up.add(transfer, this.#setting.bytesOf(index), nowMs);
     this.#watch(from);
   }
@@ -271,8 +259,6 @@ export class PieceTraffic {
     const { timeline, tally, nowMs } = this.#setting;
     const { from, to, sinceMs } = transfer;
     const bytes = this.#setting.bytesOf(transfer.index);
-    if (!transfer.newcomer) from.oldHandsServed--;
-    from.holdMs += (nowMs - sinceMs - from.holdMs) * SMOOTHING;
     tally.peerBytes += bytes;
     if (from.zone !== to.zone) tally.crossZoneBytes += bytes;
     if (transfer.cancelled) {
@@ -286,20 +272,7 @@ export class PieceTraffic {
       transfer.state = ARRIVING;
       timeline.at(Math.max(taken, nowMs + latencyMs), ARRIVAL, transfer.id, transfer.use);
     }
-    this.#sendNext(from);
-  }
-
-  #sendNext(from: SimNode): void {
-    const { waiting } = from;
-    for (let place = 0; place < waiting.length && from.up.jobs.length < this.#slots; ) {
-      const transfer = waiting[place] as Transfer;
-      if (this.#maySend(transfer)) {
-        waiting.splice(place, 1);
-        this.#send(transfer);
-      } else {
-        place++;
-      }
-    }
+    this.#take(from.uploads.ended(nowMs));
   }
 
   /** Sees to it that the end of what is sent next is noticed. */
@@ -310,15 +283,28 @@ export class PieceTraffic {
     this.#setting.timeline.at(nextMs, UPLINK, node.index, 0);
   }
 
+  /** Takes it out of the sender's queue or off its link; what it held up goes on. */
   #takeFromSender(transfer: Transfer): void {
+    const { from, state } = transfer;
+    if (state === WAITING) from.uploads.leave(transfer);
+    if (state !== SENDING && state !== STUCK) return;
+    this.#countCarried(transfer);
+    this.#take(from.uploads.ended(this.#setting.nowMs));
+    this.#watch(from);
+  }
+
+  /** The receiver is dead and takes nothing any more; the sender does not know, and keeps the slot for it. */
+  #stick(transfer: Transfer): void {
+    this.#countCarried(transfer);
+    transfer.state = STUCK;
+    this.#watch(transfer.from);
+  }
+
+  /** Takes a transfer that will not be finished off its sender's link. */
+  #countCarried(transfer: Transfer): void {
     const { from, to } = transfer;
     const { tally, nowMs } = this.#setting;
-    if (transfer.state === WAITING) {
-      remove(from.waiting, transfer);
-      return;
-    }
     const carried = from.up.remove(transfer, nowMs) ?? 0;
-    if (!transfer.newcomer) from.oldHandsServed--;
     tally.peerBytes += carried;
     tally.wastedBytes += carried;
     if (from.zone !== to.zone) tally.crossZoneBytes += carried;
@@ -333,11 +319,6 @@ export class PieceTraffic {
     transfer.why = why;
     transfer.retryAfterMs = retryAfterMs;
     this.#setting.timeline.at(this.#setting.nowMs + delayMs, REFUSAL, transfer.id, transfer.use);
-  }
-
-  #retryAfterMs(from: SimNode): number {
-    const queueMs = (from.holdMs * (from.waiting.length + 1)) / this.#slots;
-    return Math.round(Math.min(MAX_RETRY_AFTER_MS, Math.max(MIN_RETRY_AFTER_MS, queueMs)));
   }
 
   // The receiver.
@@ -378,18 +359,7 @@ function isLate({ state, askedAtMs, sinceMs, from }: Transfer, nowMs: number): b
   return state === SENDING && isFrozen && nowMs - Math.max(sinceMs, from.frozenAtMs) >= PIECE_DEADLINE_MS;
 }
 
-function countTo(transfers: readonly Transfer[], to: SimNode): number {
-  let count = 0;
-  for (let at = 0; at < transfers.length; at++) if ((transfers[at] as Transfer).to === to) count++;
-  return count;
-}
-
 function remove<T>(list: T[], one: T): void {
   const place = list.indexOf(one);
   if (place >= 0) list.splice(place, 1);
-}
-
-/** At least one of several. */
-function quarterOf(count: number): number {
-  return count > 1 ? Math.max(1, Math.floor(count / 4)) : 0;
 }

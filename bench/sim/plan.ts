@@ -32,6 +32,8 @@ export interface Plan {
 
   // How agents are set up; the defaults are those of the agent.
   uploadSlots: number;
+  /** What a node that was refused waits before it asks again. */
+  busyRetryMs: number;
   maxConnections: number;
   /** Neighbours that an agent dials for. */
   neighbours: number;
@@ -97,7 +99,8 @@ export const DEFAULT_PLAN: Plan = {
   startSpreadMs: 0,
   seeds: 0,
   slow: { share: 0, factor: 0.1 },
-  uploadSlots: 8,
+  uploadSlots: 4,
+  busyRetryMs: 100,
   maxConnections: 64,
   neighbours: 12,
   knownMembers: 16,

@@ -34,6 +34,7 @@ export interface LeaseWish {
   starved: boolean;
   piece: number | undefined;
   avoid: readonly string[];
+  silent: readonly string[];
 }
 
 const NOBODY: ReadonlySet<number> = new Set();
@@ -159,7 +160,7 @@ export class Tracker {
 
   // What it answers.
 
-  #answerLease(node: SimNode, { starved, piece, avoid }: LeaseWish): LeaseAnswer {
+  #answerLease(node: SimNode, { starved, piece, avoid, silent }: LeaseWish): LeaseAnswer {
     this.#countAsk();
     if (this.#isSuspended(node)) {
       return { granted: false, retryAfterMs: RETRY_SUSPENDED_MS, peers: [], witness: undefined };
@@ -169,7 +170,7 @@ export class Tracker {
     const member = memberOf(node);
     const complete = this.#directory.holders(blob, member, MAX_HOLDERS);
     const asker = { blob, agent: node.id, zone: node.zoneName, registry: REGISTRY, sizeBytes: plan.blobBytes };
-    const ask = { ...asker, starved, avoid, complete, ...(piece !== undefined && { piece }) };
+    const ask = { ...asker, starved, avoid, silent, complete, ...(piece !== undefined && { piece }) };
     const reply: LeaseReply = this.#leases.request(ask, nowMs);
     if (!reply.granted) {
       const worth = new Set([...reply.holders, ...complete.sameZone, ...complete.otherZones]);

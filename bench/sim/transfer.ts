@@ -1,5 +1,5 @@
 /** One piece on its way from one node to another. Transfers are used again and again, as there are millions of them. */
-import type { FetchFailure } from '@shoal/swarm';
+import type { FetchFailure, UploadRequest } from '@shoal/swarm';
 import type { SimNode } from './node.ts';
 
 /** The request is on its way, or was lost with whom it went to. */
@@ -12,9 +12,17 @@ export const SENDING = 2;
 export const ARRIVING = 3;
 /** A refusal is on its way back. */
 export const REFUSED = 4;
-export type TransferState = typeof ASKED | typeof WAITING | typeof SENDING | typeof ARRIVING | typeof REFUSED;
+/** The receiver is dead; the sender has not noticed. */
+export const STUCK = 5;
+export type TransferState =
+  | typeof ASKED
+  | typeof WAITING
+  | typeof SENDING
+  | typeof ARRIVING
+  | typeof REFUSED
+  | typeof STUCK;
 
-export class Transfer {
+export class Transfer implements UploadRequest {
   readonly id: number;
   /** Counts uses; an event of an earlier use means nothing to a later one. */
   use = 0;
@@ -22,11 +30,13 @@ export class Transfer {
   from: SimNode;
   to: SimNode;
   index = 0;
+  /** Names the piece. */
+  piece = '';
   copy = 0;
   /** The receiver does not want it any more; the sender may not know yet. */
   cancelled = false;
-  /** The receiver holds hardly anything yet. */
-  newcomer = false;
+  /** Of the blob, by the receiver when it asked. */
+  held = 0;
   askedAtMs = 0;
   /** When it began to wait for a slot, or the first byte left. */
   sinceMs = 0;

@@ -41,7 +41,7 @@ import { Neighbourhood } from './neighbourhood.ts';
 import { copyOf, type NodeRole, SimNode } from './node.ts';
 import { Origin } from './origin.ts';
 import { type Outcome, outcomeOf } from './outcome.ts';
-import { FIRST_HOLD_MS, PieceTraffic } from './piece-traffic.ts';
+import { PieceTraffic } from './piece-traffic.ts';
 import { completePlan, type Plan, type PlanInput } from './plan.ts';
 import { OriginReading } from './reading.ts';
 import { bytesPerMs, Setting } from './setting.ts';
@@ -208,7 +208,7 @@ export class World {
           startMs,
           random: this.#setting.randomFor(1_000 + index),
         },
-        FIRST_HOLD_MS,
+        this.#traffic.newQueue(),
       );
       nodes.push(node);
       this.#setting.byId.set(node.id, node);
