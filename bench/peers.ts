@@ -1,19 +1,23 @@
 /**
- * How fast one agent gets pieces from another over loopback, each in a process of its own.
- * `node --conditions=source bench/peers.ts [pieces] [in flight]`
+ * How fast one agent gets pieces from another over loopback, each in a process of its own with the heap of an agent.
+ * The size of the blob decides that of its pieces: 256 KiB up to 256 MiB, 4 MiB from 2 GiB on.
+ * `node --conditions=source bench/peers.ts [pieces] [in flight] [MiB of blob]`
  */
+import '../packages/cli/src/young-heap.ts';
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import type { Digest } from '@shoal/oci';
-import { MAX_PIECE_BYTES } from '@shoal/swarm';
+import { pieceCountOf, pieceSizeOf } from '@shoal/swarm';
 import { startAgent, TestCluster } from '../packages/agent/src/peers/cluster.fixture.ts';
 
-const SIZE_BYTES = 64 * 1024 ** 3;
+const numbers = process.argv[2] === 'serve' ? process.argv.slice(4) : process.argv.slice(2);
+const [pieces = 256, inFlight = 4, blobMib = 64 * 1024] = numbers.map(Number);
+const sizeBytes = blobMib * 1024 ** 2;
+const pieceBytes = pieceSizeOf(sizeBytes);
 const digest = `sha256:${'0'.repeat(64)}` as Digest;
-const bytes = Buffer.alloc(MAX_PIECE_BYTES, 7);
+const bytes = Buffer.alloc(pieceBytes, 7);
 const sha256 = createHash('sha256').update(bytes).digest();
-const piece = (index: number) => ({ digest, sizeBytes: SIZE_BYTES, index });
-const [pieces = 256, inFlight = 4] = process.argv.slice(2).map(Number);
+const piece = (number: number) => ({ digest, sizeBytes, index: number % pieceCountOf(sizeBytes) });
 
 /** Both processes make the same cluster from one key, handed over by the parent. */
 async function serve(clusterKey: string): Promise<void> {
@@ -24,12 +28,19 @@ async function serve(clusterKey: string): Promise<void> {
     attestations.set(index, attestation);
     return { bytes, attestation };
   };
+  const cpu = process.cpuUsage();
+  process.once('message', () => {
+    const { user, system } = process.cpuUsage(cpu);
+    process.send?.((user + system) / 1e6, () => process.exit());
+  });
   process.send?.(holder.record);
 }
 
 async function fetchAll(): Promise<void> {
   const cluster = new TestCluster();
-  const child = fork(import.meta.filename, ['serve', cluster.exportKey()], { execArgv: ['--conditions=source'] });
+  const child = fork(import.meta.filename, ['serve', cluster.exportKey(), ...numbers], {
+    execArgv: ['--conditions=source'],
+  });
   const record = await new Promise<Awaited<ReturnType<typeof startAgent>>['record']>((resolve) => {
     child.once('message', (message) => resolve(message as never));
   });
@@ -41,21 +52,25 @@ async function fetchAll(): Promise<void> {
   const cpu = process.cpuUsage();
   const worker = async () => {
     while (next < pieces) {
-      const options = { deadlineMs: 10_000, signal: new AbortController().signal };
+      const options = { heldPermille: 0, deadlineMs: 10_000, signal: new AbortController().signal };
       await asker.network.fetchPiece(record.peerId, piece(next++), options);
     }
   };
   await Promise.all(Array.from({ length: inFlight }, worker));
   const seconds = (performance.now() - started) / 1000;
   const { user, system } = process.cpuUsage(cpu);
-  const gib = (pieces * MAX_PIECE_BYTES) / 1024 ** 3;
+  const gib = (pieces * pieceBytes) / 1024 ** 3;
+  child.send('done');
+  const senderCpuSeconds = await new Promise<number>((resolve) => {
+    child.once('message', (message) => resolve(Number(message)));
+  });
   const report = {
-    mbPerSecond: Math.round((pieces * MAX_PIECE_BYTES) / 1e6 / seconds),
+    mbPerSecond: Math.round((pieces * pieceBytes) / 1e6 / seconds),
     receiverCpuSecondsPerGib: Number(((user + system) / 1e6 / gib).toFixed(2)),
+    senderCpuSecondsPerGib: Number((senderCpuSeconds / gib).toFixed(2)),
     rssMib: Math.round(process.memoryUsage.rss() / 1024 ** 2),
   };
   console.log(JSON.stringify(report));
-  child.kill();
   await asker.network.stop();
 }
 

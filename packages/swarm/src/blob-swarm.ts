@@ -113,6 +113,11 @@ export class BlobSwarm {
     return this.#progressAtMs;
   }
 
+  /** How much of the blob is here. */
+  get heldPermille(): number {
+    return Math.floor((1_000 * this.#have.held) / this.#options.pieceCount);
+  }
+
   /** Neighbours that hold or want the blob. */
   get neighbourCount(): number {
     return this.#neighbours.size;

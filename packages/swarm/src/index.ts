@@ -24,4 +24,4 @@ export type {
   SwarmAction,
   SwarmEvent,
 } from './swarm-event.ts';
-export { type Turn, UploadQueue, type UploadRequest } from './upload-queue.ts';
+export { type Turn, UploadQueue, type UploadQueueOptions, type UploadRequest } from './upload-queue.ts';

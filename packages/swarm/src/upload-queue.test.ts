@@ -2,15 +2,18 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UploadQueue, type UploadRequest } from './upload-queue.ts';
 
-const ask = (piece: string, held: number): UploadRequest => ({ piece, held });
+const ask = (piece: string, held: number, peer = 'p'): UploadRequest => ({ piece, held, peer });
 
 test('what was never sent goes first, then whoever has the least, then whoever waited longest', () => {
   const queue = new UploadQueue({ slots: 1, queueLimit: 10 });
-  expect(queue.ask(ask('a', 0), 0).start).toHaveLength(1);
+  const first = ask('a', 0);
+  expect(queue.ask(first, 0).start).toEqual([first]);
   const requests = [ask('a', 0.1), ask('b', 0.9), ask('c', 0.5), ask('a', 0), ask('c', 0.5)];
   for (const request of requests) queue.ask(request, 1);
   const order: UploadRequest[] = [];
-  for (let turn = queue.ended(2); turn.start[0] !== undefined; turn = queue.ended(2)) order.push(turn.start[0]);
+  for (let turn = queue.ended(first, 2); turn.start[0] !== undefined; turn = queue.ended(first, 2)) {
+    order.push(turn.start[0]);
+  }
   expect(order).toEqual([requests[2], requests[1], requests[3], requests[0], requests[4]]);
 });
 
@@ -24,34 +27,47 @@ test('a full queue sends away the one that has the most, a newcomer never for an
 
 test('nobody waits longer than allowed, and who left is forgotten', () => {
   const queue = new UploadQueue({ slots: 1, queueLimit: 4, waitMs: 500 });
-  queue.ask(ask('x', 0), 0);
+  const first = ask('x', 0);
+  queue.ask(first, 0);
   const left = ask('x', 0);
   queue.ask(ask('x', 0.5), 100);
   queue.ask(left, 100);
   queue.leave(left);
   expect(queue.expire(599).refuse).toEqual([]);
   expect(queue.expire(600).refuse).toEqual([ask('x', 0.5)]);
-  expect(queue.ended(601).start).toEqual([]);
+  expect(queue.ended(first, 601).start).toEqual([]);
+});
+
+test('one peer has only its share of slots and queue', () => {
+  const queue = new UploadQueue({ slots: 3, queueLimit: 6, slotsPerPeer: 2, queuePerPeer: 2 });
+  const asked = Array.from({ length: 6 }, (_, index) => queue.ask(ask(`x${index}`, 0.1 * index, 'greedy'), 0));
+  expect(asked.flatMap(({ start }) => start)).toHaveLength(2);
+  expect(asked.flatMap(({ refuse }) => refuse)).toHaveLength(2);
+  const other = ask('y', 1, 'other');
+  expect(queue.ask(other, 0).start).toEqual([other]);
 });
 
 test('slots and queue are never exceeded, and every request is started or refused once', () => {
-  const step = fc.record({ ends: fc.boolean(), piece: fc.nat(5), held: fc.nat(10) });
+  const step = fc.record({ ends: fc.boolean(), piece: fc.nat(5), held: fc.nat(10), peer: fc.nat(3) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const queue = new UploadQueue<UploadRequest & { id: number }>({ slots: 3, queueLimit: 6 });
+      const queue = new UploadQueue<UploadRequest & { id: number }>({ slots: 3, queueLimit: 6, slotsPerPeer: 2 });
       const answered = new Set<number>();
-      let busy = 0;
+      const sending: (UploadRequest & { id: number })[] = [];
       let asked = 0;
-      for (const [now, { ends, piece, held }] of steps.entries()) {
-        if (ends && busy === 0) continue;
-        if (ends) busy--;
-        const turn = ends ? queue.ended(now) : queue.ask({ piece: `p${piece}`, held: held / 10, id: asked++ }, now);
-        busy += turn.start.length;
+      for (const [now, { ends, piece, held, peer }] of steps.entries()) {
+        const over = ends ? sending.shift() : undefined;
+        if (ends && over === undefined) continue;
+        const request = { piece: `p${piece}`, held, peer: `peer-${peer}`, id: asked };
+        if (over === undefined) asked++;
+        const turn = over === undefined ? queue.ask(request, now) : queue.ended(over, now);
+        sending.push(...turn.start);
         for (const { id } of [...turn.start, ...turn.refuse]) {
           expect(answered.has(id)).toBe(false);
           answered.add(id);
         }
-        expect(busy).toBeLessThanOrEqual(3);
+        expect(sending.length).toBeLessThanOrEqual(3);
+        for (const one of sending) expect(sending.filter((other) => other.peer === one.peer).length).toBeLessThan(3);
         expect(queue.waiting).toBeLessThanOrEqual(6);
         expect(answered.size + queue.waiting).toBe(asked);
       }

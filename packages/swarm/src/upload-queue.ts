@@ -4,7 +4,8 @@
  *   1. a piece that this agent has not sent to anybody yet: what leaves here for the first time others can pass on
  *   2. the one who holds the least of its blob: newcomers get something to trade with, and nobody is left behind
  *
- * When the queue is full, the last by that order is told to go elsewhere.
+ * When the queue is full, the last by that order is told to go elsewhere. One peer has at most its share of slots and queue:
+ * whoever takes its pieces slowly holds up only itself.
  */
 const DEFAULT_WAIT_MS = 500;
 /** Pieces remembered as sent. */
@@ -13,8 +14,22 @@ const MAX_SENT = 16_384;
 export interface UploadRequest {
   /** Names the piece, over all blobs. */
   piece: string;
-  /** How much of the blob the asker holds, in [0, 1]. */
+  peer: string;
+  /** How much of the blob the asker holds, in any unit. */
   held: number;
+}
+
+export interface UploadQueueOptions {
+  /** Pieces sent at once. */
+  slots: number;
+  /** Requests that wait. */
+  queueLimit: number;
+  /** @default slots */
+  slotsPerPeer?: number;
+  /** @default queueLimit */
+  queuePerPeer?: number;
+  /** Longest wait before the asker is told to go elsewhere. @default 500 */
+  waitMs?: number;
 }
 
 interface Waiting<R> {
@@ -29,29 +44,29 @@ export interface Turn<R> {
 }
 
 export class UploadQueue<R extends UploadRequest> {
-  readonly #slots: number;
-  readonly #queueLimit: number;
-  readonly #waitMs: number;
+  readonly #options: Required<UploadQueueOptions>;
   #busy = 0;
   #waiting: Waiting<R>[] = [];
   /** In the order in which they were first sent. */
   readonly #sent = new Set<string>();
+  readonly #slotsOf = new Map<string, number>();
 
-  /** @param options.waitMs longest wait before the asker is told to go elsewhere, 500 by default */
-  constructor(options: { slots: number; queueLimit: number; waitMs?: number }) {
-    this.#slots = options.slots;
-    this.#queueLimit = options.queueLimit;
-    this.#waitMs = options.waitMs ?? DEFAULT_WAIT_MS;
+  constructor(options: UploadQueueOptions) {
+    const { slots: slotsPerPeer, queueLimit: queuePerPeer } = options;
+    this.#options = { slotsPerPeer, queuePerPeer, waitMs: DEFAULT_WAIT_MS, ...options };
   }
 
   ask(request: R, nowMs: number): Turn<R> {
-    this.#waiting.push({ request, untilMs: nowMs + this.#waitMs });
+    this.#waiting.push({ request, untilMs: nowMs + this.#options.waitMs });
     return this.#turn(nowMs);
   }
 
   /** An upload that was started has ended, however it ended. */
-  ended(nowMs: number): Turn<R> {
+  ended(request: R, nowMs: number): Turn<R> {
     this.#busy--;
+    const left = (this.#slotsOf.get(request.peer) ?? 1) - 1;
+    if (left === 0) this.#slotsOf.delete(request.peer);
+    else this.#slotsOf.set(request.peer, left);
     return this.#turn(nowMs);
   }
 
@@ -76,30 +91,42 @@ export class UploadQueue<R extends UploadRequest> {
       turn.refuse.push(request);
       return false;
     });
-    while (this.#busy < this.#slots && this.#waiting.length > 0) {
-      const [{ request }] = this.#waiting.splice(this.#first(), 1) as [Waiting<R>];
+    for (let next = this.#first(); this.#busy < this.#options.slots && next >= 0; next = this.#first()) {
+      const [{ request }] = this.#waiting.splice(next, 1) as [Waiting<R>];
       this.#busy++;
+      this.#slotsOf.set(request.peer, (this.#slotsOf.get(request.peer) ?? 0) + 1);
       this.#remember(request.piece);
       turn.start.push(request);
     }
-    while (this.#waiting.length > this.#queueLimit) {
-      const [{ request }] = this.#waiting.splice(this.#last(), 1) as [Waiting<R>];
+    for (let last = this.#last(); last >= 0; last = this.#last()) {
+      const [{ request }] = this.#waiting.splice(last, 1) as [Waiting<R>];
       turn.refuse.push(request);
     }
     return turn;
   }
 
-  /** The place of the one to be served next; of equals, the one that has waited longest. */
+  /** The place of the one to be served next, -1 when there is none; of equals, the one that has waited longest. */
   #first(): number {
-    let first = 0;
-    for (let at = 1; at < this.#waiting.length; at++) if (this.#isBefore(at, first)) first = at;
+    let first = -1;
+    for (let at = 0; at < this.#waiting.length; at++) {
+      const { peer } = (this.#waiting[at] as Waiting<R>).request;
+      if ((this.#slotsOf.get(peer) ?? 0) >= this.#options.slotsPerPeer) continue;
+      if (first < 0 || this.#isBefore(at, first)) first = at;
+    }
     return first;
   }
 
-  /** The place of the one to be refused; of equals, the newest. */
+  /** The place of one that is too many, -1 when there is none: of its peer's if that has too many, else of all. */
   #last(): number {
-    let last = 0;
-    for (let at = 1; at < this.#waiting.length; at++) if (!this.#isBefore(at, last)) last = at;
+    const newest = this.#waiting.at(-1)?.request.peer;
+    const ofPeer = this.#waiting.filter(({ request }) => request.peer === newest).length;
+    const crowding = ofPeer > this.#options.queuePerPeer;
+    if (!crowding && this.#waiting.length <= this.#options.queueLimit) return -1;
+    let last = -1;
+    for (let at = 0; at < this.#waiting.length; at++) {
+      if (crowding && (this.#waiting[at] as Waiting<R>).request.peer !== newest) continue;
+      if (last < 0 || !this.#isBefore(at, last)) last = at;
+    }
     return last;
   }
 

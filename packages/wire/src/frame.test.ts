@@ -159,7 +159,7 @@ describe('the assembler', () => {
 describe('piece frames', () => {
   test('come back as they were', () => {
     fc.assert(
-      fc.property(fc.record({ digest, index }), (request) => {
+      fc.property(fc.record({ digest, index, heldPermille: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
         expect(decodePieceRequest(encodePieceRequest(request).subarray(4))).toEqual(request);
       }),
     );

@@ -15,7 +15,7 @@ import {
 } from './frame.ts';
 
 export const PIECE_PROTOCOL = '/shoal/piece/1';
-export const MAX_PIECE_REQUEST_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + 4;
+export const MAX_PIECE_REQUEST_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + 4 + 2;
 export const MAX_PIECE_ANSWER_BODY_BYTES: number = 2 + 4 + 2 + MAX_ATTESTATION_BYTES;
 /** More than any piece; the exact length is known to the requester, who insists on it. */
 const MAX_LENGTH = 64 * 1024 * 1024;
@@ -30,7 +30,11 @@ const NOT_HELD = 2;
 export interface PieceRequest {
   digest: Digest;
   index: number;
+  /** How much of the blob the asker has, per mille: those that have the least are served first. */
+  heldPermille: number;
 }
+
+const ALL_PERMILLE = 1_000;
 
 export type PieceAnswer =
   /** `length` raw bytes follow. */
@@ -43,14 +47,21 @@ export interface PieceRefusal {
 }
 
 export function encodePieceRequest(request: PieceRequest): Uint8Array {
-  return sealFrame(REQUEST, [digestField(request.digest), uintField(request.index, 4)], MAX_PIECE_REQUEST_BODY_BYTES);
+  const { digest, index, heldPermille } = request;
+  checkAtMost(heldPermille, ALL_PERMILLE);
+  const fields = [digestField(digest), uintField(index, 4), uintField(heldPermille, 2)];
+  return sealFrame(REQUEST, fields, MAX_PIECE_REQUEST_BODY_BYTES);
 }
 
 /** @throws FrameError */
 export function decodePieceRequest(body: Uint8Array): PieceRequest {
   const { type, fields } = openBody(body);
   if (type !== REQUEST) throw new FrameError('type', `piece request type ${type}`);
-  const request = { digest: fields.digest(), index: fields.uint(4) };
+  const request = {
+    digest: fields.digest(),
+    index: fields.uint(4),
+    heldPermille: checkAtMost(fields.uint(2), ALL_PERMILLE),
+  };
   fields.end();
   return request;
 }

@@ -5,6 +5,7 @@ import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { type Identify, identify } from '@libp2p/identify';
 import { tcp } from '@libp2p/tcp';
 import { createLibp2p, type Libp2p } from 'libp2p';
+import { joiningSmallWrites } from './joined-writes.ts';
 
 const MAX_STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Anything below twice the window lets a paused reader lose its stream. */
@@ -37,7 +38,7 @@ export async function createNode(options: {
     privateKey: await generateKeyPairFromSeed('Ed25519', options.privateKeySeed),
     addresses: { listen: [...options.listen], announce: [...options.announce] },
     transports: [tcp()],
-    connectionEncrypters: [noise()],
+    connectionEncrypters: [(components) => joiningSmallWrites(noise()(components))],
     streamMuxers: [
       yamux({
         streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_READ_BUFFER_BYTES },

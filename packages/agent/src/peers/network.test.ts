@@ -39,7 +39,11 @@ const fetchFrom = (
   asker.network.fetchPiece(
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
-    { deadlineMs: options.deadlineMs ?? 2_000, signal: options.signal ?? new AbortController().signal },
+    {
+      heldPermille: 0,
+      deadlineMs: options.deadlineMs ?? 2_000,
+      signal: options.signal ?? new AbortController().signal,
+    },
   );
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest();
 

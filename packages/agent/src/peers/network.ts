@@ -25,11 +25,18 @@ import { privateKeyOfSeed } from './ed25519-key.ts';
 import { FreshPieceWindow } from './fresh-pieces.ts';
 import { createNode, type Node } from './libp2p-node.ts';
 import { type LinkOwner, PeerLink } from './peer-link.ts';
-import { type FetchedPiece, type Holdings, PeerError, type PeerNetwork, type WantListener } from './peer-network.ts';
+import {
+  type FetchedPiece,
+  type Holdings,
+  PeerError,
+  type PeerNetwork,
+  type PieceFetchOptions,
+  type WantListener,
+} from './peer-network.ts';
 import { PieceServer } from './piece-server.ts';
 
 export const DEFAULT_MAX_CONNECTIONS = 64;
-export const DEFAULT_UPLOAD_SLOTS = 8;
+export const DEFAULT_UPLOAD_SLOTS = 4;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;
@@ -57,7 +64,7 @@ export interface PeerNetworkOptions {
   zone: string;
   /** @default 64 */
   maxConnections?: number;
-  /** Pieces sent at once, to all peers together. @default 8 */
+  /** Pieces sent at once, to all peers together. @default 4 */
   uploadSlots?: number;
   /** Bytes of pieces sent, to all peers together; at least 64 KiB, as are the next two. @default no limit */
   uploadBytesPerSecond?: number | undefined;
@@ -251,11 +258,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     for (const link of this.#links.values()) link.withdraw(digest);
   }
 
-  fetchPiece(
-    peerId: string,
-    piece: Piece,
-    options: { deadlineMs: number; signal: AbortSignal },
-  ): Promise<FetchedPiece> {
+  fetchPiece(peerId: string, piece: Piece, options: PieceFetchOptions): Promise<FetchedPiece> {
     const link = this.#members.get(peerId);
     if (link === undefined) return Promise.reject(new PeerError('gone', 'peer is not connected'));
     if (!Number.isInteger(piece.index) || piece.index < 0 || piece.index >= pieceCountOf(piece.sizeBytes)) {

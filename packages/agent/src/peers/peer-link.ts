@@ -29,7 +29,7 @@ import type { Membership } from '../tracker-client/tracker-client.ts';
 import { type Attested, checkAttestation, type Piece } from './attesting.ts';
 import { type CertificateChecker, isCurrent, type MemberCertificate } from './certificate.ts';
 import type { FreshPieces } from './fresh-pieces.ts';
-import { type FetchedPiece, type Holdings, PeerError } from './peer-network.ts';
+import { type FetchedPiece, type Holdings, PeerError, type PieceFetchOptions } from './peer-network.ts';
 import { PiecePool } from './piece-pool.ts';
 import type { Requester } from './piece-server.ts';
 import { MAX_WANTS_PER_CONNECTION, Subscriptions } from './subscriptions.ts';
@@ -40,8 +40,6 @@ const MAX_CONTROL_QUEUE_BYTES = 1024 * 1024;
 /** A peer may say this much at once, and this much per second: several times what the busiest one has to say. */
 const CONTROL_FRAMES_BURST = 16_384;
 const CONTROL_FRAMES_PER_SECOND = 4_000;
-/** Who holds, and was sent, fewer pieces than this of a blob has hardly anything to trade. */
-const NEWCOMER_PIECES = 4;
 
 /** Who is told what happens on a link. */
 export interface LinkOwner {
@@ -78,20 +76,12 @@ export interface PeerLinkOptions {
   downloadLanes: readonly RateLane[];
 }
 
-/** What a peer told of one blob. */
-interface Told {
-  /** Pieces of the blob. */
-  readonly count: number;
-  /** Pieces that it holds, as far as it said; some may be counted twice. */
-  held: number;
-}
-
 export class PeerLink implements Requester {
   readonly peerId: string;
   readonly dialedByUs: boolean;
   readonly startedAtMs: number;
-  /** Blobs of which the peer told what it holds. */
-  readonly told: Map<Digest, Told> = new Map();
+  /** Blobs of which the peer told what it holds, with their number of pieces. */
+  readonly told: Map<Digest, number> = new Map();
   readonly uploadLane: RateLane | undefined;
   /** Where the peer listens, as far as it said. */
   listenAddresses: string[] = [];
@@ -230,7 +220,7 @@ export class PeerLink implements Requester {
    * Leave of the download rates is taken before the piece is asked for, so that no bytes pile up here, and what of it did
    * not come is given back. @throws PeerError
    */
-  async fetchPiece(piece: Piece, options: { deadlineMs: number; signal: AbortSignal }): Promise<FetchedPiece> {
+  async fetchPiece(piece: Piece, options: PieceFetchOptions): Promise<FetchedPiece> {
     const { length } = pieceExtent(piece.sizeBytes, piece.index);
     await this.#mayDownload(length, options.signal);
     let receivedBytes = 0;
@@ -247,13 +237,7 @@ export class PeerLink implements Requester {
     }
   }
 
-  isNewcomer(digest: Digest): boolean {
-    const served = this.#subscriptions.servedOf(digest);
-    return served !== undefined && Math.max(served, this.told.get(digest)?.held ?? 0) < NEWCOMER_PIECES;
-  }
-
-  wasServed(digest: Digest): void {
-    this.#subscriptions.served(digest);
+  wasServed(): void {
     this.#traded();
   }
 
@@ -358,16 +342,15 @@ export class PeerLink implements Requester {
         if (pieces === undefined) throw new PeerError('protocol', 'map does not fit its blob');
         // What comes for a blob not wanted any more crossed the UNWANT; it is no offence.
         if (!this.#wanted.has(digest)) return;
-        this.told.set(digest, { count, held: pieces.held });
+        this.told.set(digest, count);
         owner.onMap(this, digest, frame.sizeBytes, pieces);
         return;
       }
       case 'have': {
-        const told = this.told.get(digest);
-        if (told === undefined) return;
+        const count = this.told.get(digest);
+        if (count === undefined) return;
         const { indexes } = frame;
-        if (indexes.some((index) => index >= told.count)) throw new PeerError('protocol', 'piece beyond its blob');
-        told.held += indexes.length;
+        if (indexes.some((index) => index >= count)) throw new PeerError('protocol', 'piece beyond its blob');
         owner.onHaves(this, digest, indexes);
         return;
       }

@@ -37,6 +37,14 @@ export class PeerError extends Error {
   }
 }
 
+export interface PieceFetchOptions {
+  /** How long the first byte may take, and each further stall; waiting for this agent's own download rate does not count. */
+  deadlineMs: number;
+  /** How much of the blob is here already, per mille: whoever has the least is served first. */
+  heldPermille: number;
+  signal: AbortSignal;
+}
+
 /** A verified piece: `sha256` is of `bytes`, and `attestation` (opaque, relayed unchanged) by `signer` vouches for it. */
 export interface FetchedPiece {
   bytes: Uint8Array;
@@ -85,14 +93,12 @@ export interface PeerNetwork {
   withdraw(digest: Digest): void;
   /**
    * Fetches one piece and verifies it.
-   * @param deadlineMs how long the first byte may take, and each further stall; waiting for this agent's own download
-   * rate does not count
    * @throws PeerError
    */
   fetchPiece(
     peerId: string,
     piece: { digest: Digest; sizeBytes: number; index: number },
-    options: { deadlineMs: number; signal: AbortSignal },
+    options: PieceFetchOptions,
   ): Promise<FetchedPiece>;
   /** Signs what this agent itself read from the origin or verified whole. */
   attest(piece: { digest: Digest; sizeBytes: number; index: number }, sha256: Uint8Array): Uint8Array;

@@ -8,7 +8,6 @@
  * 4. send PIECE and the bytes at the reader's pace and within the upload rates, give the slot back, go to 1
  */
 import type { Stream } from '@libp2p/interface';
-import type { Digest } from '@shoal/oci';
 import {
   decodePieceRequest,
   encodePieceAnswer,
@@ -31,9 +30,7 @@ const MIN_BYTES_PER_SECOND_AND_SLOT: number = 256 * 1024;
 /** The agent at the other end of a stream. */
 export interface Requester {
   readonly peerId: string;
-  /** Whether it holds little of the blob, as far as is known here, and was sent little of it. */
-  isNewcomer(digest: Digest): boolean;
-  wasServed(digest: Digest): void;
+  wasServed(): void;
   /** Its own upload rate. */
   readonly uploadLane: RateLane | undefined;
 }
@@ -121,12 +118,13 @@ export class PieceServer {
   }
 
   async #answer(stream: Stream, requester: Requester, request: PieceRequest, closed: AbortSignal): Promise<void> {
-    const { digest, index } = request;
+    const { digest, index, heldPermille } = request;
     const { holdings, onBytesSent } = this.#dependencies;
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
       stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
     const { peerId } = requester;
-    const release = await this.#slots.take({ peerId, newcomer: requester.isNewcomer(digest) }, closed);
+    const asked = { peer: peerId, piece: `${digest} ${index}`, held: heldPermille };
+    const release = await this.#slots.take(asked, closed);
     try {
       if (closed.aborted) return;
       if (release === undefined) {
@@ -148,7 +146,7 @@ export class PieceServer {
         lanes,
         signal: closed,
       });
-      requester.wasServed(digest);
+      requester.wasServed();
       onBytesSent(bytes.length);
     } finally {
       release?.();

@@ -42,7 +42,11 @@ const fetchFrom = (
   asker.network.fetchPiece(
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index: index % PIECES },
-    { deadlineMs: options.deadlineMs ?? 5_000, signal: options.signal ?? new AbortController().signal },
+    {
+      heldPermille: 0,
+      deadlineMs: options.deadlineMs ?? 5_000,
+      signal: options.signal ?? new AbortController().signal,
+    },
   );
 
 /** Fetches over and over, several pieces at once, for `forMs`; returns bytes per second from the first piece on. */

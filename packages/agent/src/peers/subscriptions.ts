@@ -21,8 +21,6 @@ interface Subscription {
   /** Published while `answering`. */
   readonly fresh: Set<number>;
   freshSizeBytes: number;
-  /** Pieces sent to the other side. */
-  served: number;
 }
 
 export class Subscriptions {
@@ -44,7 +42,7 @@ export class Subscriptions {
     const known = this.#byDigest.has(digest);
     if (!known) {
       if (this.#byDigest.size >= MAX_WANTS_PER_CONNECTION) return 'too-many';
-      const nothing = { told: false, answering: false, fresh: new Set<number>(), freshSizeBytes: 0, served: 0 };
+      const nothing = { told: false, answering: false, fresh: new Set<number>(), freshSizeBytes: 0 };
       this.#byDigest.set(digest, nothing);
     }
     this.#answerSoon(digest);
@@ -76,17 +74,6 @@ export class Subscriptions {
     for (const index of indexes) subscription.fresh.add(index);
     subscription.freshSizeBytes = sizeBytes;
     this.#answerSoon(digest);
-  }
-
-  /** Counts a piece sent to the other side. */
-  served(digest: Digest): void {
-    const subscription = this.#byDigest.get(digest);
-    if (subscription !== undefined) subscription.served++;
-  }
-
-  /** Pieces sent to the other side since it wants the blob; undefined when it does not. */
-  servedOf(digest: Digest): number | undefined {
-    return this.#byDigest.get(digest)?.served;
   }
 
   withdraw(digest: Digest): void {

@@ -16,6 +16,8 @@ export interface PieceFetcherDependencies {
   pieceMemory: ByteBudget;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onRejected: (reason: string) => void;
+  /** How much of the blob is here. */
+  heldPermille: () => number;
   onPiece(piece: KeptPiece, from: string): Promise<void>;
   onEvent(event: SwarmEvent): void;
 }
@@ -41,7 +43,7 @@ export class PieceFetcher {
     let giveBack: (() => void) | undefined;
     try {
       giveBack = await pieceMemory.take(pieceExtent(sizeBytes, index).length, signal);
-      const options = { deadlineMs: PIECE_DEADLINE_MS, signal };
+      const options = { deadlineMs: PIECE_DEADLINE_MS, heldPermille: this.#dependencies.heldPermille(), signal };
       const { bytes, sha256, attestation } = await network.fetchPiece(peer, { digest, sizeBytes, index }, options);
       await onPiece({ index, bytes, sha256, attestation }, peer);
     } catch (error) {

@@ -106,6 +106,7 @@ export class SwarmDriver {
       logger,
       pieceMemory,
       onRejected: (reason) => onPieceRejected?.(reason),
+      heldPermille: () => this.#swarm.heldPermille,
       onPiece: events.onPiece,
       onEvent,
     });

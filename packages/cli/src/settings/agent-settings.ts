@@ -151,7 +151,7 @@ export const agentSettings: readonly Setting[] = [
     path: ['peers', 'uploadSlots'],
     placeholder: 'N',
     help: 'pieces sent to other agents at the same time; a quarter is kept for those that have hardly any yet',
-    defaultText: '8',
+    defaultText: '4',
     reader: wholeNumber,
     shape: 'one',
   },
