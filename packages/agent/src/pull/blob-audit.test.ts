@@ -129,6 +129,32 @@ describe('a blob that does not match its digest', () => {
     expect(stage.rejected.filter((reason) => reason === 'barred-signer').length).toBeGreaterThanOrEqual(lies.length);
   });
 
+  it('cuts nobody short on a mere suspicion: what readers were given stays until the whole is known to be wrong', async () => {
+    let release: () => void = () => {};
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    stage.peers.respond = async (index) => {
+      if (index === pieceCount - 2) await held;
+      return pieceOf(content, index);
+    };
+    await stage.start();
+    const reader = await openWithPeer();
+    let received = 0;
+    const reading = (async () => {
+      for await (const chunk of reader.bytes(0, undefined, never)) received += chunk.length;
+    })();
+    await expect.poll(() => received).toBe((pieceCount - 2) * PIECE_BYTES);
+    stage.tracker.barred = new Set(['liar']);
+    stage.pulls.barredChanged();
+    release();
+    await reading;
+    reader.close();
+    expect(received).toBe(content.length);
+    expect(stage.audits).toEqual([]);
+    expect(stage.rejected).toEqual([]);
+  });
+
   it('is audited by this agent alone when no tracker answers', async () => {
     await stage.start();
     const opening = openWithPeer(5 * PIECE_BYTES);

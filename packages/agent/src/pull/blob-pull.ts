@@ -18,7 +18,7 @@ import type { BarredMembers } from './barred-members.ts';
 import { type AuditResult, BlobAudit } from './blob-audit.ts';
 import { type KeptPiece, PieceKeeper } from './piece-keeper.ts';
 import { PullError } from './pull-error.ts';
-import { PullWaiters } from './pull-waiters.ts';
+import { type PieceTaker, PullWaiters } from './pull-waiters.ts';
 import type { PullSource } from './pulls.ts';
 import { SwarmDriver, type SwarmDriverDependencies } from './swarm-driver.ts';
 
@@ -141,11 +141,15 @@ export class BlobPull {
     this.#driver.found(peers);
   }
 
-  /** Somebody was barred: what that member signed is fetched again. */
+  /**
+   * Somebody was barred, or is only suspected: what that member signed is fetched again. Unless the whole is known to be
+   * wrong, this cuts nobody short: pieces that somebody was given bytes of stay until it is.
+   */
   barredChanged(): void {
     // While the whole is hashed it is not known to be wrong; if it is, its signers are looked at first.
     if (this.#state !== 'running' && this.#state !== 'auditing') return;
-    const lost = this.#keeper.signedBy(this.#dependencies.barred.all);
+    const signed = this.#keeper.signedBy(this.#dependencies.barred.all);
+    const lost = this.#state === 'running' ? signed.filter((index) => !this.#waiters.gaveOut(index)) : signed;
     if (lost.length > 0) this.#lose(lost, 'barred-signer');
   }
 
@@ -164,10 +168,10 @@ export class BlobPull {
 
   /**
    * A number for `waitFor`; give it back with `readerGone`.
-   * @param onLost hears of pieces that `waitFor` had let through and that turned out to be wrong
+   * @param taker hears of pieces that `waitFor` had let through and that turned out to be wrong
    */
-  addReader(onLost: (indexes: readonly number[]) => void = () => {}): number {
-    return this.#waiters.add(onLost);
+  addReader(taker?: PieceTaker): number {
+    return this.#waiters.add(taker);
   }
 
   readerGone(reader: number): void {

@@ -37,7 +37,7 @@ export class PullReader implements BlobReader {
     this.sizeBytes = pull.sizeBytes;
     this.mediaType = mediaType;
     this.#pull = pull;
-    this.#number = pull.addReader((indexes) => this.#lost(indexes));
+    this.#number = pull.addReader({ has: (index) => this.#has(index), lose: (indexes) => this.#lose(indexes) });
     this.#passThrough = passThrough;
     this.#onClose = onClose;
   }
@@ -82,11 +82,14 @@ export class PullReader implements BlobReader {
     }
   }
 
+  #has(index: number): boolean {
+    return this.#given !== undefined && this.#given.first <= index && index <= this.#given.last;
+  }
+
   /** A client that was given bytes of a wrong piece must not take what follows for the rest of the blob. */
-  #lost(indexes: readonly number[]): void {
+  #lose(indexes: readonly number[]): void {
     this.#losses++;
-    const given = this.#given;
-    if (given === undefined || !indexes.some((index) => given.first <= index && index <= given.last)) return;
+    if (!indexes.some((index) => this.#has(index))) return;
     this.#cut.abort(new PullError('mismatch', `${this.digest}: pieces that were sent turned out to be wrong`));
   }
 

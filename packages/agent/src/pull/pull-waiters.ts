@@ -1,14 +1,23 @@
+/** Somebody who was given bytes of pieces before the whole blob was known to be right. */
+export interface PieceTaker {
+  /** Whether it was given bytes of this piece. */
+  has(index: number): boolean;
+  /** These pieces turned out to be wrong. */
+  lose(indexes: readonly number[]): void;
+}
+
+const TOOK_NOTHING: PieceTaker = { has: () => false, lose: () => {} };
+
 /** Those who read a blob while it comes in: woken when something changed, told when pieces are taken back. */
 export class PullWaiters {
-  /** Reader → whom to tell of pieces that it may have been given and that turned out to be wrong. */
-  readonly #readers = new Map<number, (indexes: readonly number[]) => void>();
+  readonly #readers = new Map<number, PieceTaker>();
   readonly #waiting = new Set<() => void>();
   #lastReader = 0;
 
   /** Returns the reader's number. */
-  add(onLost: (indexes: readonly number[]) => void): number {
+  add(taker = TOOK_NOTHING): number {
     const reader = ++this.#lastReader;
-    this.#readers.set(reader, onLost);
+    this.#readers.set(reader, taker);
     return reader;
   }
 
@@ -17,7 +26,13 @@ export class PullWaiters {
   }
 
   lose(indexes: readonly number[]): void {
-    for (const onLost of this.#readers.values()) onLost(indexes);
+    for (const taker of this.#readers.values()) taker.lose(indexes);
+  }
+
+  /** Whether somebody who still reads was given bytes of this piece. */
+  gaveOut(index: number): boolean {
+    for (const taker of this.#readers.values()) if (taker.has(index)) return true;
+    return false;
   }
 
   wake(): void {
