@@ -24,6 +24,7 @@ export function chooseRoles(plan: Plan, random: Random): NodeRole[] {
   cast(Math.round(plan.corrupt.share * plan.nodes), { corrupt: true });
   cast(Math.round(plan.churn * plan.nodes), { fate: 'dies' });
   cast(Math.round(plan.restarts.share * plan.nodes), { fate: 'restarts' });
+  cast(Math.round(plan.stalls.share * plan.nodes), { fate: 'stalls' });
   return roles;
 }
 
@@ -40,11 +41,8 @@ export function scheduleFaults(setting: Setting, links: Links, lives: Lives, wit
     const { fate } = node.role;
     if (fate === 'stays') continue;
     const atMs = random() * withinMs;
-    timeline.later(atMs, () => lives.die(node));
+    timeline.later(atMs, () => (fate === 'stalls' ? lives.freeze(node, plan.stalls.forMs) : lives.die(node)));
     if (fate === 'restarts') timeline.later(atMs + plan.restarts.downMs, () => lives.start(node));
-  }
-  for (const index of shuffled(alive.length, random).slice(0, Math.round(plan.stalls.share * alive.length))) {
-    timeline.later(random() * withinMs, () => lives.freeze(alive[index] as SimNode, plan.stalls.forMs));
   }
   for (let flap = 0; flap < Math.round(plan.flaps.perNode * alive.length); flap++) {
     timeline.later(random() * withinMs, () => {

@@ -14,8 +14,8 @@ export type NodeState = 'idle' | 'pulling' | 'auditing' | 'complete' | 'failed';
 export interface NodeRole {
   liar: boolean;
   corrupt: boolean;
-  /** Dies and does not come back, or dies and comes back. */
-  fate: 'stays' | 'dies' | 'restarts';
+  /** Stalls: does nothing for a while. */
+  fate: 'stays' | 'stalls' | 'dies' | 'restarts';
   seed: boolean;
 }
 

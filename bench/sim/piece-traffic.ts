@@ -241,7 +241,7 @@ export class PieceTraffic {
     const copy = from.copies[index] as number;
     if (copy === 0) {
       this.#answer(transfer, 'not-held', 0);
-      this.#take(from.uploads.ended(nowMs));
+      this.#take(from.uploads.ended(transfer, nowMs));
       return;
     }
     transfer.copy = copy;
@@ -272,7 +272,7 @@ export class PieceTraffic {
       transfer.state = ARRIVING;
       timeline.at(Math.max(taken, nowMs + latencyMs), ARRIVAL, transfer.id, transfer.use);
     }
-    this.#take(from.uploads.ended(nowMs));
+    this.#take(from.uploads.ended(transfer, nowMs));
   }
 
   /** Sees to it that the end of what is sent next is noticed. */
@@ -289,7 +289,7 @@ export class PieceTraffic {
     if (state === WAITING) from.uploads.leave(transfer);
     if (state !== SENDING && state !== STUCK) return;
     this.#countCarried(transfer);
-    this.#take(from.uploads.ended(this.#setting.nowMs));
+    this.#take(from.uploads.ended(transfer, this.#setting.nowMs));
     this.#watch(from);
   }
 

@@ -35,7 +35,7 @@ export class Timeline {
   /** What should have happened in the past happens now. */
   at(atMs: number, kind: number, a: number, b: number): void {
     if (this.#size === this.#atMs.length) this.#grow();
-    const time = atMs > this.nowMs ? atMs : this.nowMs;
+    const time = Math.max(atMs, this.nowMs);
     const times = this.#atMs;
     let place = this.#size++;
     // A new event comes after all others of its time, so only an earlier time moves it up.
@@ -88,7 +88,7 @@ export class Timeline {
       let best = place * 4 + 1;
       if (best >= size) break;
       let bestTime = times[best] as number;
-      const end = best + 4 < size ? best + 4 : size;
+      const end = Math.min(best + 4, size);
       for (let child = best + 1; child < end; child++) {
         const childTime = times[child] as number;
         if (childTime > bestTime) continue;

@@ -48,4 +48,8 @@ export class Transfer implements UploadRequest {
     this.from = from;
     this.to = to;
   }
+
+  get peer(): string {
+    return this.to.id;
+  }
 }

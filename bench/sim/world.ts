@@ -217,7 +217,9 @@ export class World {
       const joined = index >= starts.length + seeds.length ? startMs : 0;
       timeline.later(joined, () => this.#start(node));
     }
-    if (!plan.tracker.exists) for (const node of nodes) node.known = this.#acquaintances(random);
+    for (const node of nodes) node.known = this.#acquaintances(random);
+    // Without a tracker, agents are connected to those they know before anybody wants the blob.
+    if (!this.#tracker.isUp) timeline.later(0, () => this.#connectAcquaintances());
     const lives = {
       die: (node: SimNode) => this.#die(node),
       start: (node: SimNode) => this.#start(node),
@@ -229,6 +231,10 @@ export class World {
   #acquaintances(random: () => number): SimNode[] {
     const { nodes } = this.#setting;
     return Array.from({ length: this.plan.knownMembers }, () => nodes[Math.floor(random() * nodes.length)] as SimNode);
+  }
+
+  #connectAcquaintances(): void {
+    for (const node of this.#setting.nodes) for (const other of node.known) this.#links.connect(node, other);
   }
 
   /** The node's process starts, for the first time or again. */
@@ -388,8 +394,9 @@ export class World {
   #fetch(node: SimNode, peer: string, index: number): void {
     const from = this.#nodeOf(peer);
     const { inFlight } = node;
+    // A reader that starves may be given one more.
     if (node.copies[index] !== 0) this.#setting.violation(`${node.id} asks for piece ${index}, which it has`);
-    if (inFlight.length >= this.#maxInFlight) this.#setting.violation(`${node.id} asks for too many pieces at once`);
+    if (inFlight.length > this.#maxInFlight) this.#setting.violation(`${node.id} asks for too many pieces at once`);
     let ofPeer = 0;
     for (let at = 0; at < inFlight.length; at++) {
       const transfer = inFlight[at];

@@ -92,17 +92,12 @@ test('who wants a blob is introduced to who holds it and to who else wants it', 
   const reader = await joined(tracker);
   await vi.waitFor(async () => {
     expect((await reader.want([layer]))?.get(layer)).toEqual([
-      { peerId: holder.peerId, addresses: ['/ip4/127.0.0.1/tcp/7301'], zone: 'a', complete: true },
+      { peerId: holder.peerId, addresses: ['/ip4/127.0.0.1/tcp/7301'], zone: 'a' },
     ]);
   }, soon);
   const third = await joined(tracker);
   const peers = (await third.want([layer]))?.get(layer) ?? [];
-  expect(peers.map((peer) => [peer.peerId, peer.complete])).toEqual(
-    expect.arrayContaining([
-      [holder.peerId, true],
-      [reader.peerId, false],
-    ]),
-  );
+  expect(peers.map((peer) => peer.peerId)).toEqual(expect.arrayContaining([holder.peerId, reader.peerId]));
 });
 
 test('repeated announcements bring new peers without being asked', async () => {
@@ -122,14 +117,14 @@ test('one reads from the origin, the other is sent to it, and after it is done t
   const ask = { digest: layer, sizeBytes: 3 * 256 * 1024, registry: 'docker.io', starved: false };
   const lease = await one.lease(ask);
   if (lease?.granted !== true) throw new Error('no lease');
-  expect([lease.fromPiece, lease.toPiece]).toEqual([0, 3]);
-  expect(await two.lease(ask)).toMatchObject({ granted: false, peers: [{ peerId: one.peerId, complete: false }] });
-  expect(await one.renew(lease.leaseId, 1)).toBe(true);
-  expect(await two.renew(lease.leaseId, 2)).toBe(false);
+  expect([lease.from, lease.to]).toEqual([0, 3]);
+  expect(await two.lease(ask)).toMatchObject({ granted: false, peers: [{ peerId: one.peerId }] });
+  expect(await one.renew(lease.leaseId, { bytes: 1, next: 0 })).toEqual({ held: true, to: 3 });
+  expect(await two.renew(lease.leaseId, { bytes: 2, next: 0 })).toMatchObject({ held: false });
   one.have([layer]);
-  one.release(lease.leaseId, true);
+  one.release(lease.leaseId, { how: 'done', next: 3 });
   await vi.waitFor(async () => {
-    expect(await two.lease(ask)).toMatchObject({ granted: false, peers: [{ peerId: one.peerId, complete: true }] });
+    expect(await two.lease(ask)).toMatchObject({ granted: false, peers: [{ peerId: one.peerId }] });
   }, soon);
   expect(await two.lease({ ...ask, starved: true })).toMatchObject({ granted: true });
 });
@@ -259,7 +254,7 @@ test('without a tracker every call gives nothing, and a membership kept from bef
   expect(client.membership()).toEqual(saved);
   expect(await client.want([layer])).toBeUndefined();
   expect(await client.lease({ digest: layer, sizeBytes: 1, registry: 'r', starved: false })).toBeUndefined();
-  expect(await client.renew('x', 1)).toBeUndefined();
+  expect(await client.renew('x', { bytes: 1, next: 0 })).toBeUndefined();
 });
 
 test('a tracker that accepts and never answers holds up one call for its deadline, and no further one', async () => {

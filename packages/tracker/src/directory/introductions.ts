@@ -164,7 +164,7 @@ class Sampling {
       if (index === undefined) return;
       mates.push(index);
       if (agent.zone !== zone) far++;
-      if (swarm.isComplete(agent)) complete++;
+      if (!agent.wants.has(swarm)) complete++;
     };
     const takeMates = (agents: readonly KnownAgent[]): void => {
       for (const agent of agents) {

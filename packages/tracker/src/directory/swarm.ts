@@ -63,11 +63,6 @@ export class Swarm {
     return this.#groups.markedSize > 0;
   }
 
-  isComplete(agent: KnownAgent): boolean {
-    const entry = agent.entries.get(this);
-    return entry?.group.members.isMarked(entry) ?? false;
-  }
-
   /** The agent must not be in this swarm yet. */
   add(agent: KnownAgent, nowMs: number): SwarmEntry {
     let group = this.#zones.get(agent.zone);
