@@ -37,6 +37,8 @@ export interface Plan {
   maxConnections: number;
   /** Neighbours that an agent dials for. */
   neighbours: number;
+  /** Members that an agent is connected to before it wants anything, introduced by the tracker; they know it, too. */
+  acquaintances: number;
   /** Members that an agent knows from earlier, for when there is no tracker. */
   knownMembers: number;
   /** Members named in one answer of the tracker. */
@@ -103,10 +105,11 @@ export const DEFAULT_PLAN: Plan = {
   busyRetryMs: 100,
   maxConnections: 64,
   neighbours: 12,
+  acquaintances: 8,
   knownMembers: 16,
   sampleSize: 24,
   swarm: {},
-  tracker: { exists: true, announceMs: 0.1, leaseMs: 0.1, outages: [] },
+  tracker: { exists: true, announceMs: 0.2, leaseMs: 0.1, outages: [] },
   origin: { ranges: true, failing: 0, stalling: 0, outages: [] },
   faultsWithinMs: undefined,
   churn: 0,

@@ -15,7 +15,7 @@ const RETRY_SUSPENDED_MS = 2_000;
 const EXPIRE_EVERY_MS = 1_000;
 const MAX_TOLD = 64;
 /** What an agent waits for an answer. */
-const DEADLINE_MS = 1_000;
+const DEADLINE_MS = 3_000;
 const REGISTRY = 'registry.example';
 
 export type LeaseAnswer = { peers: SimNode[]; witness: { index: number } | undefined } & (

@@ -218,8 +218,7 @@ export class World {
       timeline.later(joined, () => this.#start(node));
     }
     for (const node of nodes) node.known = this.#acquaintances(random);
-    // Without a tracker, agents are connected to those they know before anybody wants the blob.
-    if (!this.#tracker.isUp) timeline.later(0, () => this.#connectAcquaintances());
+    timeline.later(0, () => this.#connectAcquaintances());
     const lives = {
       die: (node: SimNode) => this.#die(node),
       start: (node: SimNode) => this.#start(node),
@@ -234,7 +233,11 @@ export class World {
   }
 
   #connectAcquaintances(): void {
-    for (const node of this.#setting.nodes) for (const other of node.known) this.#links.connect(node, other);
+    const { acquaintances } = this.plan;
+    for (const node of this.#setting.nodes) {
+      for (const other of node.known.slice(0, this.#tracker.isUp ? acquaintances : undefined))
+        this.#links.connect(node, other);
+    }
   }
 
   /** The node's process starts, for the first time or again. */
@@ -261,7 +264,7 @@ export class World {
     node.swarm = new BlobSwarm(
       {
         ...DEFAULT_SWARM_OPTIONS,
-        graceMs: connected ? DEFAULT_SWARM_OPTIONS.graceMs : 0,
+        ...(!connected && { graceMs: 0, listenMs: 0 }),
         ...this.plan.swarm,
         pieceCount,
         zone: node.zoneName,
@@ -274,8 +277,8 @@ export class World {
       nowMs,
     );
     this.#links.wants(node);
-    this.#announcing.want(node);
     this.#tell(node, { type: 'tick' });
+    this.#setting.laterFor(node, DEFAULT_SWARM_OPTIONS.listenMs + 1, () => this.#tell(node, { type: 'tick' }));
     timeline.at(nowMs + node.random() * TICK_MS, TICK, node.index, node.life);
     node.readAt = node.firstMissing();
     this.#tell(node, { type: 'reader', reader: 1, index: node.readAt });

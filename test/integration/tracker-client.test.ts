@@ -110,6 +110,17 @@ test('repeated announcements bring new peers without being asked', async () => {
   await vi.waitFor(() => expect(heard.map((peer) => peer.peerId)).toContain(second.peerId), soon);
 });
 
+test('who knows few members is introduced to some before it wants anything, and who knows enough is not', async () => {
+  const tracker = await track();
+  const first = await joined(tracker);
+  const met: PeerRecord[] = [];
+  await joined(tracker, {}, { acquaintancesWanted: () => 8, onAcquaintances: (peers) => met.push(...peers) });
+  expect(met).toEqual([{ peerId: first.peerId, addresses: ['/ip4/127.0.0.1/tcp/7301'], zone: 'a' }]);
+  const unasked: PeerRecord[] = [];
+  await joined(tracker, {}, { acquaintancesWanted: () => -3, onAcquaintances: (peers) => unasked.push(...peers) });
+  expect(unasked).toEqual([]);
+});
+
 test('one reads from the origin, the other is sent to it, and after it is done to its copy', async () => {
   const tracker = await track();
   const [one, two] = [await joined(tracker), await joined(tracker)];

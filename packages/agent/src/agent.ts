@@ -45,6 +45,8 @@ export interface RunningAgent {
 
 const MEMBERSHIP_NOTE = 'agent/membership';
 const MEET_EVERY_MS = 10_000;
+/** Members that an agent keeps in touch with before it wants anything: a crowd that begins at once begins among these. */
+const ACQUAINTANCES = 8;
 
 const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
 
@@ -104,6 +106,8 @@ async function start(
       onMembership: (membership) => void store.notes.put(MEMBERSHIP_NOTE, JSON.stringify(membership)),
       savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
       onPeers: (digest, peers) => pulls?.found(digest, peers),
+      acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
+      onAcquaintances: (peers) => network?.dial(peers),
       onBarred: () => pulls?.barredChanged(),
       logger: logger.child({ room: 'tracker-client' }),
       clock,

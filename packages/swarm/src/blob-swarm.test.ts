@@ -344,6 +344,7 @@ describe('one agent', () => {
       maxInFlight: 8,
       self: 'me',
       blob: BLOB,
+      listenMs: 0,
     };
     return new BlobSwarm({ ...defaults, ...options }, PieceMap.empty(pieces), seededRandom(1), 0);
   }
@@ -432,6 +433,50 @@ describe('one agent', () => {
     expect(swarm.handle({ type: 'lease-changed', leaseId: 'l0', to: 10 }, 2)).toContainEqual({
       type: 'limit-origin',
       to: 10,
+    });
+  });
+
+  describe('in a crowd that begins at the same moment', () => {
+    const crowd = Array.from({ length: 20 }, (_, index) => `m${index}`);
+    const begin = (self: string, neighbours: readonly string[]) => {
+      const swarm = agent(40, { self, listenMs: 10 });
+      expect(swarm.handle({ type: 'tick' }, 0)).toEqual([]);
+      for (const peer of neighbours) {
+        if (peer !== self) swarm.handle({ type: 'peer-wants', peer, zone: 'z' }, 1);
+      }
+      return swarm;
+    };
+    const askedAtMs = (swarm: BlobSwarm): number => {
+      for (let nowMs = 10; nowMs < 5_000; nowMs += 10) {
+        if (swarm.handle({ type: 'tick' }, nowMs).some(({ type }) => type === 'ask-lease')) return nowMs;
+      }
+      return Number.POSITIVE_INFINITY;
+    };
+
+    it('four of the neighbours ask for a lease, then one after the other', () => {
+      const asks = crowd.map((self) => askedAtMs(begin(self, crowd))).sort((one, other) => one - other);
+      expect(asks).toEqual([10, 10, 10, ...Array.from({ length: 17 }, (_, turn) => 10 + 100 * turn)]);
+    });
+
+    it('who is alone, or whose neighbours do not want the blob, asks at once', () => {
+      expect(askedAtMs(begin('m0', []))).toBe(10);
+      expect(agent(40, { listenMs: 0 }).handle({ type: 'tick' }, 0)).toContainEqual(
+        expect.objectContaining({ type: 'ask-lease' }),
+      );
+    });
+
+    it('the tracker is asked for peers at once by who has few, and within seconds by who has many', () => {
+      const searchedAtMs = (swarm: BlobSwarm): number => {
+        for (let nowMs = 10; nowMs < 6_000; nowMs += 10) {
+          swarm.handle({ type: 'origin-bytes' }, nowMs);
+          if (swarm.handle({ type: 'tick' }, nowMs).some(({ type }) => type === 'find-peers')) return nowMs;
+        }
+        return Number.POSITIVE_INFINITY;
+      };
+      expect(searchedAtMs(begin('m0', crowd.slice(0, 5)))).toBe(10);
+      const late = searchedAtMs(begin('m0', crowd));
+      expect(late).toBeGreaterThan(10);
+      expect(late).toBeLessThan(4_100);
     });
   });
 

@@ -41,6 +41,8 @@ export interface BlobSwarmOptions {
   giveUpMs: number;
   /** How long peers that are connected may speak up before an agent without a tracker goes to the origin; 0 with no peer. */
   graceMs: number;
+  /** How long connected peers may say that they want or hold the blob before the tracker is asked; 0 with no peer. */
+  listenMs: number;
 }
 
 export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight' | 'self' | 'blob'> = {
@@ -48,6 +50,7 @@ export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone'
   stallMs: 2_000,
   giveUpMs: 20_000,
   graceMs: 250,
+  listenMs: 10,
 };
 
 /** How many of the pieces that could be asked for are looked at to find the rarest. */
@@ -64,6 +67,7 @@ const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
 const FIND_MORE_PEERS_AFTER_MS = 4_000;
 const FEW_NEIGHBOURS = 12;
+const INTRODUCED_WITHIN_MS = 4_000;
 const NOTHING: SwarmAction[] = [];
 
 interface Asked {
@@ -85,6 +89,8 @@ export class BlobSwarm {
   #inFlight = 0;
   #progressAtMs: number;
   #findPeersAtMs: number;
+  /** Who begins amid many neighbours can wait for the introduction to others: a crowd does not ask for it all at once. */
+  #search: 'none' | 'put off' | 'begun' = 'none';
   #complete = false;
   #over = false;
 
@@ -105,7 +111,7 @@ export class BlobSwarm {
       startedAtMs: nowMs,
     });
     this.#progressAtMs = nowMs;
-    this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
+    this.#findPeersAtMs = nowMs + options.listenMs;
   }
 
   /** The time of the last sign of life from any source. */
@@ -140,7 +146,7 @@ export class BlobSwarm {
     if (this.#have.complete) {
       this.#finish(nowMs, actions);
     } else if (event.type === 'peer-have') {
-      this.#askPeers(nowMs, actions);
+      this.#askForNews(event.peer, event.indexes, nowMs, actions);
     } else if (event.type === 'tick') {
       this.#lookAfterEverything(nowMs, actions);
     } else {
@@ -322,12 +328,22 @@ export class BlobSwarm {
     this.#findPeers(nowMs, actions);
   }
 
-  /** Often while nothing comes in; now and then while there are few neighbours. */
+  /** First at the beginning, then often while nothing comes in, and now and then while there are few neighbours. */
   #findPeers(nowMs: number, actions: SwarmAction[]): void {
-    if (nowMs < this.#findPeersAtMs || this.#board.count(UNCOVERED) === 0) return;
     const stuck = nowMs - this.#progressAtMs >= FIND_PEERS_EVERY_MS;
-    const sinceMs = nowMs - this.#findPeersAtMs;
-    if (!stuck && (this.#neighbours.size >= FEW_NEIGHBOURS || sinceMs < FIND_MORE_PEERS_AFTER_MS)) return;
+    if (nowMs < this.#findPeersAtMs && !(stuck && this.#search === 'put off')) return;
+    const many = this.#neighbours.size >= FEW_NEIGHBOURS;
+    if (this.#search === 'none' && many) {
+      this.#search = 'put off';
+      this.#findPeersAtMs = nowMs + this.#random() * INTRODUCED_WITHIN_MS;
+      return;
+    }
+    if (this.#search === 'begun') {
+      if (this.#board.count(UNCOVERED) === 0) return;
+      const sinceMs = nowMs - this.#findPeersAtMs;
+      if (!stuck && (many || sinceMs < FIND_MORE_PEERS_AFTER_MS)) return;
+    }
+    this.#search = 'begun';
     this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
     actions.push({ type: 'find-peers' });
   }
@@ -376,6 +392,21 @@ export class BlobSwarm {
       }
     }
     while (this.#inFlight < maxInFlight && (this.#fetchRarest(nowMs, actions) || this.#fetchAnything(nowMs, actions)));
+  }
+
+  /**
+   * Every event ends with all asked that can be asked. So when a neighbour has something new, only that can be asked for, and
+   * only there. This is the most frequent event by far.
+   */
+  #askForNews(id: string, indexes: readonly number[], nowMs: number, actions: SwarmAction[]): void {
+    const neighbour = this.#neighbours.get(id);
+    if (neighbour === undefined || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
+    for (let at = 0; at < indexes.length; at++) {
+      const index = indexes[at] as number;
+      if (!this.#board.is(index, READY) || !(neighbour.sameZone || this.#mayCross(index))) continue;
+      if (this.#inFlight >= this.#options.maxInFlight || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
+      this.#ask(neighbour, index, nowMs, actions);
+    }
   }
 
   /** Looks at some of the ready pieces and asks for the one with the fewest copies whose holders have a slot free. */

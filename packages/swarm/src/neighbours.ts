@@ -183,14 +183,18 @@ export class Neighbours {
     return this.#choose(index, false, nowMs, random, except);
   }
 
+  /** Whether it can take one more request now. */
+  hasSpare(neighbour: Neighbour, nowMs: number): boolean {
+    return counts(neighbour) && neighbour.restUntilMs <= nowMs && neighbour.inFlight < this.#slotsEach;
+  }
+
   /** Those that can take one more request now, from a random one on. */
   *withSpare(nowMs: number, random: Random): Generator<Neighbour> {
     const { length } = this.#list;
     const start = Math.floor(random() * length);
     for (let step = 0; step < length; step++) {
       const neighbour = this.#list[(start + step) % length] as Neighbour;
-      if (neighbour.barred || neighbour.restUntilMs > nowMs || neighbour.inFlight >= this.#slotsEach) continue;
-      yield neighbour;
+      if (this.hasSpare(neighbour, nowMs)) yield neighbour;
     }
   }
 

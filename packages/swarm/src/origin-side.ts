@@ -11,6 +11,7 @@ import { ASKED, LEASED, type PieceBoard, READY, UNCOVERED } from './piece-board.
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 import type { Starving } from './readers.ts';
+import { rankFor } from './rendezvous.ts';
 import type { OriginEnd, ReleaseHow, SwarmAction, SwarmEvent } from './swarm-event.ts';
 import { ownRun } from './without-tracker.ts';
 
@@ -20,6 +21,7 @@ export interface OriginSideOptions {
   blob: string;
   maxInFlight: number;
   graceMs: number;
+  listenMs: number;
 }
 
 export interface OriginSideDependencies {
@@ -42,6 +44,9 @@ type LeaseEvent = Extract<
 /** How often a tracker that does not answer is asked. */
 const ASK_AGAIN_MS = 250;
 const MAX_AVOIDED = 8;
+/** So many of a crowd of neighbours that begin at the same moment ask at once, the others one after the other. */
+const FIRST_ASKERS = 4;
+const NEXT_ASKER_AFTER_MS = 100;
 const FIRST_ORIGIN_PAUSE_MS = 100;
 const MAX_ORIGIN_PAUSE_MS = 4_000;
 /** The next lease is asked for when this part of the run is left, so that the origin is not kept waiting. */
@@ -59,6 +64,8 @@ export class OriginSide {
   #asking = false;
   #askedStarved = false;
   #askAtMs: number;
+  /** Whether it was settled which of the neighbours ask first. */
+  #queued = false;
   /** The origin failed: it is left alone until then. */
   #pauseUntilMs = Number.NEGATIVE_INFINITY;
   #pauses = 0;
@@ -70,7 +77,7 @@ export class OriginSide {
   constructor(options: OriginSideOptions, dependencies: OriginSideDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
-    this.#askAtMs = dependencies.startedAtMs;
+    this.#askAtMs = dependencies.startedAtMs + options.listenMs;
     this.#peersMovedAtMs = dependencies.startedAtMs;
   }
 
@@ -160,6 +167,7 @@ export class OriginSide {
     if (this.#run === undefined) this.#startRun(actions);
     if (this.#withoutTracker && this.#run === undefined) this.#grantOneself(starving, nowMs, actions);
     if (this.#asking || nowMs < Math.max(this.#askAtMs, this.#pauseUntilMs)) return;
+    if (!this.#queued && this.#queueUp(nowMs)) return;
     if (starving !== undefined && this.#readsSoon(starving.index)) return;
     if (starving === undefined && !this.#wantsLease()) return;
     if (this.#leases.full) return;
@@ -287,6 +295,21 @@ export class OriginSide {
     const busy = this.#options.maxInFlight * (run === undefined ? BUSY_SHARE : BUSY_READER_SHARE);
     if (board.count(READY) > 0 && board.count(ASKED) > busy) return false;
     return run === undefined || run.to - run.next <= Math.max(1, (run.to - run.from) * ASK_NEXT_SHARE);
+  }
+
+  /**
+   * In a crowd that begins at the same moment few have to ask: what these get spreads before it is the others' turn. Returns
+   * whether it is not this agent's turn yet.
+   */
+  #queueUp(nowMs: number): boolean {
+    this.#queued = true;
+    const { neighbours, startedAtMs } = this.#dependencies;
+    const { self, blob, listenMs } = this.#options;
+    if (listenMs === 0) return false;
+    const others = neighbours.all.filter(({ pieces }) => !pieces.complete).map(({ id }) => id);
+    const before = rankFor(0, blob, self, others) - FIRST_ASKERS + 1;
+    this.#askAtMs = startedAtMs + listenMs + Math.max(0, before) * NEXT_ASKER_AFTER_MS;
+    return this.#askAtMs > nowMs;
   }
 
   #readsSoon(index: number): boolean {

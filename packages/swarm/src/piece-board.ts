@@ -22,7 +22,7 @@ export class PieceBoard {
   readonly #standing: Uint8Array;
   readonly #counts: Uint32Array = new Uint32Array(5);
   /** A bit per ready piece, as in a PieceMap. */
-  readonly #readyBits: Uint8Array;
+  readonly #readyWords: Int32Array;
   /** The ready pieces in no order, and where each is in that list. */
   readonly #ready: Int32Array;
   readonly #place: Int32Array;
@@ -30,7 +30,7 @@ export class PieceBoard {
   constructor(pieceCount: number) {
     this.#standing = new Uint8Array(pieceCount).fill(UNCOVERED);
     this.#counts[UNCOVERED] = pieceCount;
-    this.#readyBits = new Uint8Array(Math.ceil(pieceCount / 8));
+    this.#readyWords = new Int32Array(Math.ceil(pieceCount / 32));
     this.#ready = new Int32Array(pieceCount);
     this.#place = new Int32Array(pieceCount);
   }
@@ -74,11 +74,11 @@ export class PieceBoard {
 
   /** A ready piece that is in `pieces`, from a random place on; undefined when there is none. */
   readyAmong(pieces: PieceMap, random: Random): number | undefined {
-    return this.count(READY) === 0 ? undefined : pieces.firstCommon(this.#readyBits, random());
+    return this.count(READY) === 0 ? undefined : pieces.firstCommon(this.#readyWords, random());
   }
 
   #enterReady(index: number): void {
-    this.#readyBits[index >> 3] = (this.#readyBits[index >> 3] as number) | (1 << (index & 7));
+    this.#readyWords[index >> 5] = (this.#readyWords[index >> 5] as number) | (1 << (index & 31));
     const place = this.count(READY);
     this.#ready[place] = index;
     this.#place[index] = place;
@@ -86,7 +86,7 @@ export class PieceBoard {
 
   /** Before the count is lowered. */
   #leaveReady(index: number): void {
-    this.#readyBits[index >> 3] = (this.#readyBits[index >> 3] as number) & ~(1 << (index & 7));
+    this.#readyWords[index >> 5] = (this.#readyWords[index >> 5] as number) & ~(1 << (index & 31));
     this.#swap(this.#place[index] as number, this.count(READY) - 1);
   }
 

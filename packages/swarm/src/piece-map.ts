@@ -1,16 +1,16 @@
-/** Which pieces of one blob somebody holds: a bit per piece, lowest bit first. */
+/** Which pieces of one blob somebody holds: a bit per piece, lowest bit first, in words of 32. */
 export class PieceMap {
   readonly count: number;
-  readonly #bits: Uint8Array;
+  readonly #words: Int32Array;
   #held = 0;
 
-  private constructor(count: number, bits: Uint8Array) {
+  private constructor(count: number, words: Int32Array) {
     this.count = count;
-    this.#bits = bits;
+    this.#words = words;
   }
 
   static empty(count: number): PieceMap {
-    return new PieceMap(count, new Uint8Array(Math.ceil(count / 8)));
+    return new PieceMap(count, new Int32Array(Math.ceil(count / 32)));
   }
 
   static full(count: number): PieceMap {
@@ -38,46 +38,49 @@ export class PieceMap {
     return this.#held === this.count;
   }
 
+  /** False for indexes outside the blob. */
   has(index: number): boolean {
-    return (((this.#bits[index >> 3] ?? 0) >> (index & 7)) & 1) === 1;
+    return (((this.#words[index >> 5] ?? 0) >>> (index & 31)) & 1) === 1;
   }
 
   /** Returns whether the piece was new. Indexes outside the blob are ignored. */
   add(index: number): boolean {
     if (index < 0 || index >= this.count || this.has(index)) return false;
-    this.#bits[index >> 3] = (this.#bits[index >> 3] ?? 0) | (1 << (index & 7));
+    this.#words[index >> 5] = (this.#words[index >> 5] as number) | (1 << (index & 31));
     this.#held++;
     return true;
   }
 
   remove(index: number): void {
     if (!this.has(index)) return;
-    this.#bits[index >> 3] = (this.#bits[index >> 3] ?? 0) & ~(1 << (index & 7));
+    this.#words[index >> 5] = (this.#words[index >> 5] as number) & ~(1 << (index & 31));
     this.#held--;
   }
 
   clone(): PieceMap {
-    const copy = new PieceMap(this.count, this.#bits.slice());
+    const copy = new PieceMap(this.count, this.#words.slice());
     copy.#held = this.#held;
     return copy;
   }
 
   /** ⌈count / 8⌉ bytes, a copy. */
   toBytes(): Uint8Array {
-    return this.#bits.slice();
+    const bytes = new Uint8Array(Math.ceil(this.count / 8));
+    for (let at = 0; at < bytes.length; at++) bytes[at] = (this.#words[at >> 2] as number) >>> (8 * (at & 3));
+    return bytes;
   }
 
   /**
-   * A piece held that is also in `bits` (a bit per piece, lowest first), looked for from a place on and then from the start.
+   * A piece held that is also in `words` (a bit per piece, lowest first), looked for from a place on and then from the start.
    * @param place where to begin, as a part of the whole in [0, 1)
    */
-  firstCommon(bits: Uint8Array, place: number): number | undefined {
-    const { length } = this.#bits;
+  firstCommon(words: Int32Array, place: number): number | undefined {
+    const { length } = this.#words;
     const start = Math.floor(place * length);
     for (let step = 0; step < length; step++) {
       const at = start + step < length ? start + step : start + step - length;
-      const common = (this.#bits[at] as number) & (bits[at] as number);
-      if (common !== 0) return at * 8 + (31 - Math.clz32(common & -common));
+      const common = (this.#words[at] as number) & (words[at] as number);
+      if (common !== 0) return at * 32 + (31 - Math.clz32(common & -common));
     }
     return undefined;
   }

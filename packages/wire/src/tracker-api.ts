@@ -41,6 +41,8 @@ export const MAX_ANNOUNCED_BLOBS = 1024;
 export const MAX_ANSWERED_PEERS = 384;
 /** Most PeerIds that one answer tells to be avoided. */
 export const MAX_ANSWERED_BARRED = 128;
+/** Most acquaintances in one answer. */
+export const MAX_ACQUAINTANCES = 16;
 
 const digest = z.string().transform((text, context): Digest => {
   const parsed = parseDigest(text);
@@ -94,11 +96,15 @@ export const joinAnswerSchema = z.object({
 });
 export type JoinAnswer = z.infer<typeof joinAnswerSchema>;
 
-/** One call per image: all of its digests at once. `have` means complete, verified and on disk. */
+/**
+ * One call per image: all of its digests at once. `have` means complete, verified and on disk. `acquaintances`: how many
+ * members the agent would like to know whatever they hold.
+ */
 export const announceRequestSchema = z.object({
   addresses,
   blobs: z.array(z.object({ digest, state: z.enum(['want', 'have']) })).max(MAX_ANNOUNCED_BLOBS),
   withdraw: z.array(digest).max(MAX_ANNOUNCED_BLOBS),
+  acquaintances: z.number().int().positive().max(MAX_ACQUAINTANCES).optional(),
 });
 export type AnnounceRequest = z.infer<typeof announceRequestSchema>;
 
@@ -116,6 +122,7 @@ export const announceAnswerSchema = z.object({
     .array(z.object({ digest, peers: z.array(z.number().int().nonnegative()).max(MAX_ANSWERED_PEERS) }))
     .max(MAX_ANNOUNCED_BLOBS),
   barred,
+  acquaintances: z.array(peerRecord).max(MAX_ACQUAINTANCES).optional(),
 });
 export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
 

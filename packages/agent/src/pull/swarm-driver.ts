@@ -89,7 +89,7 @@ export class SwarmDriver {
     this.#swarm = new BlobSwarm(
       {
         ...DEFAULT_SWARM_OPTIONS,
-        graceMs: network.connected().length > 0 ? DEFAULT_SWARM_OPTIONS.graceMs : 0,
+        ...(network.connected().length === 0 && { graceMs: 0, listenMs: 0 }),
         pieceCount: pieceCountOf(sizeBytes),
         zone,
         self: network.peerId,
@@ -153,9 +153,9 @@ export class SwarmDriver {
           this.react({ type: 'peer-gone', peer });
         },
       });
-      this.#findPeers();
     }
     this.react({ type: 'tick' });
+    setTimeout(() => this.react({ type: 'tick' }), DEFAULT_SWARM_OPTIONS.listenMs + 1).unref();
   }
 
   /** The time of the last sign of life from any source. */

@@ -3,7 +3,7 @@
  * with peers; what is complete or gone is batched, and stays news until the tracker has heard it.
  */
 import type { Digest } from '@shoal/oci';
-import { type AnnounceAnswer, announceAnswerSchema, type PeerRecord } from '@shoal/wire';
+import { type AnnounceAnswer, announceAnswerSchema, MAX_ACQUAINTANCES, type PeerRecord } from '@shoal/wire';
 import { AnnouncedBlobs, type Announcement } from './announced-blobs.ts';
 import type { TrackerLink } from './tracker-link.ts';
 
@@ -16,6 +16,9 @@ export interface AnnouncerDependencies {
   addresses: () => string[];
   /** Peers of a wanted blob, with each announcement. */
   onPeers: (digest: Digest, peers: PeerRecord[]) => void;
+  /** How many more members this agent would like to know, whatever they hold; asked for with each repetition. */
+  acquaintancesWanted: () => number;
+  onAcquaintances: (peers: readonly PeerRecord[]) => void;
   /** All members that the tracker has barred lately or suspended. */
   onBarred: (peerIds: readonly string[]) => void;
 }
@@ -66,7 +69,11 @@ export class Announcer {
 
   /** Everything wanted, and the haves whose turn it is. @throws CallError */
   async repeat(): Promise<void> {
-    for (const announcement of this.#blobs.repetition()) await this.#announce(announcement);
+    let count = Math.min(MAX_ACQUAINTANCES, this.#dependencies.acquaintancesWanted());
+    for (const announcement of this.#blobs.repetition()) {
+      await this.#announce(announcement, count);
+      count = 0;
+    }
   }
 
   tellNewsSoon(): void {
@@ -92,12 +99,14 @@ export class Announcer {
     this.#tellingNews = false;
   }
 
-  async #announce(announcement: Announcement): Promise<AnnounceAnswer> {
-    const { link, addresses, onPeers, onBarred } = this.#dependencies;
-    const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement };
+  async #announce(announcement: Announcement, acquaintances = 0): Promise<AnnounceAnswer> {
+    const { link, addresses, onPeers, onAcquaintances, onBarred } = this.#dependencies;
+    const wanted = acquaintances > 0 ? { acquaintances } : {};
+    const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted };
     const answer = await link.call('/v1/announce', body, announceAnswerSchema);
     this.#blobs.heard(announcement);
     onBarred(answer.barred);
+    if (answer.acquaintances !== undefined) onAcquaintances(answer.acquaintances);
     for (const [digest, peers] of peersBySwarm(answer)) {
       if (peers.length > 0) onPeers(digest, peers);
     }

@@ -7,11 +7,15 @@ import { announceAnswerText } from './announce-answer.ts';
 const text = fc.string({ unit: 'binary' });
 const record = fc.record({ peerId: text, addresses: fc.array(text, { maxLength: 3 }), zone: text });
 const digest = fc.nat().map((index) => `sha256:${index.toString(16).padStart(64, '0')}` as Digest);
-const answer: fc.Arbitrary<AnnounceAnswer> = fc.record({
-  peers: fc.array(record, { maxLength: 4 }),
-  swarms: fc.array(fc.record({ digest, peers: fc.array(fc.nat(3), { maxLength: 4 }) }), { maxLength: 4 }),
-  barred: fc.array(text, { maxLength: 3 }),
-});
+const answer: fc.Arbitrary<AnnounceAnswer> = fc.record(
+  {
+    peers: fc.array(record, { maxLength: 4 }),
+    swarms: fc.array(fc.record({ digest, peers: fc.array(fc.nat(3), { maxLength: 4 }) }), { maxLength: 4 }),
+    barred: fc.array(text, { maxLength: 3 }),
+    acquaintances: fc.array(record, { maxLength: 3 }),
+  },
+  { requiredKeys: ['peers', 'swarms', 'barred'] },
+) as fc.Arbitrary<AnnounceAnswer>;
 
 test('the text is the JSON of the answer, however odd the addresses and zones, and also the second time', () => {
   fc.assert(

@@ -55,8 +55,12 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
       const nowMs = clock();
       directory.announce(member, request, nowMs);
       const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
+      const answer = { ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() };
+      const { acquaintances: count } = request;
       return new JsonText(
-        announceAnswerText({ ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() }),
+        announceAnswerText(
+          count === undefined ? answer : { ...answer, acquaintances: directory.acquaint(member, count) },
+        ),
       );
     },
     { maxBodyBytes: MAX_ANNOUNCE_BODY_BYTES },

@@ -239,3 +239,35 @@ test('the largest announcement has an answer within its bound', () => {
   expect(peers).toHaveLength(MAX_ANSWERED_PEERS);
   expect(bySwarm.size).toBe(MAX_ANNOUNCED_BLOBS);
 });
+
+test('acquaintances are members of whatever blob, mostly of the same zone; never the asker, nor who left or is shunned', () => {
+  const directory = directoryWith({}, (peerId) => peerId === 'shunned');
+  for (let index = 0; index < 100; index++) say(directory, `peer-${index}`, 'ab'[index % 2] ?? 'a', 'have', 0, []);
+  for (const peerId of ['asker', 'shunned', 'left']) say(directory, peerId, 'a', 'have', 0, []);
+  directory.forget('left');
+  const met = Array.from({ length: 50 }, () => directory.acquaint(asker, 8));
+  for (const records of met) {
+    expect(new Set(records.map(({ peerId }) => peerId)).size).toBe(8);
+    expect(records.filter(({ zone }) => zone === 'a')).toHaveLength(6);
+  }
+  const names = new Set(met.flat().map(({ peerId }) => peerId));
+  expect(names.size).toBeGreaterThan(60);
+  for (const peerId of ['asker', 'shunned', 'left']) expect(names).not.toContain(peerId);
+});
+
+test('a small cluster is got to know whole', () => {
+  const directory = directoryWith();
+  for (const [peerId, zone] of [
+    ['asker', 'a'],
+    ['near', 'a'],
+    ['far', 'b'],
+  ] as const)
+    say(directory, peerId, zone, 'have', 0, []);
+  expect(
+    directory
+      .acquaint(asker, 8)
+      .map(({ peerId }) => peerId)
+      .sort(),
+  ).toEqual(['far', 'near']);
+  expect(directoryWith().acquaint(asker, 8)).toEqual([]);
+});

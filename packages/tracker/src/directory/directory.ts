@@ -16,7 +16,7 @@ import {
 } from '@shoal/wire';
 import type { Member } from '../members/membership.ts';
 import { Introductions } from './introductions.ts';
-import { type KnownAgent, Swarm } from './swarm.ts';
+import { AgentsByZone, type KnownAgent, Swarm } from './swarm.ts';
 
 export const HAVE_TTL_MS: number = 10 * 60_000;
 const DEFAULT_MAX_AGENTS = 50_000;
@@ -48,6 +48,7 @@ export class Directory {
   /** The longest silent first. */
   readonly #agents = new Map<string, KnownAgent>();
   readonly #swarms = new Map<Digest, Swarm>();
+  readonly #everybody = new AgentsByZone();
   #entries = 0;
 
   constructor(options: DirectoryOptions, dependencies: DirectoryDependencies) {
@@ -106,6 +107,11 @@ export class Directory {
     };
   }
 
+  /** Some of the others, whatever they hold; most of the same zone. */
+  acquaint(member: Member, count: number): PeerRecord[] {
+    return this.#introductions.acquaint(this.#askerOf(member), this.#everybody, count).map(({ record }) => record);
+  }
+
   /** Some of the others that hold all of the blob: up to `count` of the same zone and as many of others. */
   holders(digest: Digest, member: Member, count: number): { sameZone: string[]; otherZones: string[] } {
     const swarm = this.#swarms.get(digest);
@@ -138,6 +144,7 @@ export class Directory {
     if (agent === undefined) return;
     for (const swarm of [...agent.entries.keys()]) this.#remove(agent, swarm);
     this.#agents.delete(peerId);
+    if (agent.place !== undefined) this.#everybody.remove(agent.place);
     this.#introductions.forget(agent);
   }
 
@@ -163,6 +170,7 @@ export class Directory {
     this.forget(member.peerId);
     if (this.#agents.size >= this.#options.maxAgents) return undefined;
     const agent = newAgent(member, nowMs, false);
+    agent.place = this.#everybody.add(agent, nowMs);
     this.#agents.set(agent.peerId, agent);
     return agent;
   }
@@ -236,6 +244,7 @@ function newAgent(member: Member, nowMs: number, gone: boolean): KnownAgent {
     neighbours: [],
     named: 0,
     renewedAtMs: nowMs,
+    place: undefined,
     gone,
   };
 }

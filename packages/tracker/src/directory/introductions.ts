@@ -7,7 +7,7 @@
  * is asked for more than its share.
  */
 import type { Random } from '@shoal/swarm';
-import type { KnownAgent, Swarm } from './swarm.ts';
+import type { AgentsByZone, KnownAgent, Swarm } from './swarm.ts';
 
 /** This part of a sample, at least, comes from other zones, so that no zone becomes an island. */
 const ACROSS_SHARE = 1 / 4;
@@ -80,6 +80,16 @@ export class Introductions {
     }
     for (const agent of sampling.peers) this.#link(asker, agent);
     return { peers: sampling.peers, bySwarm: swarms.map((swarm) => bySwarm.get(swarm) ?? []) };
+  }
+
+  /** Some of all agents. Nothing is remembered of it. */
+  acquaint(asker: KnownAgent, everybody: AgentsByZone, count: number): KnownAgent[] {
+    const isAcceptable = (agent: KnownAgent): boolean => this.#isAcceptable(asker, agent);
+    const choose = (side: 'near' | 'across'): KnownAgent[] =>
+      fewestLinks(everybody[side](asker.zone, this.#random, false), count, isAcceptable);
+    const [near, across] = [choose('near'), choose('across')];
+    const fromAcross = Math.max(Math.floor(count * ACROSS_SHARE), count - near.length);
+    return [...across.slice(0, fromAcross), ...near].slice(0, count);
   }
 
   /** Those of the agents that hold or read this blob to which one more may be sent. */

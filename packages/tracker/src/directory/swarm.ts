@@ -1,4 +1,4 @@
-/** The agents that hold or want one blob, zone by zone. */
+/** Agents zone by zone: those that hold or want one blob, or all of them. */
 import type { Digest } from '@shoal/oci';
 import type { Random } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
@@ -22,6 +22,8 @@ export interface KnownAgent {
   /** How many agents have it as a neighbour. */
   named: number;
   renewedAtMs: number;
+  /** Its place among all agents. */
+  place: SwarmEntry | undefined;
   /** Not in the directory (any more). */
   gone: boolean;
 }
@@ -43,16 +45,12 @@ interface ZoneGroup extends Placed {
   readonly members: MarkedList<SwarmEntry>;
 }
 
-export class Swarm {
-  readonly digest: Digest;
+/** Those that hold the whole of what the agents are here for are marked. */
+export class AgentsByZone {
   readonly #zones = new Map<string, ZoneGroup>();
   /** Those with a member that holds the whole blob are marked. */
   readonly #groups = new MarkedList<ZoneGroup>();
   #size = 0;
-
-  constructor(digest: Digest) {
-    this.digest = digest;
-  }
 
   get size(): number {
     return this.#size;
@@ -81,21 +79,6 @@ export class Swarm {
     const { group } = entry;
     group.members.mark(entry, complete);
     this.#groups.mark(group, group.members.markedSize > 0);
-  }
-
-  /** Whether fewer than `most` agents were sent to this member for this blob in this stretch of time. */
-  isFree(agent: KnownAgent, most: number, nowMs: number): boolean {
-    const entry = agent.entries.get(this);
-    return entry === undefined || entry.sentIn !== stretchOf(nowMs) || entry.sent < most;
-  }
-
-  /** One more agent is sent to this member. */
-  countSent(agent: KnownAgent, nowMs: number): void {
-    const entry = agent.entries.get(this);
-    if (entry === undefined) return;
-    const stretch = stretchOf(nowMs);
-    entry.sent = entry.sentIn === stretch ? entry.sent + 1 : 1;
-    entry.sentIn = stretch;
   }
 
   remove(entry: SwarmEntry): void {
@@ -136,6 +119,31 @@ export class Swarm {
       }
       left = goOn;
     }
+  }
+}
+
+/** The agents that hold or want one blob. */
+export class Swarm extends AgentsByZone {
+  readonly digest: Digest;
+
+  constructor(digest: Digest) {
+    super();
+    this.digest = digest;
+  }
+
+  /** Whether fewer than `most` agents were sent to this member for this blob in this stretch of time. */
+  isFree(agent: KnownAgent, most: number, nowMs: number): boolean {
+    const entry = agent.entries.get(this);
+    return entry === undefined || entry.sentIn !== stretchOf(nowMs) || entry.sent < most;
+  }
+
+  /** One more agent is sent to this member. */
+  countSent(agent: KnownAgent, nowMs: number): void {
+    const entry = agent.entries.get(this);
+    if (entry === undefined) return;
+    const stretch = stretchOf(nowMs);
+    entry.sent = entry.sentIn === stretch ? entry.sent + 1 : 1;
+    entry.sentIn = stretch;
   }
 }
 
