@@ -217,7 +217,7 @@ export class World {
       const joined = index >= starts.length + seeds.length ? startMs : 0;
       timeline.later(joined, () => this.#start(node));
     }
-    for (const node of nodes) node.known = this.#acquaintances(random);
+    for (const node of nodes) node.known = this.#acquaintances(node, random);
     timeline.later(0, () => this.#connectAcquaintances());
     const lives = {
       die: (node: SimNode) => this.#die(node),
@@ -227,9 +227,16 @@ export class World {
     scheduleFaults(this.#setting, this.#links, lives, withinMs);
   }
 
-  #acquaintances(random: () => number): SimNode[] {
+  /** As the tracker introduces them: three quarters of the node's own zone. */
+  #acquaintances(node: SimNode, random: () => number): SimNode[] {
     const { nodes } = this.#setting;
-    return Array.from({ length: this.plan.knownMembers }, () => nodes[Math.floor(random() * nodes.length)] as SimNode);
+    const { knownMembers, zones } = this.plan;
+    return Array.from({ length: knownMembers }, (_, place) => {
+      const drawn = Math.floor(random() * nodes.length);
+      if (place % 4 === 3) return nodes[drawn] as SimNode;
+      const ofOwnZone = drawn - (drawn % zones) + node.zone;
+      return nodes[ofOwnZone < nodes.length ? ofOwnZone : node.zone] as SimNode;
+    });
   }
 
   #connectAcquaintances(): void {
@@ -258,13 +265,15 @@ export class World {
     const { blob, pieceCount, timeline, nowMs } = this.#setting;
     const have = PieceMap.empty(pieceCount);
     for (let index = 0; index < pieceCount; index++) if (node.copies[index] !== 0) have.add(index);
-    const connected = node.neighbours.length > 0;
+    const connected = node.neighbours.length;
     node.state = 'pulling';
     node.auditLeftMs = AUDIT_BUDGET_MS;
     node.swarm = new BlobSwarm(
       {
         ...DEFAULT_SWARM_OPTIONS,
-        ...(!connected && { graceMs: 0, listenMs: 0 }),
+        ...(connected === 0 && { graceMs: 0, listenMs: 0 }),
+        connected,
+        clusterSize: this.#setting.nodes.length,
         ...this.plan.swarm,
         pieceCount,
         zone: node.zoneName,

@@ -336,7 +336,7 @@ describe('one agent', () => {
     silent: [],
   });
 
-  function agent(pieces = 10, options: Partial<BlobSwarmOptions> = {}): BlobSwarm {
+  function agent(pieces = 10, options: Partial<BlobSwarmOptions> = {}, seed = 1): BlobSwarm {
     const defaults = {
       ...DEFAULT_SWARM_OPTIONS,
       pieceCount: pieces,
@@ -346,7 +346,7 @@ describe('one agent', () => {
       blob: BLOB,
       listenMs: 0,
     };
-    return new BlobSwarm({ ...defaults, ...options }, PieceMap.empty(pieces), seededRandom(1), 0);
+    return new BlobSwarm({ ...defaults, ...options }, PieceMap.empty(pieces), seededRandom(seed), 0);
   }
 
   function lease(from: number, to: number, source: LeaseSource = 'origin'): SwarmEvent {
@@ -438,8 +438,9 @@ describe('one agent', () => {
 
   describe('in a crowd that begins at the same moment', () => {
     const crowd = Array.from({ length: 20 }, (_, index) => `m${index}`);
-    const begin = (self: string, neighbours: readonly string[]) => {
-      const swarm = agent(40, { self, listenMs: 10 });
+    const begin = (index: number, neighbours: readonly string[]) => {
+      const self = `m${index}`;
+      const swarm = agent(40, { self, listenMs: 10, connected: crowd.length, clusterSize: 400 }, index);
       expect(swarm.handle({ type: 'tick' }, 0)).toEqual([]);
       for (const peer of neighbours) {
         if (peer !== self) swarm.handle({ type: 'peer-wants', peer, zone: 'z' }, 1);
@@ -453,19 +454,23 @@ describe('one agent', () => {
       return Number.POSITIVE_INFINITY;
     };
 
-    it('four of the neighbours ask for a lease, then one after the other', () => {
-      const asks = crowd.map((self) => askedAtMs(begin(self, crowd))).sort((one, other) => one - other);
-      expect(asks).toEqual([10, 10, 10, ...Array.from({ length: 17 }, (_, turn) => 10 + 100 * turn)]);
+    it('they ask for a lease one after the other, the larger the crowd the later the last', () => {
+      const asks = crowd.map((_, index) => askedAtMs(begin(index, crowd)));
+      expect(Math.max(...asks)).toBeLessThanOrEqual(220);
+      expect(Math.max(...asks)).toBeGreaterThan(100);
+      const few = crowd.map((_, index) => askedAtMs(begin(index, crowd.slice(0, 4))));
+      expect(Math.max(...few)).toBeLessThanOrEqual(60);
+      expect(new Set(asks).size).toBeGreaterThan(10);
     });
 
     it('who is alone, or whose neighbours do not want the blob, asks at once', () => {
-      expect(askedAtMs(begin('m0', []))).toBe(10);
+      expect(askedAtMs(begin(0, []))).toBe(10);
       expect(agent(40, { listenMs: 0 }).handle({ type: 'tick' }, 0)).toContainEqual(
         expect.objectContaining({ type: 'ask-lease' }),
       );
     });
 
-    it('the tracker is asked for peers at once by who has few, and within seconds by who has many', () => {
+    it('the tracker is asked for peers at once by who has few, and later by who has many', () => {
       const searchedAtMs = (swarm: BlobSwarm): number => {
         for (let nowMs = 10; nowMs < 6_000; nowMs += 10) {
           swarm.handle({ type: 'origin-bytes' }, nowMs);
@@ -473,10 +478,10 @@ describe('one agent', () => {
         }
         return Number.POSITIVE_INFINITY;
       };
-      expect(searchedAtMs(begin('m0', crowd.slice(0, 5)))).toBe(10);
-      const late = searchedAtMs(begin('m0', crowd));
+      expect(searchedAtMs(begin(0, crowd.slice(0, 5)))).toBe(10);
+      const late = searchedAtMs(begin(0, crowd));
       expect(late).toBeGreaterThan(10);
-      expect(late).toBeLessThan(4_100);
+      expect(late).toBeLessThanOrEqual(420);
     });
   });
 

@@ -43,6 +43,10 @@ export interface BlobSwarmOptions {
   graceMs: number;
   /** How long connected peers may say that they want or hold the blob before the tracker is asked; 0 with no peer. */
   listenMs: number;
+  /** Members connected at the beginning, whatever they hold. */
+  connected: number;
+  /** Members in all, as far as known. */
+  clusterSize: number;
 }
 
 export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight' | 'self' | 'blob'> = {
@@ -51,6 +55,8 @@ export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone'
   giveUpMs: 20_000,
   graceMs: 250,
   listenMs: 10,
+  connected: 0,
+  clusterSize: 1,
 };
 
 /** How many of the pieces that could be asked for are looked at to find the rarest. */
@@ -67,7 +73,8 @@ const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
 const FIND_MORE_PEERS_AFTER_MS = 4_000;
 const FEW_NEIGHBOURS = 12;
-const INTRODUCED_WITHIN_MS = 4_000;
+/** Who begins amid many neighbours, in a crowd, leaves the tracker this long for each of it before asking for more. */
+const INTRODUCTION_MS_EACH = 1;
 const NOTHING: SwarmAction[] = [];
 
 interface Asked {
@@ -335,7 +342,7 @@ export class BlobSwarm {
     const many = this.#neighbours.size >= FEW_NEIGHBOURS;
     if (this.#search === 'none' && many) {
       this.#search = 'put off';
-      this.#findPeersAtMs = nowMs + this.#random() * INTRODUCED_WITHIN_MS;
+      this.#findPeersAtMs = nowMs + this.#random() * this.#origin.crowd() * INTRODUCTION_MS_EACH;
       return;
     }
     if (this.#search === 'begun') {

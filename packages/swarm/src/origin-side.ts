@@ -11,7 +11,6 @@ import { ASKED, LEASED, type PieceBoard, READY, UNCOVERED } from './piece-board.
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 import type { Starving } from './readers.ts';
-import { rankFor } from './rendezvous.ts';
 import type { OriginEnd, ReleaseHow, SwarmAction, SwarmEvent } from './swarm-event.ts';
 import { ownRun } from './without-tracker.ts';
 
@@ -22,6 +21,8 @@ export interface OriginSideOptions {
   maxInFlight: number;
   graceMs: number;
   listenMs: number;
+  connected: number;
+  clusterSize: number;
 }
 
 export interface OriginSideDependencies {
@@ -44,9 +45,8 @@ type LeaseEvent = Extract<
 /** How often a tracker that does not answer is asked. */
 const ASK_AGAIN_MS = 250;
 const MAX_AVOIDED = 8;
-/** So many of a crowd of neighbours that begin at the same moment ask at once, the others one after the other. */
-const FIRST_ASKERS = 4;
-const NEXT_ASKER_AFTER_MS = 100;
+/** Of a crowd that begins at the same moment two agents ask for a lease in each millisecond. */
+const FIRST_ASK_MS_EACH = 0.5;
 const FIRST_ORIGIN_PAUSE_MS = 100;
 const MAX_ORIGIN_PAUSE_MS = 4_000;
 /** The next lease is asked for when this part of the run is left, so that the origin is not kept waiting. */
@@ -64,8 +64,8 @@ export class OriginSide {
   #asking = false;
   #askedStarved = false;
   #askAtMs: number;
-  /** Whether it was settled which of the neighbours ask first. */
-  #queued = false;
+  /** Whether the moment of the first ask is settled. */
+  #hasTurn = false;
   /** The origin failed: it is left alone until then. */
   #pauseUntilMs = Number.NEGATIVE_INFINITY;
   #pauses = 0;
@@ -110,6 +110,14 @@ export class OriginSide {
     let held = 0;
     for (let index = lease.from; index < lease.to; index++) if (this.#dependencies.have.has(index)) held++;
     return { next: lease.next, held };
+  }
+
+  /** About how many agents want the blob now, going by the part of the neighbours that do. 0 when none of them does. */
+  crowd(): number {
+    const { connected, clusterSize } = this.#options;
+    let wanting = 0;
+    for (const { pieces } of this.#dependencies.neighbours.all) if (!pieces.complete) wanting++;
+    return clusterSize * Math.min(1, wanting / Math.max(1, connected));
   }
 
   peersMoved(nowMs: number): void {
@@ -167,7 +175,7 @@ export class OriginSide {
     if (this.#run === undefined) this.#startRun(actions);
     if (this.#withoutTracker && this.#run === undefined) this.#grantOneself(starving, nowMs, actions);
     if (this.#asking || nowMs < Math.max(this.#askAtMs, this.#pauseUntilMs)) return;
-    if (!this.#queued && this.#queueUp(nowMs)) return;
+    if (!this.#hasTurn && this.#takeTurn(nowMs)) return;
     if (starving !== undefined && this.#readsSoon(starving.index)) return;
     if (starving === undefined && !this.#wantsLease()) return;
     if (this.#leases.full) return;
@@ -301,14 +309,9 @@ export class OriginSide {
    * In a crowd that begins at the same moment few have to ask: what these get spreads before it is the others' turn. Returns
    * whether it is not this agent's turn yet.
    */
-  #queueUp(nowMs: number): boolean {
-    this.#queued = true;
-    const { neighbours, startedAtMs } = this.#dependencies;
-    const { self, blob, listenMs } = this.#options;
-    if (listenMs === 0) return false;
-    const others = neighbours.all.filter(({ pieces }) => !pieces.complete).map(({ id }) => id);
-    const before = rankFor(0, blob, self, others) - FIRST_ASKERS + 1;
-    this.#askAtMs = startedAtMs + listenMs + Math.max(0, before) * NEXT_ASKER_AFTER_MS;
+  #takeTurn(nowMs: number): boolean {
+    this.#hasTurn = true;
+    this.#askAtMs = nowMs + this.#dependencies.random() * this.crowd() * FIRST_ASK_MS_EACH;
     return this.#askAtMs > nowMs;
   }
 

@@ -114,7 +114,7 @@ const barred = z.array(peerId).max(MAX_ANSWERED_BARRED);
 
 /**
  * For each wanted blob a sample of the other agents in its swarm, mostly of the same zone, as indexes into `peers`.
- * Blobs that the same agents want share one sample.
+ * Blobs that the same agents want share one sample. `members`: how many there are now.
  */
 export const announceAnswerSchema = z.object({
   peers,
@@ -122,6 +122,7 @@ export const announceAnswerSchema = z.object({
     .array(z.object({ digest, peers: z.array(z.number().int().nonnegative()).max(MAX_ANSWERED_PEERS) }))
     .max(MAX_ANNOUNCED_BLOBS),
   barred,
+  members: z.number().int().nonnegative(),
   acquaintances: z.array(peerRecord).max(MAX_ACQUAINTANCES).optional(),
 });
 export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;

@@ -155,6 +155,7 @@ export class ScriptedTracker {
     return {
       membership: () => undefined,
       reachable: () => true,
+      clusterSize: () => 1,
       want: async () => new Map(),
       unwant: () => {},
       have: (digests) => void this.have.push(...digests),

@@ -86,10 +86,13 @@ export class SwarmDriver {
     this.#dependencies = dependencies;
     this.#events = events;
     const pieceBytes = pieceSizeOf(sizeBytes);
+    const connected = network.connected().length;
     this.#swarm = new BlobSwarm(
       {
         ...DEFAULT_SWARM_OPTIONS,
-        ...(network.connected().length === 0 && { graceMs: 0, listenMs: 0 }),
+        ...(connected === 0 && { graceMs: 0, listenMs: 0 }),
+        connected,
+        clusterSize: tracker.clusterSize(),
         pieceCount: pieceCountOf(sizeBytes),
         zone,
         self: network.peerId,

@@ -26,6 +26,8 @@ export interface AnnouncerDependencies {
 export class Announcer {
   readonly #dependencies: AnnouncerDependencies;
   readonly #blobs = new AnnouncedBlobs();
+  /** Members there are, this agent included, as the tracker said last. */
+  clusterSize = 1;
   #newsTimer: NodeJS.Timeout | undefined;
   #tellingNews = false;
 
@@ -105,6 +107,7 @@ export class Announcer {
     const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted };
     const answer = await link.call('/v1/announce', body, announceAnswerSchema);
     this.#blobs.heard(announcement);
+    this.clusterSize = answer.members;
     onBarred(answer.barred);
     if (answer.acquaintances !== undefined) onAcquaintances(answer.acquaintances);
     for (const [digest, peers] of peersBySwarm(answer)) {

@@ -155,6 +155,10 @@ class JoinedTrackerClient implements StartableTrackerClient {
     return this.#link.up;
   }
 
+  clusterSize(): number {
+    return this.#announcer.clusterSize;
+  }
+
   want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined> {
     return this.#announcer.want(digests);
   }

@@ -42,6 +42,8 @@ export interface TrackerClient {
   membership(): Membership | undefined;
   /** Whether the tracker answered lately. */
   reachable(): boolean;
+  /** Members there are, this agent included, as far as the tracker said. */
+  clusterSize(): number;
   /** Wants are remembered and repeated until `unwant`; answers with the peers of each wanted blob. */
   want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined>;
   unwant(digests: readonly Digest[]): void;

@@ -12,9 +12,10 @@ const answer: fc.Arbitrary<AnnounceAnswer> = fc.record(
     peers: fc.array(record, { maxLength: 4 }),
     swarms: fc.array(fc.record({ digest, peers: fc.array(fc.nat(3), { maxLength: 4 }) }), { maxLength: 4 }),
     barred: fc.array(text, { maxLength: 3 }),
+    members: fc.nat(),
     acquaintances: fc.array(record, { maxLength: 3 }),
   },
-  { requiredKeys: ['peers', 'swarms', 'barred'] },
+  { requiredKeys: ['peers', 'swarms', 'barred', 'members'] },
 ) as fc.Arbitrary<AnnounceAnswer>;
 
 test('the text is the JSON of the answer, however odd the addresses and zones, and also the second time', () => {

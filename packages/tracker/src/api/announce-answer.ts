@@ -4,12 +4,12 @@ import type { AnnounceAnswer, PeerRecord } from '@shoal/wire';
 const texts = new WeakMap<PeerRecord, string>();
 
 /** The answer as JSON, in a fraction of the time that writing all of it anew would take. */
-export function announceAnswerText({ peers, swarms, barred, acquaintances }: AnnounceAnswer): string {
+export function announceAnswerText({ peers, swarms, barred, members, acquaintances }: AnnounceAnswer): string {
   // Digests and whole numbers need no escaping.
   const bySwarm = swarms.map(({ digest, peers: indexes }) => `{"digest":"${digest}","peers":[${indexes.join()}]}`);
   const told = barred.length === 0 ? '[]' : JSON.stringify(barred);
   const met = acquaintances === undefined ? '' : `,"acquaintances":[${acquaintances.map(textOf).join()}]`;
-  return `{"peers":[${peers.map(textOf).join()}],"swarms":[${bySwarm.join()}],"barred":${told}${met}}`;
+  return `{"peers":[${peers.map(textOf).join()}],"swarms":[${bySwarm.join()}],"barred":${told},"members":${members}${met}}`;
 }
 
 function textOf(record: PeerRecord): string {

@@ -55,7 +55,11 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
       const nowMs = clock();
       directory.announce(member, request, nowMs);
       const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
-      const answer = { ...directory.introduce(member, wanted, nowMs), barred: disputes.avoided() };
+      const answer = {
+        ...directory.introduce(member, wanted, nowMs),
+        barred: disputes.avoided(),
+        members: directory.agentCount,
+      };
       const { acquaintances: count } = request;
       return new JsonText(
         announceAnswerText(

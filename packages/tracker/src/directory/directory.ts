@@ -93,7 +93,7 @@ export class Directory {
   }
 
   /** For each of these blobs some others of its swarm, the same ones as far as possible. */
-  introduce(member: Member, digests: readonly Digest[], nowMs: number): Omit<AnnounceAnswer, 'barred'> {
+  introduce(member: Member, digests: readonly Digest[], nowMs: number): Pick<AnnounceAnswer, 'peers' | 'swarms'> {
     const asked = new Set<Swarm>();
     for (const digest of digests) {
       const swarm = this.#swarms.get(digest);
