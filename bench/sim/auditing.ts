@@ -5,18 +5,22 @@
 import { Audit } from '@shoal/swarm';
 import type { Links } from './links.ts';
 import { copyOf, isWrong, type SimNode, signerOfCopy } from './node.ts';
-import type { Origin, OriginResponse } from './origin.ts';
+import type { Origin, OriginListener, OriginResponse } from './origin.ts';
+import { STALL_MS } from './reading.ts';
 import type { Setting, WorldEars } from './setting.ts';
 import type { Tracker } from './tracker.ts';
 
 // As in the agent.
-export const AUDIT_BUDGET_MS = 30_000;
+export const AUDIT_BUDGET_MS = 5 * 60_000;
+const IDLE_MS = 30_000;
 const ASK_AGAIN_MS = 500;
 const STAY_AUDITOR_EVERY_MS = 3_000;
 const MAX_START_DELAY_MS = 2_000;
 const READS_AT_ONCE = 4;
-const MAX_TRIES = 3;
+const RETRY_FOR_MS = 5_000;
 const FIRST_PAUSE_MS = 200;
+const MAX_PAUSE_MS = 1_600;
+const HAND_OVER_MS = 12_000;
 const TESTIFY_WITHIN_MS = 5_000;
 const MAX_DUTIES = 2;
 
@@ -54,14 +58,19 @@ export class Auditing {
       });
       return;
     }
-    const endsMs = this.#setting.nowMs + node.auditLeftMs;
     const startedMs = this.#setting.nowMs;
+    const endsMs = startedMs + node.auditLeftMs;
+    node.auditMovedMs = startedMs;
     node.endAudit = () => {
       node.auditLeftMs -= this.#setting.nowMs - startedMs;
     };
-    this.#setting.laterFor(node, endsMs - startedMs, () => {
-      if (isCurrent()) this.#ears.failed(node, 'mismatch: the audit took too long');
-    });
+    const look = (): void => {
+      if (!isCurrent()) return;
+      const leftMs = Math.min(endsMs, node.auditMovedMs + IDLE_MS) - this.#setting.nowMs;
+      if (leftMs > 0) this.#setting.laterFor(node, leftMs, look);
+      else this.#ears.failed(node, 'mismatch: the audit took too long');
+    };
+    look();
     this.#becomeAuditor(node, isCurrent);
   }
 
@@ -83,7 +92,7 @@ export class Auditing {
       if (response !== undefined) this.#origin.close(response);
     };
     this.#setting.laterFor(node, TESTIFY_WITHIN_MS, done);
-    response = this.#origin.open(node, index, index + 1, {
+    response = this.#open(node, index, index + 1, {
       headers: () => {},
       piece: (read) => {
         if (read !== index) return;
@@ -103,20 +112,20 @@ export class Auditing {
       if (answer?.witness !== undefined) this.testify(node, answer.witness.index);
       if (!isCurrent()) return;
       if (answer?.granted === true) {
-        this.#audit(node, isCurrent);
+        this.#audit(node, isCurrent, true);
         return;
       }
       const alone = answer === undefined;
+      if (!alone) node.auditMovedMs = this.#setting.nowMs;
       this.#setting.laterFor(node, alone ? node.random() * MAX_START_DELAY_MS : ASK_AGAIN_MS, () => {
         if (!isCurrent()) return;
-        if (alone) this.#audit(node, isCurrent);
+        if (alone) this.#audit(node, isCurrent, false);
         else this.#becomeAuditor(node, isCurrent);
       });
     });
   }
 
-  #audit(node: SimNode, isCurrent: () => boolean): void {
-    this.#stayAuditor(node, isCurrent);
+  #audit(node: SimNode, isCurrent: () => boolean, isOnlyOne: boolean): void {
     const signers = Array.from(node.copies, (copy) => {
       const signer = signerOfCopy(copy);
       return signer === node.index ? undefined : this.#setting.nodes[signer]?.id;
@@ -125,49 +134,61 @@ export class Auditing {
     const open = new Set<OriginResponse>();
     let readers = READS_AT_ONCE;
     let isOver = false;
+    let isWhole = false;
     const end = (): void => {
       isOver = true;
       for (const response of open) this.#origin.close(response);
     };
     const goesOn = (): boolean => !isOver && isCurrent();
+    this.#stayAuditor(node, goesOn);
+    // Somebody else may be able to read the origin.
+    const handOver = (): void => {
+      if (!goesOn()) return;
+      end();
+      this.#setting.laterFor(node, isOnlyOne ? HAND_OVER_MS : MAX_PAUSE_MS, () => {
+        if (isCurrent()) this.#becomeAuditor(node, isCurrent);
+      });
+    };
     const compare = (index: number): boolean => {
       this.#setting.tally.auditReads++;
+      node.auditMovedMs = this.#setting.nowMs;
       if (!isWrong(node.copies[index] as number)) return true;
       end();
       this.#judge(node, index);
       return false;
     };
     const readOn = (): void => {
-      if (!goesOn()) return;
+      if (isWhole || !goesOn()) return;
       const index = audit.next();
       if (index !== undefined) {
-        read(index, 1);
+        read(index, 0, this.#setting.nowMs + RETRY_FOR_MS);
         return;
       }
       if (--readers === 0) this.#ears.failed(node, 'mismatch: the origin agrees with everything');
     };
-    const read = (index: number, tries: number): void => {
-      if (!goesOn()) return;
-      const response = this.#origin.open(node, index, index + 1, {
+    const read = (index: number, tries: number, untilMs: number): void => {
+      if (isWhole || !goesOn()) return;
+      const response = this.#open(node, index, index + 1, {
         headers: (ranged) => {
-          if (ranged || index === 0 || !goesOn()) return;
-          end();
-          this.#auditWhole(node, isCurrent);
+          if (ranged || index === 0 || isWhole || !goesOn()) return;
+          for (const other of open) this.#origin.close(other);
+          isWhole = true;
+          this.#auditWhole(node, goesOn, handOver);
         },
         piece: (read) => {
           open.delete(response);
           this.#origin.close(response);
-          if (goesOn() && compare(read)) readOn();
+          if (!isWhole && goesOn() && compare(read)) readOn();
         },
         failed: (how) => {
           open.delete(response);
-          if (!goesOn()) return;
-          // Somebody else may be able to read the origin: the rest of the time is theirs.
-          if (tries === MAX_TRIES || how === 'refused') {
-            end();
+          if (isWhole || !goesOn()) return;
+          if (this.#setting.nowMs >= untilMs || how === 'refused') {
+            handOver();
             return;
           }
-          this.#setting.laterFor(node, FIRST_PAUSE_MS * 2 ** tries, () => read(index, tries + 1));
+          const pauseMs = Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries);
+          this.#setting.laterFor(node, pauseMs, () => read(index, tries + 1, untilMs));
         },
       });
       open.add(response);
@@ -176,8 +197,8 @@ export class Auditing {
   }
 
   /** The origin ignores ranges: every piece in order, in one response. */
-  #auditWhole(node: SimNode, isCurrent: () => boolean): void {
-    const response = this.#origin.open(node, 0, this.#setting.pieceCount, {
+  #auditWhole(node: SimNode, isCurrent: () => boolean, failed: () => void): void {
+    const response = this.#open(node, 0, this.#setting.pieceCount, {
       headers: () => {},
       piece: (index, last) => {
         if (!isCurrent()) {
@@ -185,6 +206,7 @@ export class Auditing {
           return;
         }
         this.#setting.tally.auditReads++;
+        node.auditMovedMs = this.#setting.nowMs;
         if (isWrong(node.copies[index] as number)) {
           this.#origin.close(response);
           this.#judge(node, index);
@@ -192,8 +214,27 @@ export class Auditing {
           this.#ears.failed(node, 'mismatch: the origin agrees with everything');
         }
       },
-      failed: () => {},
+      failed,
     });
+  }
+
+  /** A response that falls silent has failed. */
+  #open(node: SimNode, from: number, to: number, listener: OriginListener): OriginResponse {
+    const response = this.#origin.open(node, from, to, listener);
+    let progress = 0;
+    const look = (): void => {
+      if (response.closed) return;
+      const nowAt = response.next + this.#origin.carried(response) / this.#setting.bytesOf(0);
+      if (nowAt === progress && node.downTakenUntilMs <= this.#setting.nowMs) {
+        this.#origin.close(response);
+        listener.failed('failed', undefined);
+        return;
+      }
+      progress = nowAt;
+      this.#setting.laterFor(node, STALL_MS, look);
+    };
+    this.#setting.laterFor(node, STALL_MS, look);
+    return response;
   }
 
   #stayAuditor(node: SimNode, isCurrent: () => boolean): void {

@@ -5,6 +5,7 @@
 import { type Random, seededRandom } from '@shoal/swarm';
 import type { Outcome } from './outcome.ts';
 import type { PlanInput } from './plan.ts';
+import { World } from './world.ts';
 
 const KiB = 1024;
 const MAX_PIECES = 48;
@@ -96,7 +97,7 @@ export function planOfSeed(seed: number): PlanInput {
 }
 
 /** What should not be, in words; empty when all is well. */
-export function complaintsAbout(plan: PlanInput, outcome: Outcome): string[] {
+export function complaintsAbout(plan: PlanInput, outcome: Omit<Outcome, 'trace'>): string[] {
   const complaints = [...outcome.violations];
   if (outcome.wrongBytes > 0) complaints.push(`${outcome.wrongBytes} wrong bytes were taken for right`);
   if (outcome.failed > 0) {
@@ -104,12 +105,24 @@ export function complaintsAbout(plan: PlanInput, outcome: Outcome): string[] {
   }
   if (outcome.barredHonest > 0) complaints.push(`${outcome.barredHonest} honest members were barred`);
   const nodes = plan.nodes ?? 0;
-  // Without Shoal each node reads the blob once; those that join or come back read it, too, and the origin's own faults repeat reads.
-  const direct = nodes * (2 + (plan.churn ?? 0)) + 1;
+  // Without Shoal each node reads the blob once; those that join or come back read it, too, and the origin's own faults
+  // repeat reads. To find a liar every node may have to read the blob, and what was wrong once more.
+  const liars = (plan.liars?.count ?? 0) > 0;
+  const direct = nodes * ((liars ? 4 : 2) + (plan.churn ?? 0)) + 1;
   if (outcome.originBytesRatio > direct) {
     complaints.push(
       `the origin sent ${outcome.originBytesRatio.toFixed(2)} blobs to ${nodes} nodes: worse than without Shoal`,
     );
   }
   return complaints;
+}
+
+/** Plays a seed and says what was wrong. */
+export function complaintsOfSeed(seed: number): string[] {
+  const plan = planOfSeed(seed);
+  try {
+    return complaintsAbout(plan, new World(plan).run());
+  } catch (error) {
+    return [error instanceof Error ? (error.stack ?? error.message) : String(error)];
+  }
 }

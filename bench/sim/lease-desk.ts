@@ -38,7 +38,8 @@ export class LeaseDesk {
       if (!answer.granted) return this.#ears.tell(node, { type: 'lease-refused', retryAfterMs: answer.retryAfterMs });
       const { leaseId, from, to, source } = answer;
       const bytesBefore = this.#ears.originBytes(node);
-      if (node.leases.size >= 2) this.#setting.violation(`${node.id} holds more than two leases`);
+      const most = starved ? 3 : 2;
+      if (node.leases.size >= most) this.#setting.violation(`${node.id} holds more than ${most} leases`);
       node.leases.set(leaseId, { id: leaseId, source, from, to, bytesBefore, ranges: undefined, renewing: false });
       if (node.leases.size === 1) this.#renewAll(node, ++node.renewals);
       this.#ears.tell(node, { type: 'lease-granted', leaseId, from, to, source });

@@ -30,7 +30,10 @@ export class LeaseLedger {
     const { nowMs } = this.#setting;
     for (const [other, lease] of this.#leases) {
       if (lease.aliveUntilMs <= nowMs) this.#leases.delete(other);
-      else if (!starved && !lease.starved) this.#compare(lease, agent, from, to);
+      else if (this.#overlaps(lease, from, to) && !starved && !lease.starved) {
+        const what = `[${from}, ${to}) was given to ${agent} while ${lease.agent} reads [${lease.next}, ${lease.to})`;
+        this.#setting.violation(`two leases overlap: ${what}`);
+      }
     }
     const aliveUntilMs = nowMs + this.#ttlMs;
     this.#leases.set(id, { agent, from, to, next: from, bytes: 0, aliveUntilMs, starved, shared: false });
@@ -60,15 +63,14 @@ export class LeaseLedger {
     this.#leases.clear();
   }
 
-  #compare(lease: Granted, agent: string, from: number, to: number): void {
-    if (to <= lease.next || lease.to <= from) return;
+  /** Whether the run is more than the tail of this lease, which the table may have given away. */
+  #overlaps(lease: Granted, from: number, to: number): boolean {
+    if (to <= lease.next || lease.to <= from) return false;
     const isTail = to === lease.to && from > lease.from;
     const isLastAgain = to === lease.to && from === to - 1 && !lease.shared;
     if (isTail && from > lease.next) lease.to = from;
     else if (isLastAgain) lease.shared = true;
-    else {
-      const what = `[${from}, ${to}) was given to ${agent} while ${lease.agent} reads [${lease.next}, ${lease.to})`;
-      this.#setting.violation(`two leases overlap: ${what}`);
-    }
+    else return true;
+    return false;
   }
 }

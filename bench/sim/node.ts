@@ -127,6 +127,8 @@ export class SimNode {
   readonly convicted: Set<number> = new Set();
   barred: ReadonlySet<number> = NOBODY;
   auditLeftMs = 0;
+  /** When its audit last got on, or somebody else's was heard of. */
+  auditMovedMs = 0;
   /** Counts audits begun and ended, so that what was meant for an earlier one is not taken for this one's. */
   audits = 0;
   endAudit: (() => void) | undefined;

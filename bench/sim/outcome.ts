@@ -10,7 +10,7 @@ export interface Outcome {
   pieces: number;
   /** What the origin sent, in blobs. */
   originBytesRatio: number;
-  /** What crossed from zone to zone, in blobs for each zone but one; 0 with one zone. 1: each zone got each byte once. */
+  /** What crossed from zone to zone, in blobs; 0 with one zone. `zones - 1`: each zone got each byte once. */
   crossZoneBytesRatio: number;
   /** The time of the last node that was measured, and of the one in the middle, each from its own start, by its bound. */
   makespanRatio: number;
@@ -21,7 +21,6 @@ export interface Outcome {
   failed: number;
   /** Virtual events. */
   events: number;
-
   seed: number;
   zones: number;
   boundSeconds: number;
@@ -85,7 +84,7 @@ export function outcomeOf(setting: Setting, barred: readonly SimNode[], trace: T
     blobBytes: plan.blobBytes,
     pieces: pieceCount,
     originBytesRatio: tally.originBytes / plan.blobBytes,
-    crossZoneBytesRatio: plan.zones === 1 ? 0 : tally.crossZoneBytes / plan.blobBytes / (plan.zones - 1),
+    crossZoneBytesRatio: tally.crossZoneBytes / plan.blobBytes,
     makespanRatio: last?.ratio ?? 0,
     medianRatio: median?.ratio ?? 0,
     wrongBytes: wrongBytes(setting),

@@ -62,6 +62,8 @@ export class PieceTraffic {
     if (transfer === undefined) return;
     to.inFlight.splice(place, 1);
     this.#abandon(transfer);
+    // Nothing is on its way to it any more, so nothing takes its down-link.
+    if (to.inFlight.length === 0) to.downTakenUntilMs = Math.min(to.downTakenUntilMs, this.#setting.nowMs);
   }
 
   onRequest(id: number, use: number): void {
@@ -207,7 +209,6 @@ export class PieceTraffic {
       const { from, state } = transfer;
       if (from !== node || (state !== WAITING && state !== SENDING && state !== STUCK)) continue;
       if (transfer.cancelled) {
-        remove(other.owed, transfer);
         this.#release(transfer);
       } else {
         transfer.askedAtMs = this.#setting.nowMs;
@@ -347,6 +348,7 @@ export class PieceTraffic {
   }
 
   #release(transfer: Transfer): void {
+    if (transfer.to.owed.length > 0) remove(transfer.to.owed, transfer);
     transfer.use++;
     this.#free.push(transfer);
   }

@@ -7,7 +7,7 @@ import type { Setting, WorldEars } from './setting.ts';
 
 // As in the agent.
 const HEADERS_MS = 10_000;
-const STALL_MS = 2_000;
+export const STALL_MS = 2_000;
 const BYTES_EVENT_EVERY_MS = 200;
 
 /** The one run that a node reads. */
@@ -157,6 +157,12 @@ export class OriginReading {
     if (node.reading !== reading) return;
     node.reading = undefined;
     this.#origin.close(reading.response);
-    this.#ears.tell(node, { type: 'origin-ended', how, ...(retryAfterMs !== undefined && { retryAfterMs }) });
+    const ranged = how === 'no-range' ? false : reading.ranged;
+    this.#ears.tell(node, {
+      type: 'origin-ended',
+      how,
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+      ...(ranged !== undefined && { ranged }),
+    });
   }
 }

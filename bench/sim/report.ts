@@ -4,6 +4,14 @@ import type { TracePoint } from './trace.ts';
 
 export type Reading = Omit<Outcome, 'trace'> & { wallSeconds: number; peakRssBytes: number };
 
+/** What most readers look for comes first. */
+export function readingOf(outcome: Omit<Outcome, 'trace'>, wallSeconds: number, peakRssBytes: number): Reading {
+  const { nodes, blobBytes, pieces, originBytesRatio, crossZoneBytesRatio, ...others } = outcome;
+  const { makespanRatio, medianRatio, wrongBytes, failed, events, ...rest } = others;
+  const ratios = { originBytesRatio, crossZoneBytesRatio, makespanRatio, medianRatio };
+  return { nodes, blobBytes, pieces, ...ratios, wrongBytes, failed, events, wallSeconds, peakRssBytes, ...rest };
+}
+
 const percent = (share: number): string => `${(100 * share).toFixed(1)} %`;
 const seconds = (value: number): string => `${value.toFixed(2)} s`;
 
@@ -17,7 +25,13 @@ export function reportLines(reading: Reading): string[] {
     row('median node', `${seconds(reading.medianSeconds)}, ${reading.medianRatio.toFixed(3)} of the bound`),
     row('bound', seconds(reading.boundSeconds)),
   ];
-  if (zones > 1) lines.push(row('crossed zones', `${reading.crossZoneBytesRatio.toFixed(3)} blobs per further zone`));
+  if (zones > 1)
+    lines.push(
+      row(
+        'crossed zones',
+        `${reading.crossZoneBytesRatio.toFixed(3)} blobs, ${(reading.crossZoneBytesRatio / (zones - 1)).toFixed(3)} for each zone but the first`,
+      ),
+    );
   lines.push(
     row('nodes sent', `${reading.peerBytesRatio.toFixed(3)} blobs each, ${percent(reading.wastedShare)} of it in vain`),
     row(

@@ -253,11 +253,10 @@ export class World {
     if (node.role.seed) {
       node.copies.fill(copyOf(node.index, false));
       node.held = node.copies.length;
+      node.state = 'complete';
     }
-    const isComplete = node.held === node.copies.length;
-    node.state = isComplete ? 'complete' : 'idle';
     this.#announcing.start(node);
-    if (isComplete) this.#announcing.have(node);
+    if (node.state === 'complete') this.#announcing.have(node);
     else this.#setting.laterFor(node, Math.max(0, node.startMs - this.#setting.nowMs), () => this.#pull(node));
   }
 
@@ -265,7 +264,9 @@ export class World {
     const { blob, pieceCount, timeline, nowMs } = this.#setting;
     const have = PieceMap.empty(pieceCount);
     for (let index = 0; index < pieceCount; index++) if (node.copies[index] !== 0) have.add(index);
-    const connected = node.neighbours.length;
+    // Who wants to sign much does not wait its turn.
+    const { liar } = node.role;
+    const connected = liar ? 0 : node.neighbours.length;
     node.state = 'pulling';
     node.auditLeftMs = AUDIT_BUDGET_MS;
     node.swarm = new BlobSwarm(
@@ -273,7 +274,7 @@ export class World {
         ...DEFAULT_SWARM_OPTIONS,
         ...(connected === 0 && { graceMs: 0, listenMs: 0 }),
         connected,
-        clusterSize: this.#setting.nodes.length,
+        clusterSize: liar ? 1 : this.#setting.nodes.length,
         ...this.plan.swarm,
         pieceCount,
         zone: node.zoneName,

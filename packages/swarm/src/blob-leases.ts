@@ -33,6 +33,8 @@ export interface Lease {
   bytes: number;
   /** Covers the whole blob, of an origin that sends everything. */
   whole: boolean;
+  /** For somebody who starved: others may hold leases for the same pieces. */
+  readonly extra: boolean;
   /** Its last piece was given to a second holder, too. */
   shared: boolean;
   readonly grantedAtMs: number;
@@ -48,6 +50,8 @@ interface Zone {
   lacks: Runs;
   /** Who brought which pieces into the zone. */
   got: Got[];
+  /** Those of `lacks` that somebody could not fetch from any other zone. */
+  readonly vain: Runs;
 }
 
 export class BlobLeases {
@@ -77,7 +81,7 @@ export class BlobLeases {
     if (this.#zones.has(name) || this.#zones.size >= MAX_ZONES) return;
     const lacks = new Runs();
     for (const { from, to } of this.unread.outside(0, this.pieceCount)) lacks.add(from, to);
-    this.#zones.set(name, { lacks, got: [] });
+    this.#zones.set(name, { lacks, got: [], vain: new Runs() });
   }
 
   /** Members of other zones hold everything: the origin need not be read. */
@@ -127,20 +131,34 @@ export class BlobLeases {
     return lacks?.first();
   }
 
-  /** Who brought this piece into the zone, and up to where; undefined while somebody holds a lease for it there. */
-  gotBy(zone: string, piece: number): Got | undefined {
-    if (this.leases.some((lease) => lease.zone === zone && lease.next <= piece && piece < lease.to)) return undefined;
-    return this.#zones.get(zone)?.got.find(({ from, to }) => from <= piece && piece < to);
+  /** The pieces from this one on, up to `to`, that somebody of the zone tried in vain to fetch from others. */
+  vainly(zone: string, { from, to }: Run): Run | undefined {
+    const run = this.#zones.get(zone)?.vain.runAt(from);
+    return run === undefined ? undefined : { from, to: Math.min(to, run.to) };
   }
 
-  /** Whether another zone got this piece from somebody who is not gone. */
-  gotElsewhere(zone: string, piece: number, gone: ReadonlySet<string>): Got | undefined {
+  /** Who brought this piece into the zone, and up to where nobody holds a lease there; undefined if somebody does for it. */
+  gotBy(zone: string, piece: number): Got | undefined {
+    const got = this.#zones.get(zone)?.got.find(({ from, to }) => from <= piece && piece < to);
+    if (got === undefined) return undefined;
+    let { to } = got;
+    for (const lease of this.leases) {
+      if (lease.zone === zone && piece < lease.to) to = Math.min(to, Math.max(piece, lease.next));
+    }
+    return to === piece ? undefined : { ...got, to };
+  }
+
+  /** The run with this piece that another zone is reading, or that somebody who is not lost brought there. */
+  gotElsewhere(zone: string, piece: number, isLost: (agent: string) => boolean): Run | undefined {
+    const covers = ({ from, to }: Run): boolean => from <= piece && piece < to;
+    const isThere = (run: Got): boolean => covers(run) && !isLost(run.agent);
+    const lease = this.leases.find((other) => other.source === 'origin' && other.zone !== zone && covers(other));
+    if (lease !== undefined) return lease;
     for (const [name, { got }] of this.#zones) {
-      if (name === zone) continue;
-      const found = got.find(({ from, to, agent }) => from <= piece && piece < to && !gone.has(agent));
+      const found = name === zone ? undefined : got.find(isThere);
       if (found !== undefined) return found;
     }
-    return this.#elsewhere.find(({ from, to, agent }) => from <= piece && piece < to && !gone.has(agent));
+    return this.#elsewhere.find(isThere);
   }
 
   /** Agents of other zones that have or are reading pieces of [from, to). */
@@ -168,12 +186,18 @@ export class BlobLeases {
     if (lease.source === 'origin') this.unread.remove(from, to);
   }
 
+  /** The holder of this zone lease got nothing more in all its time. */
+  foundVain({ zone, next, to }: Lease): void {
+    this.#zones.get(zone)?.vain.add(next, to);
+  }
+
   /** What the holder has read is its zone's; the rest is free again, unless another lease covers it. */
   giveBack(lease: Lease): void {
     this.leases = this.leases.filter((other) => other !== lease);
     const zone = this.#zones.get(lease.zone);
     if (zone !== undefined && lease.next > lease.from) {
       zone.got = withRun(zone.got, { agent: lease.agent, from: lease.from, to: lease.next });
+      zone.vain.remove(lease.from, lease.next);
     }
     const rest = new Runs();
     rest.add(lease.next, lease.to);
@@ -193,10 +217,13 @@ export class BlobLeases {
         other.lacks.remove(from, to);
         for (const run of other.got) this.#hasElsewhere(zone, run, from, to);
       }
+      for (const other of this.leases) {
+        if (other.source === 'origin' && other.zone !== lease.zone) this.#hasElsewhere(zone, other, from, to);
+      }
     }
   }
 
-  #hasElsewhere(zone: Zone | undefined, run: Got, from: number, to: number): void {
+  #hasElsewhere(zone: Zone | undefined, run: Run, from: number, to: number): void {
     const start = Math.max(from, run.from);
     const end = Math.min(to, run.to);
     if (start >= end) return;

@@ -61,7 +61,9 @@ export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone'
 
 /** How many of the pieces that could be asked for are looked at to find the rarest. */
 const RAREST_OF = 32;
-/** How many of those are tried when the holders of the rarest have no slot free. */
+/** The same for the pieces of one neighbour. */
+const RAREST_OF_ONE = 6;
+/** How many of the former are tried when the holders of the rarest have no slot free. */
 const PICK_TRIES = 6;
 /** How many pieces ahead of each reader go before the rarest ones. */
 const READ_AHEAD_PIECES = 2;
@@ -149,16 +151,16 @@ export class BlobSwarm {
   handle(event: SwarmEvent, nowMs: number): SwarmAction[] {
     if (this.#over) return NOTHING;
     const actions: SwarmAction[] = [];
+    const wasFull = this.#inFlight >= this.#options.maxInFlight;
     this.#take(event, nowMs, actions);
     if (this.#have.complete) {
       this.#finish(nowMs, actions);
-    } else if (event.type === 'peer-have') {
-      this.#askForNews(event.peer, event.indexes, nowMs, actions);
     } else if (event.type === 'tick') {
       this.#lookAfterEverything(nowMs, actions);
     } else {
-      this.#origin.decide(undefined, nowMs, actions);
-      this.#askPeers(nowMs, actions);
+      if (event.type !== 'peer-have') this.#origin.decide(undefined, nowMs, actions);
+      if (wasFull || this.#neighbours.restEnded(nowMs)) this.#askPeers(nowMs, actions);
+      else this.#askWhatChanged(event, nowMs, actions);
     }
     return actions;
   }
@@ -238,7 +240,7 @@ export class BlobSwarm {
     const asked = this.#asked.get(index);
     if (neighbour === undefined || asked === undefined) return;
     if (!this.#notAskedOf(neighbour, index, asked)) return;
-    if (why === 'busy') neighbour.restUntilMs = nowMs + retryAfterMs;
+    if (why === 'busy') this.#neighbours.rest(neighbour, nowMs + retryAfterMs);
     else if (why === 'not-held') this.#neighbours.notHeld(neighbour, index);
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
     else if (why === 'slow' || why === 'gone') this.#neighbours.slow(neighbour, nowMs);
@@ -402,9 +404,31 @@ export class BlobSwarm {
   }
 
   /**
-   * Every event ends with all asked that can be asked. So when a neighbour has something new, only that can be asked for, and
-   * only there. This is the most frequent event by far.
+   * Every event ends with all asked that can be asked. So unless requests were as many as may be, or some neighbour has
+   * rested long enough, only what the event changed can be asked for now.
    */
+  #askWhatChanged(event: SwarmEvent, nowMs: number, actions: SwarmAction[]): void {
+    switch (event.type) {
+      case 'peer-have':
+        this.#askForNews(event.peer, event.indexes, nowMs, actions);
+        return;
+      case 'piece': {
+        const neighbour = this.#neighbours.get(event.from);
+        if (neighbour !== undefined) this.#askOf(neighbour, nowMs, actions);
+        return;
+      }
+      case 'peer-wants':
+      case 'reader':
+      case 'origin-bytes':
+        return;
+      case 'fetch-failed':
+        if (event.why !== 'busy') break;
+        if (this.#board.is(event.index, READY)) this.#tryFetch(event.index, nowMs, actions);
+        return;
+    }
+    this.#askPeers(nowMs, actions);
+  }
+
   #askForNews(id: string, indexes: readonly number[], nowMs: number, actions: SwarmAction[]): void {
     const neighbour = this.#neighbours.get(id);
     if (neighbour === undefined || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
@@ -414,6 +438,34 @@ export class BlobSwarm {
       if (this.#inFlight >= this.#options.maxInFlight || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
       this.#ask(neighbour, index, nowMs, actions);
     }
+  }
+
+  /** Asks this neighbour for as much as it can take: what readers need next, then the rarest of a few. */
+  #askOf(neighbour: Neighbour, nowMs: number, actions: SwarmAction[]): void {
+    while (this.#inFlight < this.#options.maxInFlight && this.#neighbours.hasSpare(neighbour, nowMs)) {
+      const index = this.#soughtOf(neighbour);
+      if (index === undefined || !(neighbour.sameZone || this.#mayCross(index))) return;
+      this.#ask(neighbour, index, nowMs, actions);
+    }
+  }
+
+  #soughtOf({ pieces }: Neighbour): number | undefined {
+    for (const reader of this.#readers.all()) {
+      const first = this.#have.firstMissing(reader.index);
+      const end = Math.min(this.#have.count, first + READ_AHEAD_PIECES);
+      for (let index = first; index < end; index++) {
+        if (this.#board.is(index, READY) && pieces.has(index)) return index;
+      }
+    }
+    let best: number | undefined;
+    let bestCopies = Number.POSITIVE_INFINITY;
+    for (let look = 0; look < RAREST_OF_ONE; look++) {
+      const index = this.#board.readyAmong(pieces, this.#random);
+      if (index === undefined) return undefined;
+      const copies = this.#neighbours.nearCopies(index);
+      if (copies < bestCopies) [best, bestCopies] = [index, copies];
+    }
+    return best;
   }
 
   /** Looks at some of the ready pieces and asks for the one with the fewest copies whose holders have a slot free. */
@@ -465,8 +517,9 @@ export class BlobSwarm {
     actions.push({ type: 'fetch', peer: neighbour.id, index });
   }
 
-  /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone. */
+  /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone, as one more than may be. */
   #askElsewhere(index: number, nowMs: number, actions: SwarmAction[]): void {
+    if (this.#inFlight > this.#options.maxInFlight) return;
     const asked = this.#asked.get(index);
     if (asked !== undefined) {
       this.#askSecond(index, asked, true, nowMs, actions);

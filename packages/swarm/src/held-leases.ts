@@ -1,4 +1,4 @@
-/** The leases that one agent holds for one blob: at most two, the one it works on and the next. */
+/** The leases that one agent holds for one blob: the one it works on and the next, and perhaps one for a starving reader. */
 import type { PieceMap } from './piece-map.ts';
 import type { LeaseSource } from './swarm-event.ts';
 
@@ -15,6 +15,8 @@ export interface HeldLease {
 }
 
 const MAX_HELD = 2;
+/** What it holds does not help a reader that starves for something else. */
+const MAX_HELD_STARVED = 3;
 
 export class HeldLeases {
   #leases: HeldLease[] = [];
@@ -23,8 +25,8 @@ export class HeldLeases {
     return this.#leases;
   }
 
-  get full(): boolean {
-    return this.#leases.length >= MAX_HELD;
+  full(starved: boolean): boolean {
+    return this.#leases.length >= (starved ? MAX_HELD_STARVED : MAX_HELD);
   }
 
   byId(id: string): HeldLease | undefined {

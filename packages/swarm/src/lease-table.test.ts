@@ -137,6 +137,15 @@ describe('a holder that fails', () => {
     expect(table.request({ ...ASK, agent: 'c', piece: 1 }, 30)).toMatchObject({ granted: true, from: 1, to: 4 });
   });
 
+  test('what is being read again already is not given to a second one that asks for an earlier piece', () => {
+    const table = knownTable();
+    const { leaseId, to } = grantedBy(table.request(ASK, 0));
+    table.release(leaseId, 'a', { how: 'done', next: to }, 10);
+    const avoiding = { ...ASK, avoid: ['a'] };
+    expect(table.request({ ...avoiding, agent: 'b', piece: 2 }, 20)).toMatchObject({ granted: true, from: 2, to: 4 });
+    expect(table.request({ ...avoiding, agent: 'c', piece: 1 }, 30)).toMatchObject({ granted: true, from: 1, to: 2 });
+  });
+
   test('shares the tail of its run when it is slow and nothing else is left', () => {
     const table = knownTable();
     const oneRun = { ...ASK, sizeBytes: MiB };

@@ -18,6 +18,7 @@ import { type BlobLeases, BlobLeasesMap, type Lease } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryRanges } from './registry-ranges.ts';
+import type { Run } from './runs.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
 
 const DEFAULT_MAX_READERS_PER_BLOB = 16;
@@ -26,6 +27,8 @@ const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
 const DEFAULT_MAX_LEASES = 8_192;
 /** Leases of one blob that one agent may hold: the one it reads and the next. */
 const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
+/** The same for an agent with a reader that starves for something else. */
+const MAX_LEASES_PER_STARVED_AGENT = 3;
 /** Pieces read again for somebody who starves. */
 const STARVED_RUN_PIECES = 8;
 /** A holder that needs longer than this for the rest of its run shares it. */
@@ -129,7 +132,8 @@ export class LeaseTable {
     blob.noteZone(ask.zone);
     blob.asks.note(ask.agent, nowMs);
     const own = blob.leases.filter(({ agent }) => agent === ask.agent);
-    if (own.length >= MAX_LEASES_PER_AGENT_AND_BLOB || this.#leases.size >= this.#options.maxLeases) {
+    const most = ask.starved ? MAX_LEASES_PER_STARVED_AGENT : MAX_LEASES_PER_AGENT_AND_BLOB;
+    if (own.length >= most || this.#leases.size >= this.#options.maxLeases) {
       return this.#refuse(blob, ask, nowMs);
     }
     for (const avoided of ask.avoid ?? []) this.#complaints.note(avoided, ask.agent, nowMs);
@@ -181,7 +185,8 @@ export class LeaseTable {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return;
-    lease.next = how === 'done' ? lease.to : Math.max(lease.next, Math.min(next, lease.to));
+    // A holder that is done may not have heard yet that its lease has become longer.
+    lease.next = Math.max(lease.next, Math.min(next, lease.to));
     this.#drop(lease);
     if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
   }
@@ -208,6 +213,7 @@ export class LeaseTable {
   expire(nowMs: number): void {
     for (const lease of this.#leases.values()) {
       if (lease.expiresAtMs > nowMs) break;
+      if (lease.source === 'zone') lease.blob.foundVain(lease);
       this.#drop(lease);
       this.#noteGone(lease.agent);
     }
@@ -225,22 +231,39 @@ export class LeaseTable {
     if (reader === undefined) return undefined;
     const { agent } = reader;
     if (agent !== ask.agent && !this.#gone.has(agent) && !isUseless(ask, agent)) return undefined;
-    const elsewhere = blob.gotElsewhere(ask.zone, ask.piece, this.#gone);
-    const source = elsewhere === undefined ? 'origin' : 'zone';
-    const to = Math.min(reader.to, elsewhere?.to ?? reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
-    return this.#grant(blob, ask, { from: ask.piece, to, source }, nowMs);
+    const to = Math.min(reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
+    const elsewhere = this.#elsewhere(blob, ask, ask.piece);
+    if (elsewhere === undefined) return this.#readAgain(blob, ask, { from: ask.piece, to }, nowMs);
+    return this.#grant(blob, ask, { from: ask.piece, to: Math.min(to, elsewhere.to), source: 'zone' }, nowMs);
+  }
+
+  /** As much from the start of the run on as no other zone has. */
+  #readAgain(blob: BlobLeases, ask: LeaseAsk, run: Run, nowMs: number): LeaseReply | undefined {
+    if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
+    let to = run.from + 1;
+    while (to < run.to && this.#elsewhere(blob, ask, to) === undefined) to++;
+    return this.#grant(blob, ask, { from: run.from, to, source: 'origin' }, nowMs);
+  }
+
+  /** What was brought into another zone with this piece, by somebody who is neither gone nor of no use to the asker. */
+  #elsewhere(blob: BlobLeases, ask: LeaseAsk, piece: number): Run | undefined {
+    return blob.gotElsewhere(ask.zone, piece, (agent) => this.#gone.has(agent) || isUseless(ask, agent));
   }
 
   #unread(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     const wanted = ask.piece === undefined ? undefined : blob.unread.runAt(ask.piece);
     const run = wanted ?? blob.unread.first();
     if (run === undefined || !this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
-    if (this.#ranges.of(ask.registry, nowMs) === false) {
-      return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
-    }
+    if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
     const from = wanted === undefined ? run.from : (ask.piece ?? run.from);
     const to = Math.min(run.to, from + blob.runPieces(ask.agent, nowMs));
     return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
+  }
+
+  /** Of a registry that ignores ranges, for one at a time. */
+  #wholeBlob(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+    if (!this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
+    return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
   }
 
   #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, nowMs: number): boolean {
@@ -254,6 +277,10 @@ export class LeaseTable {
     const run = blob.lackedBy(ask.zone, ask.piece);
     if (run === undefined || blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
     const to = Math.min(run.to, run.from + blob.runPieces(ask.agent, nowMs));
+    const vain = blob.vainly(ask.zone, { from: run.from, to });
+    if (vain !== undefined && this.#elsewhere(blob, ask, run.from) === undefined) {
+      return this.#readAgain(blob, ask, vain, nowMs);
+    }
     return this.#grant(blob, ask, { from: run.from, to, source: 'zone' }, nowMs);
   }
 
@@ -265,7 +292,8 @@ export class LeaseTable {
     let slowest: Lease | undefined;
     let slowestMs = SLOW_AFTER_MS;
     for (const lease of blob.leases) {
-      if (lease.zone !== ask.zone || lease.agent === ask.agent || lease.shared || lease.whole) continue;
+      if (lease.zone !== ask.zone || lease.agent === ask.agent) continue;
+      if (lease.shared || lease.whole || lease.extra) continue;
       const restMs = remainingMs(lease, nowMs);
       if (restMs > slowestMs) [slowest, slowestMs] = [lease, restMs];
     }
@@ -290,13 +318,13 @@ export class LeaseTable {
     }
     const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
     const to = Math.min(blob.pieceCount, from + STARVED_RUN_PIECES);
-    return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
+    return this.#grant(blob, ask, { from, to, source: 'origin', extra: true }, nowMs);
   }
 
   #grant(
     blob: BlobLeases,
     ask: LeaseAsk,
-    { from, to, source }: { from: number; to: number; source: LeaseSource },
+    { from, to, source, extra = false }: { from: number; to: number; source: LeaseSource; extra?: boolean },
     nowMs: number,
   ): LeaseReply {
     const lease: Lease = {
@@ -312,6 +340,7 @@ export class LeaseTable {
       nextAtMs: nowMs,
       bytes: 0,
       whole: source === 'origin' && this.#ranges.of(ask.registry, nowMs) === false,
+      extra,
       shared: false,
       grantedAtMs: nowMs,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,

@@ -34,6 +34,8 @@ export class Neighbours {
   #barred: string[] = [];
   /** Those that left while they owed us a piece, the first one first: how they begin should they come back. */
   readonly #left = new Map<string, Pick<Neighbour, 'restUntilMs' | 'failures'>>();
+  /** Before this time nobody's rest ends. */
+  #restEndsAtMs = Number.POSITIVE_INFINITY;
   readonly #near: Uint16Array;
   readonly #far: Uint16Array;
 
@@ -148,8 +150,23 @@ export class Neighbours {
     return this.#speaksAgain(neighbour);
   }
 
+  rest(neighbour: Neighbour, untilMs: number): void {
+    neighbour.restUntilMs = untilMs;
+    this.#restEndsAtMs = Math.min(this.#restEndsAtMs, untilMs);
+  }
+
+  /** Whether a neighbour's rest has ended since this was asked last. */
+  restEnded(nowMs: number): boolean {
+    if (nowMs < this.#restEndsAtMs) return false;
+    this.#restEndsAtMs = Number.POSITIVE_INFINITY;
+    for (const { restUntilMs } of this.#list) {
+      if (restUntilMs > nowMs) this.#restEndsAtMs = Math.min(this.#restEndsAtMs, restUntilMs);
+    }
+    return true;
+  }
+
   slow(neighbour: Neighbour, nowMs: number): void {
-    neighbour.restUntilMs = nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures);
+    this.rest(neighbour, nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures));
     neighbour.failures++;
     this.#count(neighbour, -1);
     neighbour.silent = true;

@@ -71,6 +71,8 @@ export class OriginSide {
   #pauses = 0;
   #refusedAtMs: number | undefined;
   #withoutTracker = false;
+  /** The origin sends the whole body to a request for a range. */
+  #rangeless = false;
   /** When a neighbour last got something. */
   #peersMovedAtMs: number;
 
@@ -152,6 +154,7 @@ export class OriginSide {
         }
         return;
       case 'origin-ended':
+        if (event.ranged !== undefined) this.#rangeless = !event.ranged;
         this.#ended(event.how, event.retryAfterMs, nowMs, actions);
         return;
     }
@@ -178,7 +181,7 @@ export class OriginSide {
     if (!this.#hasTurn && this.#takeTurn(nowMs)) return;
     if (starving !== undefined && this.#readsSoon(starving.index)) return;
     if (starving === undefined && !this.#wantsLease()) return;
-    if (this.#leases.full) return;
+    if (this.#leases.full(starving !== undefined)) return;
     this.#asking = true;
     this.#askedStarved = starving !== undefined;
     const piece = starving?.index ?? this.#dependencies.board.first(UNCOVERED);
@@ -267,21 +270,21 @@ export class OriginSide {
 
   /** Begins with the first pieces of a lease that are missing, not under way, and offered by nobody (or in vain). */
   #startRun(actions: SwarmAction[]): void {
-    const { board } = this.#dependencies;
-    for (const lease of [...this.#leases.all]) {
+    const { board, have } = this.#dependencies;
+    for (const lease of this.#leases.all) {
       if (lease.source !== 'origin') continue;
       let from = lease.next;
       while (from < lease.to && !this.#mayRead(lease, from)) from++;
-      if (from === lease.to) {
-        // What is left of it is on its way from peers.
-        this.#release(lease, 'done', actions);
-        continue;
-      }
+      // What is left of it may be on its way from peers. Should it not come, it is still this agent's to read.
+      if (from === lease.to) continue;
+      const whole = lease.to === this.#options.pieceCount && (lease.from === 0 || lease.id === undefined);
       let to = from + 1;
-      while (to < lease.to && this.#mayRead(lease, to)) to++;
+      if (whole && this.#rangeless) to = lease.to;
+      else while (to < lease.to && this.#mayRead(lease, to)) to++;
       this.#run = { lease, from, next: from, to };
-      for (let index = from; index < to; index++) if (!board.is(index, ASKED)) board.set(index, LEASED);
-      const whole = lease.from === 0 && lease.to === this.#options.pieceCount;
+      for (let index = from; index < to; index++) {
+        if (!have.has(index) && !board.is(index, ASKED)) board.set(index, LEASED);
+      }
       actions.push({ type: 'read-origin', from, to, whole });
       return;
     }
@@ -325,7 +328,8 @@ export class OriginSide {
     const { pieceCount, self, blob, graceMs } = this.#options;
     if (nowMs < Math.max(startedAtMs + graceMs, this.#pauseUntilMs)) return;
     const quietMs = nowMs - this.#peersMovedAtMs;
-    const own = ownRun({ board, neighbours, pieceCount, self, blob, random }, { starving, quietMs });
+    const rangeless = this.#rangeless;
+    const own = ownRun({ board, neighbours, pieceCount, self, blob, random, rangeless }, { starving, quietMs });
     if (own === undefined) return;
     this.#hold({ id: undefined, source: 'origin', next: own.from, ...own }, actions);
     this.#startRun(actions);

@@ -41,7 +41,8 @@ export type SwarmEvent =
   | { type: 'lease-unavailable' }
   /** Bytes are coming in from the origin, though no piece is whole yet. */
   | { type: 'origin-bytes' }
-  | { type: 'origin-ended'; how: OriginEnd; retryAfterMs?: number }
+  /** `ranged`: whether the origin honoured the request for a range, once that was seen. */
+  | { type: 'origin-ended'; how: OriginEnd; retryAfterMs?: number; ranged?: boolean }
   /** Due every 100 ms. */
   | { type: 'tick' };
 
@@ -60,8 +61,8 @@ export type SwarmAction =
       silent: readonly string[];
     }
   /**
-   * Read pieces [from, to) from the origin, in order. At most one such run is under way. `whole`: the lease is the whole
-   * blob, so an origin that sends the body from its start although a range was asked for may do so.
+   * Read pieces [from, to) from the origin, in order. At most one such run is under way. `whole`: nobody else is to read
+   * any of it, so an origin that sends the body from its start although a range was asked for may do so.
    */
   | { type: 'read-origin'; from: number; to: number; whole: boolean }
   /** The run under way ends at `to` instead. */

@@ -25,6 +25,8 @@ export interface Situation {
   self: string;
   blob: string;
   random: Random;
+  /** The origin sends the whole body to a request for a range. */
+  rangeless: boolean;
 }
 
 export interface OwnRun {
@@ -36,23 +38,24 @@ export interface OwnRun {
 
 /** @param quietMs for how long nothing has come in, here or at any neighbour */
 export function ownRun(
-  { board, neighbours, pieceCount, self, blob, random }: Situation,
+  { board, neighbours, pieceCount, self, blob, random, rangeless }: Situation,
   { starving, quietMs }: { starving: Starving | undefined; quietMs: number },
 ): OwnRun | undefined {
   const others = neighbours.all
     .filter(({ barred, silent, pieces }) => !barred && !silent && !pieces.complete)
     .map(({ id }) => id);
-  const length = Math.max(1, Math.ceil(pieceCount / RUNS_PER_BLOB));
+  const length = rangeless ? pieceCount : Math.max(1, Math.ceil(pieceCount / RUNS_PER_BLOB));
   const rankOf = (piece: number): number => rankFor(Math.floor(piece / length), blob, self, others);
 
   if (starving !== undefined) {
     const { index, overdueMs } = starving;
     const patient = board.is(index, UNCOVERED) && rankOf(index) * STARVED_PATIENCE_PER_RANK_MS > overdueMs;
+    if (!patient && rangeless) return { from: 0, to: pieceCount, starved: true };
     if (!patient) return { from: index, to: Math.min(pieceCount, index + STARVED_RUN_PIECES), starved: true };
   }
   const first = board.first(UNCOVERED);
   if (first === undefined) return undefined;
-  if (others.length === 0) return { from: first, to: pieceCount, starved: false };
+  if (others.length === 0) return { from: rangeless ? 0 : first, to: pieceCount, starved: false };
   const runs = Math.ceil(pieceCount / length);
   const start = Math.floor(random() * runs);
   for (let step = 0; step < runs; step++) {
@@ -60,7 +63,7 @@ export function ownRun(
     const to = Math.min(pieceCount, (run + 1) * length);
     const from = board.first(UNCOVERED, run * length);
     if (from === undefined || from >= to) continue;
-    if (rankOf(from) * PATIENCE_PER_RANK_MS <= quietMs) return { from, to, starved: false };
+    if (rankOf(from) * PATIENCE_PER_RANK_MS <= quietMs) return { from: rangeless ? 0 : from, to, starved: false };
   }
   return undefined;
 }

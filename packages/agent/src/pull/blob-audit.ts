@@ -9,7 +9,7 @@
  *                   one differs ──► its signer lied; the tracker gets both signatures
  *                   all agree ────► the origin itself is wrong
  *
- * Without a tracker every agent audits by itself. All audits of one pull together take a bounded time.
+ * An auditor that cannot read the origin makes room for another one. Without a tracker every agent audits by itself. All audits of one pull together take a bounded time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '@shoal/oci';
@@ -30,8 +30,12 @@ const STAY_AUDITOR_EVERY_MS = 3_000;
 /** Without a tracker agents begin at different times: the first one's neighbours may have been told by then. */
 const MAX_START_DELAY_MS = 2_000;
 const READS_AT_ONCE = 4;
-const MAX_TRIES = 3;
+/** An origin that fails is asked again for so long, with pauses of these lengths. */
+const RETRY_FOR_MS = 5_000;
 const FIRST_PAUSE_MS = 200;
+const MAX_PAUSE_MS = 1_600;
+/** Then it is another agent's turn: until this one is no longer the auditor, and somebody else was. */
+const HAND_OVER_MS = 12_000;
 
 export interface BlobAuditDependencies {
   partial: PartialBlob;
@@ -79,8 +83,12 @@ export class BlobAudit {
     const budget = AbortSignal.timeout(Math.max(0, this.#leftMs));
     const signal = AbortSignal.any([stop, budget]);
     try {
-      await this.#becomeAuditor(signal);
-      return await this.#audit(signers, signal);
+      for (;;) {
+        const isOnlyOne = await this.#becomeAuditor(signal);
+        const result = await this.#audit(signers, signal);
+        if (result !== undefined) return result;
+        await sleep(isOnlyOne ? HAND_OVER_MS : MAX_PAUSE_MS, undefined, { signal });
+      }
     } catch (error) {
       stop.throwIfAborted();
       if (budget.aborted) return { found: 'no-time' };
@@ -90,18 +98,20 @@ export class BlobAudit {
     }
   }
 
-  async #becomeAuditor(signal: AbortSignal): Promise<void> {
+  /** Resolves with whether nobody else audits meanwhile, which is so while a tracker answers. */
+  async #becomeAuditor(signal: AbortSignal): Promise<boolean> {
     const { askAudit, random } = this.#dependencies;
     for (;;) {
       const granted = await askAudit();
       signal.throwIfAborted();
-      if (granted === true) return;
+      if (granted === true) return true;
       await sleep(granted === false ? ASK_AGAIN_MS : random() * MAX_START_DELAY_MS, undefined, { signal });
-      if (granted === undefined) return;
+      if (granted === undefined) return false;
     }
   }
 
-  async #audit(signers: readonly (string | undefined)[], signal: AbortSignal): Promise<AuditResult> {
+  /** Undefined when the origin could not be read. */
+  async #audit(signers: readonly (string | undefined)[], signal: AbortSignal): Promise<AuditResult | undefined> {
     const { askAudit, logger } = this.#dependencies;
     const staying = setInterval(() => void askAudit(), STAY_AUDITOR_EVERY_MS);
     try {
@@ -110,12 +120,10 @@ export class BlobAudit {
     } catch (error) {
       if (signal.aborted || !(error instanceof OriginError)) throw error;
       logger.warn({ code: error.code }, `audit: ${error.message}`);
+      return undefined;
     } finally {
       clearInterval(staying);
     }
-    // Somebody else may be able to read the origin.
-    await sleep(BUDGET_MS, undefined, { signal });
-    return { found: 'no-time' };
   }
 
   /** Several pieces at a time; the first one that differs ends it. @throws OriginError */
@@ -165,14 +173,15 @@ export class BlobAudit {
   }
 
   async #read(index: number, signal: AbortSignal): Promise<OriginPiece> {
-    const { origin, source } = this.#dependencies;
-    for (let tries = 1; ; tries++) {
+    const { origin, source, clock } = this.#dependencies;
+    const untilMs = clock() + RETRY_FOR_MS;
+    for (let tries = 0; ; tries++) {
       try {
         const call = { signal, pullId: source().pullId };
         return await readOriginPiece(origin, source(), { ...this.#blob, index }, { whole: false }, call);
       } catch (error) {
-        if (signal.aborted || tries === MAX_TRIES || !(error instanceof OriginError && error.temporary)) throw error;
-        await sleep(FIRST_PAUSE_MS * 2 ** tries, undefined, { signal });
+        if (signal.aborted || clock() >= untilMs || !(error instanceof OriginError && error.temporary)) throw error;
+        await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries), undefined, { signal });
       }
     }
   }

@@ -103,13 +103,6 @@ export class LeaseKeeper {
     this.#events.onEvent({ type: 'lease-granted', leaseId, from, to, source });
   }
 
-  /** Whether this agent has the tracker's leave to read the piece from the origin. */
-  covers(index: number): boolean {
-    return [...this.#leases.values()].some(
-      ({ source, from, to }) => source === 'origin' && from <= index && index < to,
-    );
-  }
-
   /** Asks to be the one that audits the blob; that lasts 10 s. Undefined when no tracker answers. */
   async askAudit(): Promise<boolean | undefined> {
     const { digest, sizeBytes, registry } = this.#options;

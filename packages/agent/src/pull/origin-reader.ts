@@ -73,11 +73,11 @@ export class OriginReader {
     this.#reading = { run, abort };
     const { origin, onPiece, onRanges } = this.#dependencies;
     const source = this.source;
-    let ranges = true;
+    let ranged: boolean | undefined;
     const events = {
       onBytes: (bytes: number) => this.#bytesCame(bytes, signal),
       onRanges: (honoured: boolean) => {
-        ranges = honoured;
+        ranged = honoured;
         return onRanges(run.from, honoured);
       },
     };
@@ -93,14 +93,16 @@ export class OriginReader {
         keeping.catch(() => undefined);
       }
       const toTheEnd = run.to === pieceCountOf(run.sizeBytes);
-      end = { how: ranges || run.whole || toTheEnd ? 'done' : 'no-range' };
+      end = { how: ranged !== false || run.whole || toTheEnd ? 'done' : 'no-range' };
     } catch (error) {
       await keeping;
       if (signal.aborted) return;
+      if (error instanceof NoRange) ranged = false;
       end = this.#failed(error, source);
     }
     await keeping;
-    if (!signal.aborted) this.#dependencies.onEvent({ type: 'origin-ended', ...end });
+    if (signal.aborted) return;
+    this.#dependencies.onEvent({ type: 'origin-ended', ...end, ...(ranged !== undefined && { ranged }) });
   }
 
   /** The run under way ends before piece `to` instead. */

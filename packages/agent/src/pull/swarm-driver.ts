@@ -206,8 +206,7 @@ export class SwarmDriver {
         else this.#events.track(this.leases.ask(action));
         return;
       case 'read-origin':
-        // Without a tracker nobody can make the run the whole blob, should the origin ignore ranges.
-        this.#events.track(this.origin.read({ ...action, whole: action.whole || !this.leases.covers(action.from) }));
+        this.#events.track(this.origin.read(action));
         return;
       case 'limit-origin':
         this.origin.limit(action.to);
