@@ -106,9 +106,11 @@ export function complaintsAbout(plan: PlanInput, outcome: Omit<Outcome, 'trace'>
   if (outcome.barredHonest > 0) complaints.push(`${outcome.barredHonest} honest members were barred`);
   const nodes = plan.nodes ?? 0;
   // Without Shoal each node reads the blob once; those that join or come back read it, too, and the origin's own faults
-  // repeat reads. To find a liar every node may have to read the blob, and what was wrong once more.
+  // repeat reads, from the start if it ignores ranges. To find a liar every node may have to read the blob, and then what
+  // was wrong once more.
   const liars = (plan.liars?.count ?? 0) > 0;
-  const direct = nodes * ((liars ? 4 : 2) + (plan.churn ?? 0)) + 1;
+  const reads = (liars ? 4 : 2) + (plan.origin?.ranges === false ? 3 : 0) + (plan.churn ?? 0);
+  const direct = nodes * reads + 1;
   if (outcome.originBytesRatio > direct) {
     complaints.push(
       `the origin sent ${outcome.originBytesRatio.toFixed(2)} blobs to ${nodes} nodes: worse than without Shoal`,

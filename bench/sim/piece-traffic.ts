@@ -62,8 +62,6 @@ export class PieceTraffic {
     if (transfer === undefined) return;
     to.inFlight.splice(place, 1);
     this.#abandon(transfer);
-    // Nothing is on its way to it any more, so nothing takes its down-link.
-    if (to.inFlight.length === 0) to.downTakenUntilMs = Math.min(to.downTakenUntilMs, this.#setting.nowMs);
   }
 
   onRequest(id: number, use: number): void {
@@ -336,7 +334,14 @@ export class PieceTraffic {
   #abandon(transfer: Transfer): void {
     const { timeline, nowMs } = this.#setting;
     transfer.cancelled = true;
-    if (transfer.state === ARRIVING || transfer.state === REFUSED) return;
+    const { to } = transfer;
+    if (transfer.state === ARRIVING) {
+      // What is left of it does not come: the down-link is free so much sooner.
+      const restMs = Math.min(this.#setting.bytesOf(transfer.index) / to.bytesPerMs, to.downTakenUntilMs - nowMs);
+      to.downTakenUntilMs -= Math.max(0, restMs);
+      return;
+    }
+    if (transfer.state === REFUSED) return;
     const latencyMs = this.#setting.latencyMs(transfer.from, transfer.to);
     timeline.at(nowMs + latencyMs, CANCEL, transfer.id, transfer.use);
   }

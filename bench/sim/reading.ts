@@ -135,11 +135,11 @@ export class OriginReading {
     const bytes = this.#setting.bytesOf(index);
     reading.progressMs = nowMs;
     tally.receivedBytes += bytes;
+    node.originBytes += bytes;
     if (index < reading.from || index >= reading.to) {
       this.#endIfRead(node, reading);
       return;
     }
-    node.originBytes += bytes;
     reading.next = index + 1;
     const lies = node.role.liar && this.#random() < this.#setting.plan.liars.pieces;
     this.#ears.keep(node, index, copyOf(node.index, lies), undefined);

@@ -153,9 +153,9 @@ export class LeaseTable {
     return (
       this.#lostPieces(blob, ask, nowMs) ??
       this.#unread(blob, ask, nowMs) ??
+      this.#forStarved(blob, ask, nowMs) ??
       this.#lackedByZone(blob, ask, nowMs) ??
       this.#tailOfSlowHolder(blob, ask, nowMs) ??
-      this.#forStarved(blob, ask, nowMs) ??
       this.#refuse(blob, ask, nowMs)
     );
   }
@@ -278,7 +278,7 @@ export class LeaseTable {
     if (run === undefined || blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
     const to = Math.min(run.to, run.from + blob.runPieces(ask.agent, nowMs));
     const vain = blob.vainly(ask.zone, { from: run.from, to });
-    if (vain !== undefined && this.#elsewhere(blob, ask, run.from) === undefined) {
+    if (vain !== undefined && (ask.starved || this.#elsewhere(blob, ask, run.from) === undefined)) {
       return this.#readAgain(blob, ask, vain, nowMs);
     }
     return this.#grant(blob, ask, { from: run.from, to, source: 'zone' }, nowMs);
