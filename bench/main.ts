@@ -8,13 +8,29 @@ const [name, ...flags] = process.argv.slice(2);
 const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
   crowd: benchCrowd,
   sim: benchSim,
-  memory: (given) => benchMemory(given.includes('--json')),
   tracker: benchTracker,
+  memory: benchMemory,
 };
+const USAGE = `usage: bench NAME [FLAGS]
+
+  sim       a flash crowd of up to some 10,000 nodes in virtual time
+  crowd     a flash crowd of real agents behind shaped links (root on Linux)
+  tracker   what one tracker serves
+  memory    what an agent takes that passes large blobs on
+
+bench NAME --help lists the flags of one.`;
 const bench = benches[name ?? ''];
-if (bench === undefined) {
-  console.error(`usage: bench NAME [FLAGS], where NAME is one of: ${Object.keys(benches).join(', ')}`);
-  process.exitCode = 2;
+if (bench !== undefined) {
+  try {
+    await bench(flags);
+  } catch (error) {
+    if (!(error instanceof RangeError || (error instanceof TypeError && 'code' in error))) throw error;
+    console.error(`bench ${name}: ${error.message}\nbench ${name} --help lists the flags`);
+    process.exitCode = 2;
+  }
+} else if (name === '--help') {
+  console.log(USAGE);
 } else {
-  await bench(flags);
+  console.error(USAGE);
+  process.exitCode = 2;
 }

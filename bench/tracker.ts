@@ -2,10 +2,11 @@
  * What one tracker can serve: a crowd of agents joins, announces one image of 12 blobs, and goes on announcing it. The
  * tracker runs as users run it, in a process of its own; the crowd shares a bounded number of connections.
  *
- *   pnpm --silent bench tracker [--agents 10000] [--json]
+ *   pnpm --silent bench tracker [--help]
  */
 import { parseArgs } from 'node:util';
 import { parseJoinToken } from '@shoal/wire';
+import { parseCount } from './sim/units.ts';
 import { Crowd } from './tracker/crowd.ts';
 import { closedLoop, type Load, openLoop } from './tracker/load.ts';
 import { PinnedConnection } from './tracker/pinned-connection.ts';
@@ -33,18 +34,29 @@ interface TrackerReading {
   bytesPerAgent: number;
 }
 
+const USAGE = `usage: bench tracker [FLAGS]
+A crowd of agents joins a tracker, announces one image of ${BLOBS} blobs and goes on announcing it.
+
+  --agents N                                                        [10000]
+  --connections N         that the crowd shares                     [256]
+  --seconds N             for each of the two measurements          [15]
+  --json                  one line of JSON instead of the table`;
+
 export async function benchTracker(flags: readonly string[]): Promise<void> {
   const { values } = parseArgs({
     args: [...flags],
     options: {
+      help: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
       agents: { type: 'string', default: '10000' },
       connections: { type: 'string', default: '256' },
       seconds: { type: 'string', default: '15' },
     },
   });
-  const [agents, connections, seconds] = [values.agents, values.connections, values.seconds].map(Number);
-  const reading = await measure(agents!, connections!, seconds!);
+  if (values.help) return console.log(USAGE);
+  const agents = parseCount(values.agents, 1, 1_000_000);
+  const connections = parseCount(values.connections, 1, 4_096);
+  const reading = await measure(agents, connections, parseCount(values.seconds, 1, 3_600));
   if (values.json) return console.log(JSON.stringify(reading));
   const round = (value: number): string => value.toFixed(value < 10 ? 2 : 0);
   console.log(`${agents} agents, one image of ${BLOBS} blobs, ${connections} connections`);

@@ -3,8 +3,7 @@
  * over links that are slow enough for the CPU not to matter. Told is what the origin had to send and how close the last
  * and the median node came to the least possible time.
  *
- *   sudo pnpm --silent bench crowd [--nodes 8] [--size 512MiB] [--layers 4] [--link 40mbit] [--origin-link 40mbit]
- *     [--zones 1] [--json] [--trace] [--cpu-prof FOLDER]
+ *   sudo pnpm --silent bench crowd [--help]
  */
 import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/progress.ts';
 import { type CrowdWatcher, runCrowd } from './crowd-run.ts';
@@ -25,6 +24,10 @@ class Stopped extends Error {
 }
 
 export async function benchCrowd(flags: readonly string[]): Promise<void> {
+  if (flags.includes('--help')) {
+    console.log(CROWD_USAGE);
+    return;
+  }
   const settings = settingsOf(flags);
   if (settings === undefined) {
     process.exitCode = WRONG_USAGE;
@@ -63,7 +66,7 @@ function settingsOf(flags: readonly string[]): CrowdSettings | undefined {
     return crowdSettings(flags);
   } catch (error) {
     if (!(error instanceof WrongUsage)) throw error;
-    console.error(`${error.message}\n${CROWD_USAGE}`);
+    console.error(`bench crowd: ${error.message}\nbench crowd --help lists the flags`);
     return undefined;
   }
 }

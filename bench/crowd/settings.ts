@@ -11,10 +11,23 @@ const MAX_LAYERS = 100;
 
 const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
-export const CROWD_USAGE: string = [
-  'usage: bench crowd [--nodes 8] [--size 512MiB] [--layers 4] [--link 40mbit] [--origin-link 40mbit] [--zones 1]',
-  '                   [--json] [--trace] [--cpu-prof FOLDER]',
-].join('\n');
+export const CROWD_USAGE = `usage: bench crowd [FLAGS]
+Real agents and a real tracker, each node in a network namespace of its own behind a shaped link, pull one image at the same
+moment from one origin. Needs root on Linux, and ip and tc.
+
+  --nodes N               nodes that pull the image                 [8]
+  --size SIZE             all layers together                       [${DEFAULT_SIZE}]
+  --layers N                                                        [4]
+  --link RATE             of every node, each way                   [${DEFAULT_LINK}]
+  --origin-link RATE                                                [as --link]
+  --zones N               zones, nodes spread evenly                [1]
+
+Output:
+  --json                  one line of JSON instead of the table
+  --trace                 what went over the links second by second, too
+  --cpu-prof FOLDER       the CPU profile of the first agent goes there
+
+Exit code: 0 every node pulled the image, 1 not so, 2 wrong usage or cannot run here.`;
 
 export interface CrowdSettings {
   readonly nodes: number;
