@@ -16,6 +16,8 @@ const MAX_LONE_RUN_BYTES = 256 * MiB;
 const FORGET_AFTER_MS = 10 * 60_000;
 const MAX_BLOBS = 65_536;
 const MAX_ZONES = 64;
+/** In place of an agent: whoever brought a run does not hold the blob any more. */
+export const NOBODY = '';
 
 export interface Lease {
   readonly id: string;
@@ -84,6 +86,14 @@ export class BlobLeases {
     this.#zones.set(name, { lacks, got: [], vain: new Runs() });
   }
 
+  /** The agent gave the blob up: what it alone brought may be lost. */
+  disown(agent: string): void {
+    for (const { got } of this.#zones.values()) {
+      for (const run of got) if (run.agent === agent) run.agent = NOBODY;
+    }
+    for (const run of this.#elsewhere) if (run.agent === agent) run.agent = NOBODY;
+  }
+
   /** Members of other zones hold everything: the origin need not be read. */
   heldElsewhere(agents: readonly string[]): void {
     const [agent] = agents;
@@ -101,6 +111,7 @@ export class BlobLeases {
       const lost = new Runs();
       lost.add(from, to);
       for (const { got } of this.#zones.values()) for (const run of got) lost.remove(run.from, run.to);
+      for (const lease of this.leases) lost.remove(lease.from, lease.next);
       for (const run of lost) {
         this.unread.add(run.from, run.to);
         for (const { lacks } of this.#zones.values()) lacks.remove(run.from, run.to);
@@ -202,33 +213,33 @@ export class BlobLeases {
     const rest = new Runs();
     rest.add(lease.next, lease.to);
     for (const other of this.leases) {
-      if (other.zone === lease.zone) rest.remove(other.next, other.to);
+      if (other.zone === lease.zone) rest.remove(other.from, other.to);
     }
     for (const { from, to } of zone?.got ?? []) rest.remove(from, to);
-    for (const { from, to } of rest) {
-      if (lease.source === 'zone') {
+    if (lease.source === 'zone') {
+      for (const { from, to } of rest)
         for (const run of this.unread.outside(from, to)) zone?.lacks.add(run.from, run.to);
-        continue;
+      return;
+    }
+    // Other zones may have got, or be getting, part of it: the origin need not be read for that.
+    for (const { from, to } of [...rest]) {
+      for (const run of this.#runsElsewhere(lease.zone)) {
+        const there = { from: Math.max(from, run.from), to: Math.min(to, run.to) };
+        if (there.from >= there.to) continue;
+        zone?.lacks.add(there.from, there.to);
+        rest.remove(there.from, there.to);
       }
-      // Other zones may have got, or be getting, part of it from the one that gave up: the origin need not be read for that.
+    }
+    for (const { from, to } of rest) {
       this.unread.add(from, to);
-      for (const [name, other] of this.#zones) {
-        if (name === lease.zone) continue;
-        other.lacks.remove(from, to);
-        for (const run of other.got) this.#hasElsewhere(zone, run, from, to);
-      }
-      for (const other of this.leases) {
-        if (other.source === 'origin' && other.zone !== lease.zone) this.#hasElsewhere(zone, other, from, to);
-      }
+      for (const { lacks } of this.#zones.values()) lacks.remove(from, to);
     }
   }
 
-  #hasElsewhere(zone: Zone | undefined, run: Run, from: number, to: number): void {
-    const start = Math.max(from, run.from);
-    const end = Math.min(to, run.to);
-    if (start >= end) return;
-    this.unread.remove(start, end);
-    zone?.lacks.add(start, end);
+  /** What other zones have, or are reading from the origin. */
+  *#runsElsewhere(zone: string): Generator<Run> {
+    for (const [name, { got }] of this.#zones) if (name !== zone) yield* got;
+    for (const lease of this.leases) if (lease.source === 'origin' && lease.zone !== zone) yield lease;
   }
 }
 
@@ -261,6 +272,11 @@ export class BlobLeasesMap {
     this.#blobs.delete(digest);
     this.#blobs.set(digest, known);
     return known.leases;
+  }
+
+  /** What somebody asked about lately. */
+  known(digest: Digest): BlobLeases | undefined {
+    return this.#blobs.get(digest)?.leases;
   }
 
   expire(nowMs: number): void {

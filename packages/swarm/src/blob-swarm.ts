@@ -185,7 +185,10 @@ export class BlobSwarm {
         this.#pieceArrived(event.index, event.from, nowMs, actions);
         return;
       case 'pieces-lost':
-        for (const index of event.indexes) this.#lose(index);
+        for (const index of event.indexes) {
+          this.#origin.pieceLost(index);
+          this.#lose(index);
+        }
         this.#complete = false;
         // An audit may have taken long; from here on there is something to be got again.
         this.#progressAtMs = nowMs;

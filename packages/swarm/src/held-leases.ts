@@ -38,8 +38,17 @@ export class HeldLeases {
     return this.#leases.find((lease) => lease.source === source && lease.from <= index && index < lease.to);
   }
 
+  /** What somebody starves for comes first. */
   add(lease: HeldLease): void {
-    this.#leases.push(lease);
+    if (lease.starved) this.#leases.unshift(lease);
+    else this.#leases.push(lease);
+  }
+
+  /** This piece is not here any more. */
+  lost(index: number): void {
+    for (const lease of this.#leases) {
+      if (lease.from <= index && index < lease.next) lease.next = index;
+    }
   }
 
   remove(lease: HeldLease): void {

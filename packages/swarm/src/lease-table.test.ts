@@ -9,6 +9,8 @@ const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
 const TTL = 2_000;
 /** 128 pieces in runs of 4. */
 const ASK: LeaseAsk = { blob: BLOB, agent: 'a', zone: 'z', registry: 'r', sizeBytes: 32 * MiB, starved: false };
+/** 8 pieces, in runs of 4. */
+const EIGHT: LeaseAsk = { ...ASK, sizeBytes: 2 * MiB };
 
 function tableWith(options: Partial<LeaseTableOptions> = {}): LeaseTable {
   let ids = 0;
@@ -175,9 +177,56 @@ describe('a holder that fails', () => {
   test('somebody who starves gets a few pieces again, but not all the time', () => {
     const table = knownTable({ maxReadersPerBlob: 1 });
     grantedBy(table.request(ASK, 0));
-    const starved = { ...ASK, agent: 'b', starved: true, piece: 1 };
+    const starved = { ...ASK, agent: 'b', starved: true, piece: 1, silent: ['a'] };
     expect(table.request(starved, 100)).toMatchObject({ granted: true, from: 1, to: 9 });
     expect(table.request({ ...starved, agent: 'c' }, 200).granted).toBe(false);
+  });
+
+  test('somebody who starves waits for what a holder brings before long', () => {
+    const table = knownTable({ leaseTtlMs: 120_000 });
+    const { leaseId } = grantedBy(table.request(EIGHT, 0));
+    const rest = grantedBy(table.request({ ...EIGHT, agent: 'c' }, 0));
+    table.release(rest.leaseId, 'c', { how: 'done', next: rest.to }, 0);
+    const starved = { ...EIGHT, agent: 'b', starved: true, piece: 1 };
+    table.renew(leaseId, 'a', { bytes: 1, next: 1 }, 100);
+    expect(table.request(starved, 1_900).granted).toBe(false);
+    // What the holder says it has already, and does not send, is another matter.
+    expect(table.request({ ...starved, piece: 0 }, 1_900)).toMatchObject({ granted: true, from: 0, to: 8 });
+  });
+
+  test('somebody who starves does not wait for a holder that would need very long', () => {
+    const table = knownTable({ leaseTtlMs: 120_000 });
+    grantedBy(table.request(EIGHT, 0));
+    const rest = grantedBy(table.request({ ...EIGHT, agent: 'c' }, 0));
+    table.release(rest.leaseId, 'c', { how: 'done', next: rest.to }, 0);
+    const starved = { ...EIGHT, agent: 'b', starved: true, piece: 2 };
+    expect(table.request(starved, 11_000)).toMatchObject({ granted: true, from: 2, to: 8 });
+  });
+
+  test('somebody who starves is not given unrelated work first', () => {
+    const table = knownTable();
+    grantedBy(table.request(ASK, 0));
+    const starved = { ...ASK, agent: 'b', starved: true, piece: 1, silent: ['a'] };
+    expect(table.request(starved, 100)).toMatchObject({ granted: true, from: 1 });
+  });
+
+  test('of an origin without ranges a whole blob is read a second time for who starves, and not a third', () => {
+    const table = tableWith({ extraReaderEveryMs: 0 });
+    const first = grantedBy(table.request(ASK, 0));
+    table.renew(first.leaseId, 'a', { bytes: 1, next: 0, ranges: false }, 1);
+    const starved = { ...ASK, starved: true, piece: 3, silent: ['a', 'b'] };
+    expect(table.request({ ...starved, agent: 'b' }, 2)).toMatchObject({ granted: true, from: 0, to: 128 });
+    expect(table.request({ ...starved, agent: 'c' }, 3).granted).toBe(false);
+  });
+
+  test('what somebody brought who gave the blob up is read again for whoever misses it', () => {
+    const table = knownTable();
+    const lease = grantedBy(table.request(ASK, 0));
+    table.release(lease.leaseId, 'a', { how: 'done', next: lease.to }, 10);
+    const misses = { ...ASK, agent: 'b', piece: 2 };
+    expect(grantedBy(table.request(misses, 20)).from).toBe(4);
+    table.withdrawn(BLOB, 'a');
+    expect(table.request({ ...misses, agent: 'c' }, 30)).toMatchObject({ granted: true, from: 2, to: 4 });
   });
 });
 
@@ -241,6 +290,24 @@ describe('zones', () => {
       source: 'origin',
       from: first.from,
     });
+  });
+
+  test('what one zone gives up is not read again when a second has it, and a third still lacks it', () => {
+    const table = knownTable({ extraReaderEveryMs: 0 });
+    const inX = grantedBy(table.request({ ...EIGHT, agent: 'a', zone: 'x' }, 0));
+    const rest = grantedBy(table.request({ ...EIGHT, agent: 'c', zone: 'x' }, 0));
+    table.release(rest.leaseId, 'c', { how: 'done', next: rest.to }, 0);
+    for (const zone of ['y', 'w']) table.request({ ...EIGHT, agent: zone, zone, piece: 7 }, 0);
+    // Somebody of y starves for it and reads it, too; then the one in x fails.
+    const starved = { ...EIGHT, agent: 'b', zone: 'y', starved: true, piece: 0, silent: ['a'] };
+    const inY = grantedBy(table.request(starved, 1));
+    expect(inY).toMatchObject({ from: 0, to: 8, source: 'origin' });
+    table.release(inY.leaseId, 'b', { how: 'done', next: inY.to }, 2);
+    table.release(inX.leaseId, 'a', { how: 'failed', next: 0 }, 3);
+    for (const zone of ['x', 'w']) {
+      const again = table.request({ ...EIGHT, agent: `${zone}2`, zone, piece: 0 }, 4);
+      expect(again).toMatchObject({ granted: true, from: 0, source: 'zone' });
+    }
   });
 
   test('a zone lease that runs out is free for the same zone again, not for the origin', () => {

@@ -14,7 +14,7 @@
  * asks next. The tail of a holder that is slow goes to whoever is idle.
  */
 import type { Digest } from '@shoal/oci';
-import { type BlobLeases, BlobLeasesMap, type Lease } from './blob-leases.ts';
+import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryRanges } from './registry-ranges.ts';
@@ -31,6 +31,8 @@ const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
 const MAX_LEASES_PER_STARVED_AGENT = 3;
 /** Pieces read again for somebody who starves. */
 const STARVED_RUN_PIECES = 8;
+/** A reader that starves waits this long for a piece that somebody is reading: the origin itself may be slow. */
+const SOON_MS = 30_000;
 /** A holder that needs longer than this for the rest of its run shares it. */
 const SLOW_AFTER_MS = 2_000;
 /** A holder that has not told of a piece yet is not called slow before this. */
@@ -148,12 +150,13 @@ export class LeaseTable {
         return refused(retryAfterMs, sameZone.slice(0, MAX_HOLDERS_TOLD));
       }
       if (otherZones.length > 0) blob.heldElsewhere(otherZones);
-      else blob.heldNowhere();
+      else if (ask.complete.otherZones.length === 0) blob.heldNowhere();
     }
     return (
       this.#lostPieces(blob, ask, nowMs) ??
-      this.#unread(blob, ask, nowMs) ??
+      this.#unread(blob, ask, ask.starved, nowMs) ??
       this.#forStarved(blob, ask, nowMs) ??
+      this.#unread(blob, ask, false, nowMs) ??
       this.#lackedByZone(blob, ask, nowMs) ??
       this.#tailOfSlowHolder(blob, ask, nowMs) ??
       this.#refuse(blob, ask, nowMs)
@@ -198,6 +201,11 @@ export class LeaseTable {
     for (const [blob, audit] of this.#audits) if (audit.agent === agent) this.#audits.delete(blob);
   }
 
+  /** The agent does not hold the blob any more: what it alone brought counts as lost. */
+  withdrawn(blob: Digest, agent: string): void {
+    this.#blobs.known(blob)?.disown(agent);
+  }
+
   /** Whether this agent is the one that audits the blob now; it stays so for 10 s after its last call. */
   audit(blob: Digest, agent: string, nowMs: number): boolean {
     this.expire(nowMs);
@@ -230,7 +238,7 @@ export class LeaseTable {
     const reader = blob.gotBy(ask.zone, ask.piece);
     if (reader === undefined) return undefined;
     const { agent } = reader;
-    if (agent !== ask.agent && !this.#gone.has(agent) && !isUseless(ask, agent)) return undefined;
+    if (agent !== ask.agent && !this.#isLost(ask, agent)) return undefined;
     const to = Math.min(reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
     const elsewhere = this.#elsewhere(blob, ask, ask.piece);
     if (elsewhere === undefined) return this.#readAgain(blob, ask, { from: ask.piece, to }, nowMs);
@@ -247,11 +255,18 @@ export class LeaseTable {
 
   /** What was brought into another zone with this piece, by somebody who is neither gone nor of no use to the asker. */
   #elsewhere(blob: BlobLeases, ask: LeaseAsk, piece: number): Run | undefined {
-    return blob.gotElsewhere(ask.zone, piece, (agent) => this.#gone.has(agent) || isUseless(ask, agent));
+    return blob.gotElsewhere(ask.zone, piece, (agent) => this.#isLost(ask, agent));
   }
 
-  #unread(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+  /** Whether what that agent brought may be lost, to the asker at least. */
+  #isLost(ask: LeaseAsk, agent: string): boolean {
+    return agent === NOBODY || this.#gone.has(agent) || isUseless(ask, agent);
+  }
+
+  /** @param onlyWanted nothing but the piece asked for will do */
+  #unread(blob: BlobLeases, ask: LeaseAsk, onlyWanted: boolean, nowMs: number): LeaseReply | undefined {
     const wanted = ask.piece === undefined ? undefined : blob.unread.runAt(ask.piece);
+    if (onlyWanted && wanted === undefined) return undefined;
     const run = wanted ?? blob.unread.first();
     if (run === undefined || !this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
     if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
@@ -309,14 +324,16 @@ export class LeaseTable {
     return this.#grant(blob, ask, { from, to, source }, nowMs);
   }
 
+  /** Reads the piece whatever others have, unless it is on its way from the origin to a member that it can be had from. */
   #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
-    if (blob.readers('origin') > this.#options.maxReadersPerBlob) return undefined;
-    blob.lastExtraAtMs = nowMs;
-    if (this.#ranges.of(ask.registry, nowMs) === false) {
-      return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
-    }
     const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
+    const isComing = blob.leases.some((lease) => !isUseless(ask, lease.agent) && bringsSoon(lease, ask, from, nowMs));
+    if (isComing) return undefined;
+    const ranged = this.#ranges.of(ask.registry, nowMs) !== false;
+    if (blob.readers('origin') > (ranged ? this.#options.maxReadersPerBlob : 1)) return undefined;
+    blob.lastExtraAtMs = nowMs;
+    if (!ranged) return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin', extra: true }, nowMs);
     const to = Math.min(blob.pieceCount, from + STARVED_RUN_PIECES);
     return this.#grant(blob, ask, { from, to, source: 'origin', extra: true }, nowMs);
   }
@@ -411,6 +428,14 @@ function expectedNext(lease: Lease, atMs: number): number {
 function remainingMs(lease: Lease, nowMs: number): number {
   if (lease.next === lease.from && nowMs - lease.grantedAtMs < JUDGED_AFTER_MS) return 0;
   return (lease.to - lease.next) * paceMs(lease, nowMs) - (nowMs - lease.nextAtMs);
+}
+
+/** Whether the holder of the lease has the piece before long, going by its pace. */
+function bringsSoon(lease: Lease, ask: LeaseAsk, piece: number, nowMs: number): boolean {
+  if (lease.source === 'zone' && lease.zone !== ask.zone) return false;
+  if (lease.agent === ask.agent || piece < lease.next || piece >= lease.to) return false;
+  const silentMs = nowMs - lease.nextAtMs;
+  return (piece + 1 - lease.next) * Math.max(silentMs, paceMs(lease, nowMs)) <= SOON_MS;
 }
 
 /** Whether the asker gets nothing from that member. */

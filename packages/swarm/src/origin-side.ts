@@ -131,6 +131,11 @@ export class OriginSide {
       case 'lease-granted': {
         const { leaseId: id, source, from, to } = event;
         this.#answered(nowMs);
+        if (source === 'origin' && (this.#refusedAtMs !== undefined || nowMs < this.#pauseUntilMs)) {
+          // The origin failed while this was asked for.
+          actions.push({ type: 'release-lease', leaseId: id, how: 'failed', next: from });
+          return;
+        }
         this.#hold({ id, source, from, to, next: from, starved: this.#askedStarved }, actions);
         return;
       }
@@ -199,6 +204,10 @@ export class OriginSide {
     }
     for (const lease of [...this.#leases.all]) this.#release(lease, how, actions);
     this.#pauseUntilMs = nowMs + pauseMs;
+  }
+
+  pieceLost(index: number): void {
+    this.#leases.lost(index);
   }
 
   #answered(askAtMs: number): void {

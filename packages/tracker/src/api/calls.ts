@@ -54,6 +54,7 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
     (member, request): JsonText => {
       const nowMs = clock();
       directory.announce(member, request, nowMs);
+      for (const digest of request.withdraw) leases.withdrawn(digest, member.peerId);
       const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
       const answer = {
         ...directory.introduce(member, wanted, nowMs),
