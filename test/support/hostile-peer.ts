@@ -19,7 +19,7 @@ import {
   CONTROL_PROTOCOL,
   decodeControlBody,
   decodePieceAnswer,
-  decodePieceRequest,
+  decodePieceCall,
   encodeControlFrame,
   encodePieceAnswer,
   encodePieceRequest,
@@ -223,8 +223,10 @@ export class HostilePeer implements AsyncDisposable {
 
   #serve(stream: Stream, connection: Connection): void {
     forEachBody(stream, MAX_PIECE_REQUEST_BODY_BYTES, (body) => {
+      const call = decodePieceCall(body);
+      if (call === 'received') return;
       this.#requests++;
-      this.#answer(decodePieceRequest(body).index, stream, connection);
+      this.#answer(call.index, stream, connection);
     });
   }
 

@@ -22,7 +22,7 @@ import { OriginSide } from './origin-side.ts';
 import { ASKED, HERE, LEASED, PieceBoard, READY, UNCOVERED } from './piece-board.ts';
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
-import { Readers } from './readers.ts';
+import { Readers, type Starving } from './readers.ts';
 import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';
 
 export interface BlobSwarmOptions {
@@ -70,6 +70,13 @@ const READ_AHEAD_PIECES = 2;
 /** With everything under way, a piece asked for longer ago than this many times the usual is asked for twice. */
 const ENDGAME_FACTOR = 3;
 const ENDGAME_MIN_MS = 200;
+/** A piece that takes longer than this from a peer shows that more is asked for than the links carry. */
+const UNHURRIED_MS = 1_000;
+const MIN_IN_FLIGHT = 4;
+/** A reader has waited for too long when a piece has taken this many times the usual. */
+const PATIENCE_FACTOR = 3;
+const MAX_PATIENCE_MS = 10_000;
+const SMOOTHING = 0.1;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
@@ -96,6 +103,10 @@ export class BlobSwarm {
   readonly #asked = new Map<number, Asked>();
   readonly #sample = new Int32Array(RAREST_OF);
   #inFlight = 0;
+  /** Pieces asked of peers at the same time now: fewer than may be while they take long. */
+  #window: number;
+  /** How long a piece from a peer takes, smoothed. */
+  #pieceMs = 0;
   #progressAtMs: number;
   #findPeersAtMs: number;
   /** Who begins amid many neighbours can wait for the introduction to others: a crowd does not ask for it all at once. */
@@ -119,6 +130,7 @@ export class BlobSwarm {
       refresh: (from, to) => this.#refreshAll(from, to),
       startedAtMs: nowMs,
     });
+    this.#window = options.maxInFlight;
     this.#progressAtMs = nowMs;
     this.#findPeersAtMs = nowMs + options.listenMs;
   }
@@ -151,7 +163,7 @@ export class BlobSwarm {
   handle(event: SwarmEvent, nowMs: number): SwarmAction[] {
     if (this.#over) return NOTHING;
     const actions: SwarmAction[] = [];
-    const wasFull = this.#inFlight >= this.#options.maxInFlight;
+    const wasFull = this.#inFlight >= this.#window;
     this.#take(event, nowMs, actions);
     if (this.#have.complete) {
       this.#finish(nowMs, actions);
@@ -298,7 +310,16 @@ export class BlobSwarm {
     this.#inFlight--;
     neighbour.inFlight--;
     if (neighbour.id !== from) actions.push({ type: 'cancel', peer: neighbour.id, index });
-    else if (this.#neighbours.delivered(neighbour, nowMs - atMs)) this.#refreshAll(0, this.#options.pieceCount);
+    else this.#cameAfter(nowMs - atMs);
+    if (neighbour.id === from && this.#neighbours.delivered(neighbour, nowMs - atMs))
+      this.#refreshAll(0, this.#options.pieceCount);
+  }
+
+  /** What is asked for early waits in a queue, where something more urgent cannot overtake it. */
+  #cameAfter(tookMs: number): void {
+    this.#pieceMs += (tookMs - this.#pieceMs) * SMOOTHING;
+    if (tookMs > UNHURRIED_MS) this.#window = Math.max(MIN_IN_FLIGHT, this.#window - 1);
+    else this.#window = Math.min(this.#options.maxInFlight, this.#window + 1);
   }
 
   #lose(index: number): void {
@@ -334,10 +355,18 @@ export class BlobSwarm {
     if (this.#neighbours.endRests(nowMs)) this.#refreshAll(0, this.#options.pieceCount);
     const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
     if (starving !== undefined) this.#askElsewhere(starving.index, nowMs, actions);
-    this.#origin.decide(starving, nowMs, actions);
+    this.#origin.decide(starving && this.#isComing(starving, nowMs) ? undefined : starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);
     this.#findPeers(nowMs, actions);
+  }
+
+  /** Whether a peer was asked for the piece so lately that it may yet send it. */
+  #isComing({ index, overdueMs }: Starving, nowMs: number): boolean {
+    const asked = this.#asked.get(index);
+    if (asked === undefined || overdueMs >= MAX_PATIENCE_MS) return false;
+    const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#pieceMs);
+    return nowMs - asked.atMs < patienceMs;
   }
 
   /** First at the beginning, then often while nothing comes in, and now and then while there are few neighbours. */
@@ -394,7 +423,7 @@ export class BlobSwarm {
   }
 
   #askPeers(nowMs: number, actions: SwarmAction[]): void {
-    const { maxInFlight } = this.#options;
+    const maxInFlight = this.#window;
     if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
     for (const reader of this.#readers.all()) {
       const first = this.#have.firstMissing(reader.index);
@@ -438,14 +467,14 @@ export class BlobSwarm {
     for (let at = 0; at < indexes.length; at++) {
       const index = indexes[at] as number;
       if (!this.#board.is(index, READY) || !(neighbour.sameZone || this.#mayCross(index))) continue;
-      if (this.#inFlight >= this.#options.maxInFlight || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
+      if (this.#inFlight >= this.#window || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
       this.#ask(neighbour, index, nowMs, actions);
     }
   }
 
   /** Asks this neighbour for as much as it can take: what readers need next, then the rarest of a few. */
   #askOf(neighbour: Neighbour, nowMs: number, actions: SwarmAction[]): void {
-    while (this.#inFlight < this.#options.maxInFlight && this.#neighbours.hasSpare(neighbour, nowMs)) {
+    while (this.#inFlight < this.#window && this.#neighbours.hasSpare(neighbour, nowMs)) {
       const index = this.#soughtOf(neighbour);
       if (index === undefined || !(neighbour.sameZone || this.#mayCross(index))) return;
       this.#ask(neighbour, index, nowMs, actions);
@@ -522,7 +551,7 @@ export class BlobSwarm {
 
   /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone, as one more than may be. */
   #askElsewhere(index: number, nowMs: number, actions: SwarmAction[]): void {
-    if (this.#inFlight > this.#options.maxInFlight) return;
+    if (this.#inFlight > this.#window) return;
     const asked = this.#asked.get(index);
     if (asked !== undefined) {
       this.#askSecond(index, asked, true, nowMs, actions);
@@ -536,7 +565,7 @@ export class BlobSwarm {
   #endgame(nowMs: number, actions: SwarmAction[]): void {
     if (this.#board.count(READY) + this.#board.count(UNCOVERED) + this.#board.count(LEASED) > 0) return;
     for (const [index, asked] of this.#asked) {
-      if (this.#inFlight >= this.#options.maxInFlight) return;
+      if (this.#inFlight >= this.#window) return;
       const usualMs = Math.max(ENDGAME_MIN_MS, ENDGAME_FACTOR * asked.neighbour.pieceMs);
       if (nowMs - asked.atMs >= usualMs) this.#askSecond(index, asked, this.#mayCross(index), nowMs, actions);
     }

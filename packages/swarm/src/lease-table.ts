@@ -152,13 +152,15 @@ export class LeaseTable {
       if (otherZones.length > 0) blob.heldElsewhere(otherZones);
       else if (ask.complete.otherZones.length === 0) blob.heldNowhere();
     }
+    // Whoever starves and reads something already gets what it starves for, or nothing: more work would only wait for its turn.
+    const onlyWanted = ask.starved && own.length > 0;
     return (
       this.#lostPieces(blob, ask, nowMs) ??
       this.#unread(blob, ask, ask.starved, nowMs) ??
       this.#forStarved(blob, ask, nowMs) ??
-      this.#unread(blob, ask, false, nowMs) ??
-      this.#lackedByZone(blob, ask, nowMs) ??
-      this.#tailOfSlowHolder(blob, ask, nowMs) ??
+      this.#unread(blob, ask, onlyWanted, nowMs) ??
+      this.#lackedByZone(blob, ask, onlyWanted, nowMs) ??
+      (onlyWanted ? undefined : this.#tailOfSlowHolder(blob, ask, nowMs)) ??
       this.#refuse(blob, ask, nowMs)
     );
   }
@@ -288,9 +290,10 @@ export class LeaseTable {
     return blob.readers('origin') < (ranges === true ? this.#options.maxReadersPerBlob : 1);
   }
 
-  #lackedByZone(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
+  #lackedByZone(blob: BlobLeases, ask: LeaseAsk, onlyWanted: boolean, nowMs: number): LeaseReply | undefined {
     const run = blob.lackedBy(ask.zone, ask.piece);
-    if (run === undefined || blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
+    if (run === undefined || (onlyWanted && run.from !== ask.piece)) return undefined;
+    if (blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
     const to = Math.min(run.to, run.from + blob.runPieces(ask.agent, nowMs));
     const vain = blob.vainly(ask.zone, { from: run.from, to });
     if (vain !== undefined && (ask.starved || this.#elsewhere(blob, ask, run.from) === undefined)) {

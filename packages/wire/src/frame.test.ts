@@ -10,7 +10,13 @@ import {
   MAX_HAVE_INDEXES,
 } from './control-frame.ts';
 import { FrameAssembler, FrameError } from './frame.ts';
-import { decodePieceAnswer, decodePieceRequest, encodePieceAnswer, encodePieceRequest } from './piece-frame.ts';
+import {
+  decodePieceAnswer,
+  decodePieceCall,
+  encodePieceAnswer,
+  encodePieceRequest,
+  PIECE_RECEIVED,
+} from './piece-frame.ts';
 
 const hex = (length: number) =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((bytes) => Buffer.from(bytes).toString('hex'));
@@ -160,7 +166,7 @@ describe('piece frames', () => {
   test('come back as they were', () => {
     fc.assert(
       fc.property(fc.record({ digest, index, heldPermille: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
-        expect(decodePieceRequest(encodePieceRequest(request).subarray(4))).toEqual(request);
+        expect(decodePieceCall(encodePieceRequest(request).subarray(4))).toEqual(request);
       }),
     );
     fc.assert(
@@ -169,6 +175,7 @@ describe('piece frames', () => {
         expect(decodePieceAnswer(encodePieceAnswer(answer).subarray(4))).toEqual(answer);
       }),
     );
+    expect(decodePieceCall(PIECE_RECEIVED.subarray(4))).toBe('received');
     for (const reason of ['busy', 'not-held'] as const) {
       const refusal = { type: 'refuse', reason, retryAfterMs: 250 } as const;
       expect(decodePieceAnswer(encodePieceAnswer(refusal).subarray(4))).toEqual(refusal);
@@ -179,7 +186,7 @@ describe('piece frames', () => {
     fc.assert(
       fc.property(fc.integer({ min: 0, max: 4 }), fc.uint8Array({ maxLength: 200 }), (type, bytes) => {
         const body = Buffer.from([1, type, ...bytes]);
-        onlyFrameErrors(() => decodePieceRequest(body));
+        onlyFrameErrors(() => decodePieceCall(body));
         onlyFrameErrors(() => decodePieceAnswer(body));
       }),
     );

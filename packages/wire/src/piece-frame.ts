@@ -1,6 +1,7 @@
 /**
  * What travels on `/shoal/piece/1`, a bulk stream that its opener reuses for one request after another: REQUEST, and
- * as the answer either REFUSE or PIECE, which the raw bytes of the piece follow outside any frame.
+ * as the answer either REFUSE or PIECE, which the raw bytes of the piece follow outside any frame. When the last of them
+ * is there the opener says RECEIVED: bytes that were sent may still stand in some buffer, and only this tells when they left it.
  */
 import type { Digest } from '@shoal/oci';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
@@ -24,6 +25,7 @@ const MAX_RETRY_AFTER_MS = 60_000;
 const REQUEST = 1;
 const PIECE = 2;
 const REFUSE = 3;
+const RECEIVED = 4;
 const BUSY = 1;
 const NOT_HELD = 2;
 
@@ -53,9 +55,16 @@ export function encodePieceRequest(request: PieceRequest): Uint8Array {
   return sealFrame(REQUEST, fields, MAX_PIECE_REQUEST_BODY_BYTES);
 }
 
-/** @throws FrameError */
-export function decodePieceRequest(body: Uint8Array): PieceRequest {
+/** What the opener says when the last byte of a piece is there. */
+export const PIECE_RECEIVED: Uint8Array = sealFrame(RECEIVED, [], MAX_PIECE_REQUEST_BODY_BYTES);
+
+/** What the opener of the stream said. @throws FrameError */
+export function decodePieceCall(body: Uint8Array): PieceRequest | 'received' {
   const { type, fields } = openBody(body);
+  if (type === RECEIVED) {
+    fields.end();
+    return 'received';
+  }
   if (type !== REQUEST) throw new FrameError('type', `piece request type ${type}`);
   const request = {
     digest: fields.digest(),

@@ -5,11 +5,14 @@
  * 1. read one REQUEST; asking for more before its answer is out is against the protocol
  * 2. take an upload slot, or REFUSE busy
  * 3. read the piece from the store, or REFUSE not-held (a piece without attestation is of no use to anybody)
- * 4. send PIECE and the bytes at the reader's pace and within the upload rates, give the slot back, go to 1
+ * 4. send PIECE and the bytes at the reader's pace and within the upload rates
+ * 5. when the reader has RECEIVED them, give the slot back and go to 1
+ *
+ * A slot that was free as soon as the bytes are handed down would let any number of pieces stand in the buffers of slow links.
  */
 import type { Stream } from '@libp2p/interface';
 import {
-  decodePieceRequest,
+  decodePieceCall,
   encodePieceAnswer,
   FrameAssembler,
   MAX_PIECE_REQUEST_BODY_BYTES,
@@ -24,6 +27,8 @@ import { UploadSlots } from './upload-slots.ts';
 
 /** A reader that takes nothing for this long loses its stream. */
 const SEND_STALL_MS = 10_000;
+/** From the last bytes handed down until the reader has them. */
+const RECEIVED_WITHIN_MS = 30_000;
 /** Under an upload rate there are only so many slots that each carries this much per second, or readers give up on all. */
 const MIN_BYTES_PER_SECOND_AND_SLOT: number = 256 * 1024;
 
@@ -77,12 +82,16 @@ export class PieceServer {
     const closed = new AbortController();
     let answering = false;
     let next: PieceRequest | undefined;
+    let received = (): void => undefined;
     const answerNext = () => {
       const request = next;
       if (request === undefined || closed.signal.aborted) return;
       next = undefined;
       answering = true;
-      this.#answer(stream, requester, request, closed.signal)
+      const arrival = new Promise<void>((resolve) => {
+        received = resolve;
+      });
+      this.#answer(stream, requester, request, arrival, closed.signal)
         .catch((error: unknown) => {
           const { digest, index } = request;
           this.#dependencies.logger.debug({ err: error, digest, index }, 'piece not sent');
@@ -98,9 +107,14 @@ export class PieceServer {
         const taken = assembler.take(chunk, offset);
         offset = taken.next;
         if (taken.body === undefined) continue;
+        const call = decodePieceCall(taken.body);
+        if (call === 'received') {
+          received();
+          continue;
+        }
         // One may come early: the last bytes can arrive before this side has heard that they left.
         if (next !== undefined) throw new Error('more than one request at once');
-        next = decodePieceRequest(taken.body);
+        next = call;
         if (!answering) answerNext();
       }
     };
@@ -117,7 +131,13 @@ export class PieceServer {
     stream.addEventListener('remoteCloseWrite', () => stream.abort(new Error('requester left')));
   }
 
-  async #answer(stream: Stream, requester: Requester, request: PieceRequest, closed: AbortSignal): Promise<void> {
+  async #answer(
+    stream: Stream,
+    requester: Requester,
+    request: PieceRequest,
+    received: Promise<void>,
+    closed: AbortSignal,
+  ): Promise<void> {
     const { digest, index, heldPermille } = request;
     const { holdings, onBytesSent } = this.#dependencies;
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
@@ -146,10 +166,28 @@ export class PieceServer {
         lanes,
         signal: closed,
       });
+      await within(received, RECEIVED_WITHIN_MS, closed);
       requester.wasServed();
       onBytesSent(bytes.length);
     } finally {
       release?.();
     }
   }
+}
+
+/** @throws Error when the reader has not said so in time; the signal's reason */
+function within(received: Promise<void>, deadlineMs: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const finish = (error?: unknown): void => {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      if (error === undefined) resolve();
+      else reject(error);
+    };
+    const onAbort = (): void => finish(signal.reason);
+    const timer = setTimeout(() => finish(new Error(`piece not received within ${deadlineMs} ms`)), deadlineMs);
+    signal.addEventListener('abort', onAbort, { once: true });
+    if (signal.aborted) onAbort();
+    void received.then(() => finish());
+  });
 }

@@ -5,7 +5,8 @@
  * 1. send REQUEST
  * 2. read PIECE or REFUSE; check the length against the blob's arithmetic and the attestation against the cluster
  * 3. read the bytes, hashing as they come
- * 4. compare the hash with the attested one; only then is there a piece
+ * 4. say RECEIVED
+ * 5. compare the hash with the attested one; only then is there a piece
  *
  * The deadline covers the first byte and then every 64 KiB, so a trickle does not pass for progress.
  */
@@ -18,6 +19,7 @@ import {
   FrameAssembler,
   FrameError,
   MAX_PIECE_ANSWER_BODY_BYTES,
+  PIECE_RECEIVED,
 } from '@shoal/wire';
 import type { Uint8ArrayList } from 'uint8arraylist';
 import type { Attested, Piece } from './attesting.ts';
@@ -181,6 +183,8 @@ export class PieceStream {
       exchange.timer.refresh();
     }
     if (receiving.received < exchange.length) return;
+    // A stream that has just closed does not spoil the piece.
+    if (this.#stream.status === 'open') this.#stream.send(PIECE_RECEIVED);
     const { bytes, sha256, attestation, signer } = receiving;
     if (!receiving.hash.digest().equals(sha256)) throw new PeerError('corrupt', 'piece does not match its attestation');
     // It may have been barred while the bytes came.
