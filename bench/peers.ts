@@ -52,7 +52,7 @@ async function fetchAll(): Promise<void> {
   const cpu = process.cpuUsage();
   const worker = async () => {
     while (next < pieces) {
-      const options = { heldPermille: 0, deadlineMs: 10_000, signal: new AbortController().signal };
+      const options = { patience: 0, deadlineMs: 10_000, signal: new AbortController().signal };
       await asker.network.fetchPiece(record.peerId, piece(next++), options);
     }
   };

@@ -37,13 +37,14 @@ export class PieceTraffic {
     return new UploadQueue({ slots, queueLimit: WAITING_PER_SLOT * slots, waitMs: QUEUE_WAIT_MS });
   }
 
-  fetch(to: SimNode, from: SimNode, index: number): void {
+  fetch(to: SimNode, from: SimNode, index: number, patience: number): void {
     const { timeline, tally, nowMs } = this.#setting;
     const transfer = this.#free.pop() ?? this.#newTransfer(from, to);
     transfer.from = from;
     transfer.to = to;
     transfer.index = index;
     transfer.piece = this.#pieceNames[index] as string;
+    transfer.patience = patience;
     transfer.cancelled = false;
     transfer.askedAtMs = nowMs;
     to.inFlight.push(transfer);
@@ -85,7 +86,6 @@ export class PieceTraffic {
     }
     transfer.state = WAITING;
     transfer.sinceMs = nowMs;
-    transfer.held = transfer.to.held / this.#setting.pieceCount;
     this.#take(from.uploads.ask(transfer, nowMs));
   }
 

@@ -35,8 +35,8 @@ export class Transfer implements UploadRequest {
   copy = 0;
   /** The receiver does not want it any more; the sender may not know yet. */
   cancelled = false;
-  /** Of the blob, by the receiver when it asked. */
-  held = 0;
+  /** As in the request. */
+  patience = 0;
   askedAtMs = 0;
   /** When it began to wait for a slot, or the first byte left. */
   sinceMs = 0;

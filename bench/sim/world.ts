@@ -371,7 +371,7 @@ export class World {
   #do(node: SimNode, action: SwarmAction): void {
     switch (action.type) {
       case 'fetch':
-        this.#fetch(node, action.peer, action.index);
+        this.#fetch(node, action);
         return;
       case 'cancel':
         this.#traffic.cancel(node, this.#nodeOf(action.peer), action.index);
@@ -404,7 +404,7 @@ export class World {
     }
   }
 
-  #fetch(node: SimNode, peer: string, index: number): void {
+  #fetch(node: SimNode, { peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): void {
     const from = this.#nodeOf(peer);
     const { inFlight } = node;
     // A reader that starves may be given one more.
@@ -418,7 +418,7 @@ export class World {
       if (transfer.index === index) this.#setting.violation(`${node.id} asks ${peer} for piece ${index} twice`);
     }
     if (ofPeer >= this.#slotsPerPeer) this.#setting.violation(`${node.id} asks ${peer} for too many pieces at once`);
-    this.#traffic.fetch(node, from, index);
+    this.#traffic.fetch(node, from, index, patience);
   }
 
   #nodeOf(peer: string): SimNode {

@@ -78,7 +78,7 @@ async function say(stranger: Stranger, ...said: [protocol: string, ...frames: Ui
 
 const hello = (certificate: string) => encodeControlFrame({ type: 'hello', certificate, zone: 'default' });
 const want = () => encodeControlFrame({ type: 'want', digest });
-const askForPiece = () => encodePieceRequest({ digest, index: 0, heldPermille: 0 });
+const askForPiece = () => encodePieceRequest({ digest, index: 0, patience: 0 });
 
 test('with the certificate of this cluster, the agent says what it holds', async () => {
   await using member = await newStranger();

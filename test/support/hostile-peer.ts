@@ -205,7 +205,7 @@ export class HostilePeer implements AsyncDisposable {
       });
     });
     try {
-      stream.send(encodePieceRequest({ digest: this.#content.digest, index, heldPermille: 0 }));
+      stream.send(encodePieceRequest({ digest: this.#content.digest, index, patience: 0 }));
       const late = sleep(1_000).then((): never => {
         throw new Error('no answer');
       });

@@ -16,6 +16,7 @@ const MAX_LONE_RUN_BYTES = 256 * MiB;
 const FORGET_AFTER_MS = 10 * 60_000;
 const MAX_BLOBS = 65_536;
 const MAX_ZONES = 64;
+const MAX_RESCUED_AGENTS = 1_024;
 /** In place of an agent: whoever brought a run does not hold the blob any more. */
 export const NOBODY = '';
 
@@ -32,7 +33,9 @@ export interface Lease {
   /** The first piece that the holder lacks, as far as it has told, and when it told so. */
   next: number;
   nextAtMs: number;
+  /** What the holder has told, and when. */
   bytes: number;
+  bytesAtMs: number;
   /** Covers the whole blob, of an origin that sends everything. */
   whole: boolean;
   /** For somebody who starved: others may hold leases for the same pieces. */
@@ -58,6 +61,7 @@ interface Zone {
 
 export class BlobLeases {
   readonly pieceCount: number;
+  readonly pieceBytes: number;
   readonly asks: AskRate = new AskRate();
   /** Pieces that nobody has read or is reading from the origin. */
   readonly unread: Runs;
@@ -67,6 +71,8 @@ export class BlobLeases {
   readonly #zones = new Map<string, Zone>();
   /** What was left unread because members of other zones hold everything. */
   readonly #elsewhere: Got[] = [];
+  /** How many pieces were last read again for an agent that starved. */
+  readonly #rescued = new Map<string, number>();
   readonly #run: number;
   readonly #maxLoneRun: number;
 
@@ -74,6 +80,7 @@ export class BlobLeases {
     this.pieceCount = pieceCountOf(sizeBytes);
     this.unread = Runs.all(this.pieceCount);
     const pieceBytes = pieceSizeOf(sizeBytes);
+    this.pieceBytes = pieceBytes;
     const runBytes = Math.min(MAX_RUN_BYTES, Math.max(MIN_RUN_BYTES, sizeBytes / RUNS_PER_BLOB));
     this.#run = Math.max(1, Math.ceil(runBytes / pieceBytes));
     this.#maxLoneRun = Math.max(this.#run, Math.ceil(MAX_LONE_RUN_BYTES / pieceBytes));
@@ -123,6 +130,14 @@ export class BlobLeases {
   runPieces(agent: string, nowMs: number): number {
     const last = this.asks.lastRunIfAlone(agent, nowMs);
     return last === undefined ? this.#run : Math.min(this.#maxLoneRun, Math.max(this.#run, 2 * last));
+  }
+
+  /** How many pieces to read again for an agent that starves: more each time it does. */
+  rescuePieces(agent: string, most: number): number {
+    const pieces = Math.min(most, 2 * (this.#rescued.get(agent) ?? 1 / 2));
+    if (this.#rescued.size >= MAX_RESCUED_AGENTS) this.#rescued.clear();
+    this.#rescued.set(agent, pieces);
+    return pieces;
   }
 
   /** Leases of this kind; of one zone, if given. */

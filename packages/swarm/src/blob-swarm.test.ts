@@ -357,6 +357,7 @@ describe('one agent', () => {
     const swarm = agent();
     swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces: PieceMap.full(10) }, 0);
     swarm.handle({ type: 'reader', reader: 1, index: 0 }, 0);
+    swarm.handle({ type: 'tick' }, 0);
     expect(swarm.handle({ type: 'tick' }, 1_900)).not.toContainEqual(ask(true, 0));
     expect(swarm.handle({ type: 'tick' }, 2_000)).toContainEqual(ask(true, 0));
     expect(swarm.handle(lease(0, 8), 2_010)).toContainEqual({ type: 'read-origin', from: 0, to: 8, whole: false });
@@ -525,7 +526,7 @@ describe('one agent', () => {
     const pieces = PieceMap.full(2);
     swarm.handle({ type: 'pieces-lost', indexes: [1] }, 3);
     const actions = swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces }, 4);
-    expect(actions).toContainEqual({ type: 'fetch', peer: 'p', index: 1 });
+    expect(actions).toContainEqual({ type: 'fetch', peer: 'p', index: 1, patience: 500 });
     expect(swarm.handle({ type: 'piece', index: 1, from: 'p' }, 5)).toContainEqual({ type: 'complete' });
   });
 

@@ -71,12 +71,14 @@ const READ_AHEAD_PIECES = 2;
 const ENDGAME_FACTOR = 3;
 const ENDGAME_MIN_MS = 200;
 /** A piece that takes longer than this from a peer shows that more is asked for than the links carry. */
-const UNHURRIED_MS = 1_000;
+const UNHURRIED_MS = 2_000;
 const MIN_IN_FLIGHT = 4;
 /** A reader has waited for too long when a piece has taken this many times the usual. */
-const PATIENCE_FACTOR = 3;
+const PATIENCE_FACTOR = 6;
 const MAX_PATIENCE_MS = 10_000;
 const SMOOTHING = 0.1;
+/** Of who has everything. */
+const MAX_PATIENCE = 1_000;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;
@@ -138,11 +140,6 @@ export class BlobSwarm {
   /** The time of the last sign of life from any source. */
   get progressAtMs(): number {
     return this.#progressAtMs;
-  }
-
-  /** How much of the blob is here. */
-  get heldPermille(): number {
-    return Math.floor((1_000 * this.#have.held) / this.#options.pieceCount);
   }
 
   /** Neighbours that hold or want the blob. */
@@ -255,6 +252,7 @@ export class BlobSwarm {
     const asked = this.#asked.get(index);
     if (neighbour === undefined || asked === undefined) return;
     if (!this.#notAskedOf(neighbour, index, asked)) return;
+    if (why === 'busy' || why === 'not-held') neighbour.heardAtMs = nowMs;
     if (why === 'busy') this.#neighbours.rest(neighbour, nowMs + retryAfterMs);
     else if (why === 'not-held') this.#neighbours.notHeld(neighbour, index);
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
@@ -311,7 +309,7 @@ export class BlobSwarm {
     neighbour.inFlight--;
     if (neighbour.id !== from) actions.push({ type: 'cancel', peer: neighbour.id, index });
     else this.#cameAfter(nowMs - atMs);
-    if (neighbour.id === from && this.#neighbours.delivered(neighbour, nowMs - atMs))
+    if (neighbour.id === from && this.#neighbours.delivered(neighbour, nowMs - atMs, nowMs))
       this.#refreshAll(0, this.#options.pieceCount);
   }
 
@@ -353,20 +351,28 @@ export class BlobSwarm {
   #lookAfterEverything(nowMs: number, actions: SwarmAction[]): void {
     if (this.#shouldGiveUp(nowMs, actions)) return;
     if (this.#neighbours.endRests(nowMs)) this.#refreshAll(0, this.#options.pieceCount);
+    this.#noteOffers(nowMs);
     const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
-    if (starving !== undefined) this.#askElsewhere(starving.index, nowMs, actions);
+    if (starving !== undefined) this.#askElsewhere(starving.reader.index, nowMs, actions);
     this.#origin.decide(starving && this.#isComing(starving, nowMs) ? undefined : starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);
     this.#findPeers(nowMs, actions);
   }
 
-  /** Whether a peer was asked for the piece so lately that it may yet send it. */
-  #isComing({ index, overdueMs }: Starving, nowMs: number): boolean {
-    const asked = this.#asked.get(index);
-    if (asked === undefined || overdueMs >= MAX_PATIENCE_MS) return false;
+  #noteOffers(nowMs: number): void {
+    for (const reader of this.#readers.all()) {
+      const { index } = reader;
+      const offered = this.#neighbours.nearCopies(index) + this.#neighbours.farCopies(index) > 0;
+      reader.offeredAtMs = offered ? (reader.offeredAtMs ?? nowMs) : undefined;
+    }
+  }
+
+  /** Whether peers have offered the piece for so short a time only that it may yet come from them. */
+  #isComing({ reader, overdueMs }: Starving, nowMs: number): boolean {
+    if (overdueMs >= MAX_PATIENCE_MS || reader.offeredAtMs === undefined) return false;
     const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#pieceMs);
-    return nowMs - asked.atMs < patienceMs;
+    return nowMs - reader.offeredAtMs < patienceMs;
   }
 
   /** First at the beginning, then often while nothing comes in, and now and then while there are few neighbours. */
@@ -546,7 +552,12 @@ export class BlobSwarm {
   #charge(neighbour: Neighbour, index: number, actions: SwarmAction[]): void {
     this.#inFlight++;
     neighbour.inFlight++;
-    actions.push({ type: 'fetch', peer: neighbour.id, index });
+    actions.push({ type: 'fetch', peer: neighbour.id, index, patience: this.#patienceFor(index) });
+  }
+
+  #patienceFor(index: number): number {
+    for (const reader of this.#readers.all()) if (reader.index === index) return 0;
+    return Math.max(1, Math.floor((MAX_PATIENCE * this.#have.held) / this.#options.pieceCount));
   }
 
   /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone, as one more than may be. */

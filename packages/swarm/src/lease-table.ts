@@ -17,6 +17,7 @@ import type { Digest } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { pieceCountOf } from './piece.ts';
+import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
 import type { Run } from './runs.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
@@ -29,12 +30,15 @@ const DEFAULT_MAX_LEASES = 8_192;
 const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
 /** The same for an agent with a reader that starves for something else. */
 const MAX_LEASES_PER_STARVED_AGENT = 3;
-/** Pieces read again for somebody who starves. */
-const STARVED_RUN_PIECES = 8;
+/** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
+const MAX_STARVED_RUN_PIECES = 16;
 /** A reader that starves waits this long for a piece that somebody is reading: the origin itself may be slow. */
 const SOON_MS = 30_000;
-/** A holder that needs longer than this for the rest of its run shares it. */
+/** And as long for what has just been read. */
+const SPREADS_WITHIN_MS = 2_000;
+/** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
 const SLOW_AFTER_MS = 2_000;
+const SLOW_FACTOR = 2;
 /** A holder that has not told of a piece yet is not called slow before this. */
 const JUDGED_AFTER_MS = 1_000;
 /** Renewals come every 500 ms. */
@@ -104,6 +108,7 @@ export class LeaseTable {
   readonly #byAgent = new Map<string, Set<Lease>>();
   readonly #originLeases = new Map<string, number>();
   readonly #ranges = new RegistryRanges();
+  readonly #paces = new RegistryPace();
   /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
   readonly #gone = new Set<string>();
   readonly #complaints = new Complaints();
@@ -177,7 +182,10 @@ export class LeaseTable {
       if (!progress.ranges) this.#makeWhole(lease);
     }
     if (progress.bytes > lease.bytes) {
+      if (lease.source === 'origin')
+        this.#paces.note(lease.registry, progress.bytes - lease.bytes, nowMs - lease.bytesAtMs);
       lease.bytes = progress.bytes;
+      lease.bytesAtMs = nowMs;
       lease.expiresAtMs = nowMs + this.#options.leaseTtlMs;
       this.#leases.delete(leaseId);
       this.#leases.set(leaseId, lease);
@@ -192,6 +200,10 @@ export class LeaseTable {
     if (lease === undefined || lease.agent !== agent) return;
     // A holder that is done may not have heard yet that its lease has become longer.
     lease.next = Math.max(lease.next, Math.min(next, lease.to));
+    if (lease.source === 'origin' && lease.bytes === 0 && lease.next > lease.from) {
+      const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
+      this.#paces.note(lease.registry, bytes, nowMs - lease.grantedAtMs);
+    }
     this.#drop(lease);
     if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
   }
@@ -304,16 +316,17 @@ export class LeaseTable {
 
   /**
    * When nothing is left unread: halves what the slowest holder of this zone still has before it, so that the last pieces
-   * are not left to one slow holder. The last piece of all is read twice at most.
+   * are not left to one slow holder. The last piece of all is read twice at most. Where every reader is slow, because the
+   * origin is, nobody counts as slow: to cut a response short wastes what is under way of it.
    */
   #tailOfSlowHolder(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     let slowest: Lease | undefined;
-    let slowestMs = SLOW_AFTER_MS;
+    let slowestMs = 0;
     for (const lease of blob.leases) {
       if (lease.zone !== ask.zone || lease.agent === ask.agent) continue;
       if (lease.shared || lease.whole || lease.extra) continue;
       const restMs = remainingMs(lease, nowMs);
-      if (restMs > slowestMs) [slowest, slowestMs] = [lease, restMs];
+      if (restMs > Math.max(slowestMs, this.#tolerableMs(lease))) [slowest, slowestMs] = [lease, restMs];
     }
     if (slowest === undefined) return undefined;
     const { to, source } = slowest;
@@ -327,6 +340,12 @@ export class LeaseTable {
     return this.#grant(blob, ask, { from, to, source }, nowMs);
   }
 
+  #tolerableMs(lease: Lease): number {
+    if (lease.source === 'zone') return SLOW_AFTER_MS;
+    const restBytes = (lease.to - lease.next) * lease.blob.pieceBytes;
+    return Math.max(SLOW_AFTER_MS, SLOW_FACTOR * this.#paces.usualMs(lease.registry, restBytes));
+  }
+
   /** Reads the piece whatever others have, unless it is on its way from the origin to a member that it can be had from. */
   #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
@@ -337,7 +356,7 @@ export class LeaseTable {
     if (blob.readers('origin') > (ranged ? this.#options.maxReadersPerBlob : 1)) return undefined;
     blob.lastExtraAtMs = nowMs;
     if (!ranged) return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin', extra: true }, nowMs);
-    const to = Math.min(blob.pieceCount, from + STARVED_RUN_PIECES);
+    const to = Math.min(blob.pieceCount, from + blob.rescuePieces(ask.agent, MAX_STARVED_RUN_PIECES));
     return this.#grant(blob, ask, { from, to, source: 'origin', extra: true }, nowMs);
   }
 
@@ -359,6 +378,7 @@ export class LeaseTable {
       next: from,
       nextAtMs: nowMs,
       bytes: 0,
+      bytesAtMs: nowMs,
       whole: source === 'origin' && this.#ranges.of(ask.registry, nowMs) === false,
       extra,
       shared: false,
@@ -433,11 +453,12 @@ function remainingMs(lease: Lease, nowMs: number): number {
   return (lease.to - lease.next) * paceMs(lease, nowMs) - (nowMs - lease.nextAtMs);
 }
 
-/** Whether the holder of the lease has the piece before long, going by its pace. */
+/** Whether the holder of the lease has the piece before long, going by its pace, or has it since so lately that it may yet spread. */
 function bringsSoon(lease: Lease, ask: LeaseAsk, piece: number, nowMs: number): boolean {
   if (lease.source === 'zone' && lease.zone !== ask.zone) return false;
-  if (lease.agent === ask.agent || piece < lease.next || piece >= lease.to) return false;
+  if (lease.agent === ask.agent || piece < lease.from || piece >= lease.to) return false;
   const silentMs = nowMs - lease.nextAtMs;
+  if (piece < lease.next) return piece === lease.next - 1 && silentMs < SPREADS_WITHIN_MS;
   return (piece + 1 - lease.next) * Math.max(silentMs, paceMs(lease, nowMs)) <= SOON_MS;
 }
 

@@ -15,11 +15,15 @@ export interface Neighbour {
   pieceMs: number;
   /** Sent bytes that did not verify: never asked again for this blob. */
   barred: boolean;
-  /** Did not answer the last time, and rests: what it holds is as good as missing meanwhile. */
+  /** When it last answered a request, with a piece or a refusal. */
+  heardAtMs: number;
+  /** Does not answer any more, and rests: what it holds is as good as missing meanwhile. */
   silent: boolean;
 }
 
 const SLOW_REST_MS = 1_000;
+/** A request is given up after 2 s: an answer within that time shows that the neighbour lives. */
+const HEARD_LATELY_MS = 2_000;
 const MAX_REST_MS = 30_000;
 const FIRST_PIECE_MS = 100;
 const SMOOTHING = 0.25;
@@ -94,6 +98,7 @@ export class Neighbours {
       failures: left?.failures ?? 0,
       pieceMs: FIRST_PIECE_MS,
       barred: this.#barred.includes(id),
+      heardAtMs: Number.NEGATIVE_INFINITY,
       silent: left !== undefined,
     };
     this.#byId.set(id, neighbour);
@@ -143,7 +148,8 @@ export class Neighbours {
   }
 
   /** Returns whether what it holds counts again. */
-  delivered(neighbour: Neighbour, tookMs: number): boolean {
+  delivered(neighbour: Neighbour, tookMs: number, nowMs: number): boolean {
+    neighbour.heardAtMs = nowMs;
     neighbour.failures = 0;
     this.#left.delete(neighbour.id);
     neighbour.pieceMs += (Math.max(1, tookMs) - neighbour.pieceMs) * SMOOTHING;
@@ -165,8 +171,10 @@ export class Neighbours {
     return true;
   }
 
+  /** A request has failed in time. One that answers others meanwhile is only busy. */
   slow(neighbour: Neighbour, nowMs: number): void {
     this.rest(neighbour, nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures));
+    if (nowMs - neighbour.heardAtMs < HEARD_LATELY_MS) return;
     neighbour.failures++;
     this.#count(neighbour, -1);
     neighbour.silent = true;

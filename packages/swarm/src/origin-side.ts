@@ -184,12 +184,12 @@ export class OriginSide {
     if (this.#withoutTracker && this.#run === undefined) this.#grantOneself(starving, nowMs, actions);
     if (this.#asking || nowMs < Math.max(this.#askAtMs, this.#pauseUntilMs)) return;
     if (!this.#hasTurn && this.#takeTurn(nowMs)) return;
-    if (starving !== undefined && this.#readsSoon(starving.index)) return;
+    if (starving !== undefined && this.#readsSoon(starving.reader.index)) return;
     if (starving === undefined && !this.#wantsLease()) return;
     if (this.#leases.full(starving !== undefined)) return;
     this.#asking = true;
     this.#askedStarved = starving !== undefined;
-    const piece = starving?.index ?? this.#dependencies.board.first(UNCOVERED);
+    const piece = starving?.reader.index ?? this.#dependencies.board.first(UNCOVERED);
     const { neighbours } = this.#dependencies;
     const avoid = neighbours.barred.slice(0, MAX_AVOIDED);
     const silent = neighbours.silent(nowMs).slice(0, MAX_AVOIDED);

@@ -5,11 +5,13 @@ export interface Reader {
   /** The piece it waits for. */
   index: number;
   sinceMs: number;
+  /** Since when peers offer it; undefined while they do not. */
+  offeredAtMs: number | undefined;
 }
 
-/** A piece that some reader has waited for too long, and by how much. */
+/** A reader that has waited for its piece too long, and by how much. */
 export interface Starving {
-  index: number;
+  reader: Reader;
   overdueMs: number;
 }
 
@@ -18,23 +20,23 @@ export class Readers {
 
   set(reader: number, index: number, nowMs: number): void {
     const known = this.#readers.get(reader);
-    if (known === undefined) this.#readers.set(reader, { index, sinceMs: nowMs });
-    else if (known.index !== index) [known.index, known.sinceMs] = [index, nowMs];
+    if (known === undefined) this.#readers.set(reader, { index, sinceMs: nowMs, offeredAtMs: undefined });
+    else if (known.index !== index) Object.assign(known, { index, sinceMs: nowMs, offeredAtMs: undefined });
   }
 
   delete(reader: number): void {
     this.#readers.delete(reader);
   }
 
-  all(): Iterable<Readonly<Reader>> {
+  all(): Iterable<Reader> {
     return this.#readers.values();
   }
 
   /** The first reader that has waited too long for its piece, if any has. */
   starving(have: PieceMap, stallMs: number, nowMs: number): Starving | undefined {
-    for (const { index, sinceMs } of this.#readers.values()) {
-      const overdueMs = nowMs - sinceMs - stallMs;
-      if (overdueMs >= 0 && !have.has(index)) return { index, overdueMs };
+    for (const reader of this.#readers.values()) {
+      const overdueMs = nowMs - reader.sinceMs - stallMs;
+      if (overdueMs >= 0 && !have.has(reader.index)) return { reader, overdueMs };
     }
     return undefined;
   }

@@ -47,7 +47,8 @@ export type SwarmEvent =
   | { type: 'tick' };
 
 export type SwarmAction =
-  | { type: 'fetch'; peer: string; index: number }
+  /** `patience`: who has the least is served first; per mille of the blob, 0 when a reader waits for this very piece. */
+  | { type: 'fetch'; peer: string; index: number; patience: number }
   | { type: 'cancel'; peer: string; index: number }
   /**
    * `piece`: the first one that is missing and offered by nobody. `avoid`: peers that sent bytes which did not verify, and

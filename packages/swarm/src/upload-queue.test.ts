@@ -2,7 +2,7 @@ import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { UploadQueue, type UploadRequest } from './upload-queue.ts';
 
-const ask = (piece: string, held: number, peer = 'p'): UploadRequest => ({ piece, held, peer });
+const ask = (piece: string, patience: number, peer = 'p'): UploadRequest => ({ piece, patience, peer });
 
 test('what was never sent goes first, then whoever has the least, then whoever waited longest', () => {
   const queue = new UploadQueue({ slots: 1, queueLimit: 10 });
@@ -48,17 +48,17 @@ test('one peer has only its share of slots and queue', () => {
 });
 
 test('slots and queue are never exceeded, and every request is started or refused once', () => {
-  const step = fc.record({ ends: fc.boolean(), piece: fc.nat(5), held: fc.nat(10), peer: fc.nat(3) });
+  const step = fc.record({ ends: fc.boolean(), piece: fc.nat(5), patience: fc.nat(10), peer: fc.nat(3) });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
       const queue = new UploadQueue<UploadRequest & { id: number }>({ slots: 3, queueLimit: 6, slotsPerPeer: 2 });
       const answered = new Set<number>();
       const sending: (UploadRequest & { id: number })[] = [];
       let asked = 0;
-      for (const [now, { ends, piece, held, peer }] of steps.entries()) {
+      for (const [now, { ends, piece, patience, peer }] of steps.entries()) {
         const over = ends ? sending.shift() : undefined;
         if (ends && over === undefined) continue;
-        const request = { piece: `p${piece}`, held, peer: `peer-${peer}`, id: asked };
+        const request = { piece: `p${piece}`, patience, peer: `peer-${peer}`, id: asked };
         if (over === undefined) asked++;
         const turn = over === undefined ? queue.ask(request, now) : queue.ended(over, now);
         sending.push(...turn.start);

@@ -2,7 +2,8 @@
  * Whose piece leaves next. A few pieces are sent at once and a few requests wait; of those that wait goes first
  *
  *   1. a piece that this agent has not sent to anybody yet: what leaves here for the first time others can pass on
- *   2. the one who holds the least of its blob: newcomers get something to trade with, and nobody is left behind
+ *   2. the one with the least patience: whose reader waits for it, then who holds the least of its blob. So streams flow,
+ *      newcomers get something to trade with, and nobody is left behind
  *
  * When the queue is full, the last by that order is told to go elsewhere. One peer has at most its share of slots and queue:
  * whoever takes its pieces slowly holds up only itself.
@@ -15,8 +16,8 @@ export interface UploadRequest {
   /** Names the piece, over all blobs. */
   piece: string;
   peer: string;
-  /** How much of the blob the asker holds, in any unit. */
-  held: number;
+  /** 0 when a reader waits for the piece; else how much of the blob the asker holds, in any unit. */
+  patience: number;
 }
 
 export interface UploadQueueOptions {
@@ -135,7 +136,7 @@ export class UploadQueue<R extends UploadRequest> {
     const other = (this.#waiting[b] as Waiting<R>).request;
     const oneSent = this.#sent.has(one.piece);
     if (oneSent !== this.#sent.has(other.piece)) return !oneSent;
-    return one.held < other.held;
+    return one.patience < other.patience;
   }
 
   #remember(piece: string): void {

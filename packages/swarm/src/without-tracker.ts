@@ -48,7 +48,10 @@ export function ownRun(
   const rankOf = (piece: number): number => rankFor(Math.floor(piece / length), blob, self, others);
 
   if (starving !== undefined) {
-    const { index, overdueMs } = starving;
+    const {
+      reader: { index },
+      overdueMs,
+    } = starving;
     const patient = board.is(index, UNCOVERED) && rankOf(index) * STARVED_PATIENCE_PER_RANK_MS > overdueMs;
     if (!patient && rangeless) return { from: 0, to: pieceCount, starved: true };
     if (!patient) return { from: index, to: Math.min(pieceCount, index + STARVED_RUN_PIECES), starved: true };

@@ -165,7 +165,7 @@ describe('the assembler', () => {
 describe('piece frames', () => {
   test('come back as they were', () => {
     fc.assert(
-      fc.property(fc.record({ digest, index, heldPermille: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
+      fc.property(fc.record({ digest, index, patience: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
         expect(decodePieceCall(encodePieceRequest(request).subarray(4))).toEqual(request);
       }),
     );

@@ -32,11 +32,11 @@ const NOT_HELD = 2;
 export interface PieceRequest {
   digest: Digest;
   index: number;
-  /** How much of the blob the asker has, per mille: those that have the least are served first. */
-  heldPermille: number;
+  /** Who has the least is served first: how much of the blob the asker has, per mille; 0 when a reader waits for the piece. */
+  patience: number;
 }
 
-const ALL_PERMILLE = 1_000;
+const MAX_PATIENCE = 1_000;
 
 export type PieceAnswer =
   /** `length` raw bytes follow. */
@@ -49,9 +49,9 @@ export interface PieceRefusal {
 }
 
 export function encodePieceRequest(request: PieceRequest): Uint8Array {
-  const { digest, index, heldPermille } = request;
-  checkAtMost(heldPermille, ALL_PERMILLE);
-  const fields = [digestField(digest), uintField(index, 4), uintField(heldPermille, 2)];
+  const { digest, index, patience } = request;
+  checkAtMost(patience, MAX_PATIENCE);
+  const fields = [digestField(digest), uintField(index, 4), uintField(patience, 2)];
   return sealFrame(REQUEST, fields, MAX_PIECE_REQUEST_BODY_BYTES);
 }
 
@@ -69,7 +69,7 @@ export function decodePieceCall(body: Uint8Array): PieceRequest | 'received' {
   const request = {
     digest: fields.digest(),
     index: fields.uint(4),
-    heldPermille: checkAtMost(fields.uint(2), ALL_PERMILLE),
+    patience: checkAtMost(fields.uint(2), MAX_PATIENCE),
   };
   fields.end();
   return request;

@@ -28,7 +28,7 @@ const fetchFrom = (asker: TestAgent, holder: TestAgent, blob: TestBlob, index: n
   asker.network.fetchPiece(
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
-    { heldPermille: 0, deadlineMs: 2_000, signal: new AbortController().signal },
+    { patience: 0, deadlineMs: 2_000, signal: new AbortController().signal },
   );
 const attestedBy = (signer: TestAgent, blob: TestBlob, index: number) =>
   signer.network.attest(

@@ -55,7 +55,7 @@ const fetch = (deadlineMs = 2_000) =>
   agent.network.fetchPiece(
     member.peerId.toString(),
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index: 0 },
-    { heldPermille: 0, deadlineMs, signal: new AbortController().signal },
+    { patience: 0, deadlineMs, signal: new AbortController().signal },
   );
 const half = blob.bytes.subarray(0, 100_000);
 

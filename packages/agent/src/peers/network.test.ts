@@ -40,7 +40,7 @@ const fetchFrom = (
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
     {
-      heldPermille: 0,
+      patience: 0,
       deadlineMs: options.deadlineMs ?? 2_000,
       signal: options.signal ?? new AbortController().signal,
     },

@@ -40,8 +40,8 @@ export class PeerError extends Error {
 export interface PieceFetchOptions {
   /** How long the first byte may take, and each further stall; waiting for this agent's own download rate does not count. */
   deadlineMs: number;
-  /** How much of the blob is here already, per mille: whoever has the least is served first. */
-  heldPermille: number;
+  /** How much of the blob is here already, per mille, or 0 when a reader waits for the piece: the lowest is served first. */
+  patience: number;
   signal: AbortSignal;
 }
 

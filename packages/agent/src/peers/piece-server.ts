@@ -138,12 +138,12 @@ export class PieceServer {
     received: Promise<void>,
     closed: AbortSignal,
   ): Promise<void> {
-    const { digest, index, heldPermille } = request;
+    const { digest, index, patience } = request;
     const { holdings, onBytesSent } = this.#dependencies;
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
       stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
     const { peerId } = requester;
-    const asked = { peer: peerId, piece: `${digest} ${index}`, held: heldPermille };
+    const asked = { peer: peerId, piece: `${digest} ${index}`, patience };
     const release = await this.#slots.take(asked, closed);
     try {
       if (closed.aborted) return;

@@ -41,8 +41,8 @@ export interface PieceStreamDependencies {
 export interface FetchOptions {
   /** First byte, and each 64 KiB after it. */
   deadlineMs: number;
-  /** How much of the blob is here. */
-  heldPermille: number;
+  /** As in the request. */
+  patience: number;
   signal: AbortSignal;
   /** Bytes of the piece as they come, also when it fails in the end. */
   onBytes: (bytes: number) => void;
@@ -90,7 +90,7 @@ export class PieceStream {
 
   /** @throws PeerError */
   fetch(piece: Piece, options: FetchOptions): Promise<FetchedPiece> {
-    const { deadlineMs, heldPermille, signal, onBytes } = options;
+    const { deadlineMs, patience, signal, onBytes } = options;
     return new Promise((resolve, reject) => {
       const onAbort = () => this.#fail(new PeerError('cancelled', 'piece not needed any more'));
       const timer = setTimeout(
@@ -110,7 +110,7 @@ export class PieceStream {
       if (signal.aborted) return onAbort();
       if (!this.#usable) return this.#fail(new PeerError('gone', 'piece stream closed'));
       try {
-        this.#stream.send(encodePieceRequest({ ...piece, heldPermille }));
+        this.#stream.send(encodePieceRequest({ ...piece, patience }));
       } catch (error) {
         this.#fail(new PeerError('gone', 'piece stream closed', { cause: error }));
       }

@@ -43,7 +43,7 @@ const fetchFrom = (
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index: index % PIECES },
     {
-      heldPermille: 0,
+      patience: 0,
       deadlineMs: options.deadlineMs ?? 5_000,
       signal: options.signal ?? new AbortController().signal,
     },

@@ -24,7 +24,7 @@ const trade = async (asker: TestAgent, holder: TestAgent) => {
   await asker.network.fetchPiece(
     holder.identity.peerId,
     { digest: blob.digest, sizeBytes: blob.sizeBytes, index: 0 },
-    { heldPermille: 0, deadlineMs: 2_000, signal: new AbortController().signal },
+    { patience: 0, deadlineMs: 2_000, signal: new AbortController().signal },
   );
 };
 

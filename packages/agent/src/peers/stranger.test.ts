@@ -84,7 +84,7 @@ test.each([
 
 test('a piece asked for without HELLO is not read', async () => {
   const connection = await reach();
-  await say(connection, PIECE_PROTOCOL, encodePieceRequest({ digest: blob.digest, index: 0, heldPermille: 0 })).catch(
+  await say(connection, PIECE_PROTOCOL, encodePieceRequest({ digest: blob.digest, index: 0, patience: 0 })).catch(
     () => {},
   );
   await expectShownTheDoor(connection);
@@ -107,7 +107,7 @@ test('a member that asks for two pieces ahead on one stream is disconnected', as
   await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())));
   await until(() => received.length > 0);
   agent.holdings.gate = new Promise(() => {});
-  const request = encodePieceRequest({ digest: blob.digest, index: 0, heldPermille: 0 });
+  const request = encodePieceRequest({ digest: blob.digest, index: 0, patience: 0 });
   await say(connection, PIECE_PROTOCOL, request, request, request);
   await until(() => connection.status !== 'open');
 });

@@ -15,8 +15,8 @@ function slots(options: { slots?: number; queueLimit?: number; slotsPerPeer?: nu
   const subject = new UploadSlots({ slots: 1, queueLimit: 2, ...options }, { now: () => performance.now() });
   const outcomes: Record<string, 'held' | 'busy'> = {};
   const releases = new Map<string, () => void>();
-  const ask = (peer: string, held = 0, signal: AbortSignal = never) => {
-    void subject.take({ peer, piece: 'x', held }, signal).then((release) => {
+  const ask = (peer: string, patience = 0, signal: AbortSignal = never) => {
+    void subject.take({ peer, piece: 'x', patience }, signal).then((release) => {
       outcomes[peer] = release === undefined ? 'busy' : 'held';
       if (release !== undefined) releases.set(peer, release);
     });

@@ -1,6 +1,6 @@
 /** Fetches pieces of one blob from peers, within the memory that pieces on their way may take. */
 import type { Digest } from '@shoal/oci';
-import { type FetchFailure, pieceExtent, type SwarmEvent } from '@shoal/swarm';
+import { type FetchFailure, pieceExtent, type SwarmAction, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
 import type { ByteBudget } from './byte-budget.ts';
@@ -16,8 +16,6 @@ export interface PieceFetcherDependencies {
   pieceMemory: ByteBudget;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onRejected: (reason: string) => void;
-  /** How much of the blob is here. */
-  heldPermille: () => number;
   onPiece(piece: KeptPiece, from: string): Promise<void>;
   onEvent(event: SwarmEvent): void;
 }
@@ -33,7 +31,7 @@ export class PieceFetcher {
   }
 
   /** A `fetch-failed` follows when it does not come and was not cancelled. @throws what `onPiece` throws */
-  async fetch(peer: string, index: number): Promise<void> {
+  async fetch({ peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): Promise<void> {
     const { digest, sizeBytes } = this.#blob;
     const { network, pieceMemory, onPiece } = this.#dependencies;
     const key = `${peer} ${index}`;
@@ -43,7 +41,7 @@ export class PieceFetcher {
     let giveBack: (() => void) | undefined;
     try {
       giveBack = await pieceMemory.take(pieceExtent(sizeBytes, index).length, signal);
-      const options = { deadlineMs: PIECE_DEADLINE_MS, heldPermille: this.#dependencies.heldPermille(), signal };
+      const options = { deadlineMs: PIECE_DEADLINE_MS, patience, signal };
       const { bytes, sha256, attestation } = await network.fetchPiece(peer, { digest, sizeBytes, index }, options);
       await onPiece({ index, bytes, sha256, attestation }, peer);
     } catch (error) {

@@ -109,7 +109,6 @@ export class SwarmDriver {
       logger,
       pieceMemory,
       onRejected: (reason) => onPieceRejected?.(reason),
-      heldPermille: () => this.#swarm.heldPermille,
       onPiece: events.onPiece,
       onEvent,
     });
@@ -196,7 +195,7 @@ export class SwarmDriver {
   #do(action: SwarmAction): void {
     switch (action.type) {
       case 'fetch':
-        this.#events.track(this.#fetcher.fetch(action.peer, action.index));
+        this.#events.track(this.#fetcher.fetch(action));
         return;
       case 'cancel':
         this.#fetcher.cancel(action.peer, action.index);
