@@ -33,7 +33,7 @@ export async function benchCrowd(flags: readonly string[]): Promise<void> {
     process.exitCode = WRONG_USAGE;
     return;
   }
-  const reason = await obstacle();
+  const reason = await obstacle(settings.congestionControl);
   if (reason !== undefined) {
     console.error(`bench crowd cannot run here: ${reason}`);
     process.exitCode = WRONG_USAGE;

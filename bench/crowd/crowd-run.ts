@@ -2,7 +2,6 @@
  * One run: hosts on a switch, plain streams to see what the links carry, then origin, tracker, agents and clients, each
  * in its own namespace; all are ready before all clients are told to pull at once.
  */
-import { readFile } from 'node:fs/promises';
 import { availableParallelism } from 'node:os';
 import { pieceCountOf } from '@shoal/swarm';
 import type { NodeProgress } from '../../packages/cli/src/demo/progress.ts';
@@ -24,7 +23,6 @@ import { cpuUsed, type LinksUsed, linksUsed } from './used.ts';
 /** A pull that takes longer than this many times the bound, and a minute, has failed. */
 const PATIENCE = 10;
 const PATIENCE_MS = 60_000;
-const CONGESTION_CONTROL = '/proc/sys/net/ipv4/tcp_congestion_control';
 const BITS = 8;
 const MEGA = 1e6;
 
@@ -44,7 +42,7 @@ export async function runCrowd(
   await using resources = new AsyncDisposableStack();
   const rig = RigName.ofThisProcess();
   const folder = resources.use(await RigFolder.create(rig, settings.nodes * settings.layerBytes));
-  const network = resources.use(await RigNetwork.create(rig));
+  const network = resources.use(await RigNetwork.create(rig, settings.congestionControl));
   const hosts = await attachHosts(network, settings);
 
   watcher.step('checking the links with plain TCP streams');
@@ -97,7 +95,7 @@ export async function runCrowd(
     originLinkMbit: settings.originLinkBitsPerSecond / MEGA,
     payloadMbit: megabits(rates.fromOrigin),
     duplexPayloadMbit: rates.duplex?.map(megabits),
-    congestionControl: (await readFile(CONGESTION_CONTROL, 'utf8')).trim(),
+    congestionControl: settings.congestionControl,
     originBytes: originCounts.bytes,
     originBytesRatio: originCounts.bytes / imageBytes,
     originWireRatio: links.origin.up.bytes / imageBytes,

@@ -29,6 +29,7 @@ export interface LinkCount {
 
 export class RigNetwork implements AsyncDisposable {
   readonly #rig: RigName;
+  readonly #congestionControl: string;
   readonly #namespaces: Namespace[] = [];
   readonly #removeAtExit = (): void => {
     for (const namespace of this.#namespaces) namespace.removeNow();
@@ -36,14 +37,16 @@ export class RigNetwork implements AsyncDisposable {
   #bridge!: Namespace;
   #hosts = 0;
 
-  private constructor(rig: RigName) {
+  private constructor(rig: RigName, congestionControl: string) {
     this.#rig = rig;
+    this.#congestionControl = congestionControl;
     process.on('exit', this.#removeAtExit);
   }
 
-  static async create(rig: RigName): Promise<RigNetwork> {
+  /** @param congestionControl how every host's TCP paces itself, by its name in the kernel */
+  static async create(rig: RigName, congestionControl: string): Promise<RigNetwork> {
     await using resources = new AsyncDisposableStack();
-    const network = resources.use(new RigNetwork(rig));
+    const network = resources.use(new RigNetwork(rig, congestionControl));
     network.#bridge = await network.#namespace('switch');
     await run('ip', ['-n', network.#bridge.name, 'link', 'add', BRIDGE, 'type', 'bridge']);
     await run('ip', ['-n', network.#bridge.name, 'link', 'set', BRIDGE, 'up']);
@@ -67,6 +70,18 @@ export class RigNetwork implements AsyncDisposable {
     await run('ip', ['-n', bridge, 'link', 'set', name, 'master', BRIDGE, 'up']);
     await run('ip', ['-n', inside, 'address', 'add', `${address}/${SUBNET_BITS}`, 'dev', HOST_DEVICE]);
     await run('ip', ['-n', inside, 'link', 'set', HOST_DEVICE, 'up']);
+    const route = [
+      `${SUBNET}.0.0/${SUBNET_BITS}`,
+      'dev',
+      HOST_DEVICE,
+      'proto',
+      'kernel',
+      'scope',
+      'link',
+      'src',
+      address,
+    ];
+    await run('ip', ['-n', inside, 'route', 'replace', ...route, 'congctl', this.#congestionControl]);
     return { name, address, namespace };
   }
 

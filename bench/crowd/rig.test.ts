@@ -33,7 +33,7 @@ testRig(
   async () => {
     const rig = RigName.ofThisProcess();
     {
-      await using network = await RigNetwork.create(rig);
+      await using network = await RigNetwork.create(rig, 'reno');
       const origin = await network.attach('origin', ORIGIN_LINK);
       const nodes = [await network.attach('node-1', LINK), await network.attach('node-2', LINK)];
       const rates = await checkLinks(origin, nodes, new AbortController().signal);

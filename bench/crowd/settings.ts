@@ -6,6 +6,8 @@ import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
 const DEFAULT_SIZE = '512MiB';
 /** The fastest at which eight agents and their clients leave two cores some rest. */
 const DEFAULT_LINK = '40mbit';
+/** What Linux does unless told otherwise: the machine that the bench runs on may have been told. */
+const DEFAULT_CONGESTION_CONTROL = 'cubic';
 const MAX_NODES = 200;
 const MAX_LAYERS = 100;
 
@@ -21,6 +23,7 @@ moment from one origin. Needs root on Linux, and ip and tc.
   --link RATE             of every node, each way                   [${DEFAULT_LINK}]
   --origin-link RATE                                                [as --link]
   --zones N               zones, nodes spread evenly                [1]
+  --congestion NAME       TCP's congestion control on every host    [${DEFAULT_CONGESTION_CONTROL}]
 
 Output:
   --json                  one line of JSON instead of the table
@@ -38,6 +41,8 @@ export interface CrowdSettings {
   readonly linkBitsPerSecond: number;
   readonly originLinkBitsPerSecond: number;
   readonly zones: number;
+  /** By its name in the kernel. */
+  readonly congestionControl: string;
   readonly json: boolean;
   /** Whether to tell what went over the links second by second. */
   readonly trace: boolean;
@@ -58,6 +63,7 @@ export function crowdSettings(flags: readonly string[]): CrowdSettings {
     linkBitsPerSecond: rate('link', values.link),
     originLinkBitsPerSecond: rate('origin-link', values['origin-link'] ?? values.link),
     zones: wholeNumber('zones', values.zones, nodes),
+    congestionControl: values.congestion,
     json: values.json,
     trace: values.trace,
     cpuProfileFolder: values['cpu-prof'],
@@ -82,6 +88,7 @@ function parsed(flags: readonly string[]) {
         link: { type: 'string', default: DEFAULT_LINK },
         'origin-link': { type: 'string' },
         zones: { type: 'string', default: '1' },
+        congestion: { type: 'string', default: DEFAULT_CONGESTION_CONTROL },
         json: { type: 'boolean', default: false },
         trace: { type: 'boolean', default: false },
         'cpu-prof': { type: 'string' },

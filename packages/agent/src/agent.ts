@@ -24,6 +24,7 @@ import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { PeerNetwork } from './peers/peer-network.ts';
 import { ByteBudget } from './pull/byte-budget.ts';
+import { OriginTurns } from './pull/origin-turns.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { RateLimit } from './rate/rate-limit.ts';
@@ -178,6 +179,7 @@ async function start(
       clock,
       random: seededRandom(randomBytes(4).readUInt32LE()),
       pieceMemory: new ByteBudget(limits.pieceMemoryBytes),
+      originTurns: new OriginTurns(clock),
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
       onLease: (source) => metrics.lease(source),
       onAudit: (result) => metrics.audit(result),

@@ -153,7 +153,7 @@ describe('a holder that fails', () => {
     const oneRun = { ...ASK, sizeBytes: MiB };
     const other = `sha256:${'1'.repeat(64)}` as Digest;
     const fast = grantedBy(table.request({ ...ASK, blob: other, agent: 'c' }, 0));
-    table.renew(fast.leaseId, 'c', { bytes: MiB / 2, next: 2 }, 500);
+    for (let at = 10; at <= 500; at += 10) table.renew(fast.leaseId, 'c', { bytes: (at / 10) * MiB, next: 2 }, at);
     const { leaseId } = grantedBy(table.request(oneRun, 0));
     expect(table.request({ ...oneRun, agent: 'b' }, 900).granted).toBe(false);
     table.renew(leaseId, 'a', { bytes: 1, next: 1 }, 1_500);

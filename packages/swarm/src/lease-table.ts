@@ -158,7 +158,7 @@ export class LeaseTable {
       else if (ask.complete.otherZones.length === 0) blob.heldNowhere();
     }
     // Whoever starves and reads something already gets what it starves for, or nothing: more work would only wait for its turn.
-    const onlyWanted = ask.starved && own.length > 0;
+    const onlyWanted = ask.starved && this.#reads(ask.agent, ask.registry);
     return (
       this.#lostPieces(blob, ask, nowMs) ??
       this.#unread(blob, ask, ask.starved, nowMs) ??
@@ -338,6 +338,11 @@ export class LeaseTable {
     if (from > slowest.next) slowest.to = from;
     else slowest.shared = true;
     return this.#grant(blob, ask, { from, to, source }, nowMs);
+  }
+
+  #reads(agent: string, registry: string): boolean {
+    for (const lease of this.#byAgent.get(agent) ?? []) if (lease.registry === registry) return true;
+    return false;
   }
 
   #tolerableMs(lease: Lease): number {

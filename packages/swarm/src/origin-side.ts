@@ -193,7 +193,8 @@ export class OriginSide {
     const { neighbours } = this.#dependencies;
     const avoid = neighbours.barred.slice(0, MAX_AVOIDED);
     const silent = neighbours.silent(nowMs).slice(0, MAX_AVOIDED);
-    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid, silent });
+    const crowd = this.crowd();
+    actions.push({ type: 'ask-lease', starved: starving !== undefined, piece, avoid, silent, crowd });
   }
 
   /** Gives every lease back and stops reading; asks again after `pauseMs`. */

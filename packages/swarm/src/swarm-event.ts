@@ -52,7 +52,8 @@ export type SwarmAction =
   | { type: 'cancel'; peer: string; index: number }
   /**
    * `piece`: the first one that is missing and offered by nobody. `avoid`: peers that sent bytes which did not verify, and
-   * whose pieces are therefore as good as missing. `silent`: peers that did not answer, which are as good as away.
+   * whose pieces are therefore as good as missing. `silent`: peers that did not answer, which are as good as away. `crowd`:
+   * about how many agents want the blob, 0 when no neighbour does.
    */
   | {
       type: 'ask-lease';
@@ -60,6 +61,7 @@ export type SwarmAction =
       piece: number | undefined;
       avoid: readonly string[];
       silent: readonly string[];
+      crowd: number;
     }
   /**
    * Read pieces [from, to) from the origin, in order. At most one such run is under way. `whole`: nobody else is to read

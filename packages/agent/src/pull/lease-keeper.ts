@@ -49,6 +49,7 @@ export class LeaseKeeper {
   readonly #leases = new Map<string, Lease>();
   #timer: NodeJS.Timeout | undefined;
   #originBytes = 0;
+  #asking = 0;
   #closed = false;
 
   constructor(options: LeaseKeeperOptions, tracker: TrackerClient, events: LeaseKeeperEvents) {
@@ -62,11 +63,17 @@ export class LeaseKeeper {
     this.#originBytes += bytes;
   }
 
+  /** Whether a lease is held or being asked for. */
+  get busy(): boolean {
+    return this.#leases.size + this.#asking > 0;
+  }
+
   async ask(action: Extract<SwarmAction, { type: 'ask-lease' }>): Promise<void> {
     const { digest, sizeBytes, registry } = this.#options;
     const { starved, piece, avoid } = action;
     const silent = [...new Set([...action.silent, ...this.#events.unreachable()])].slice(0, MAX_SILENT);
-    const answer = await this.#tracker.lease({
+    this.#asking++;
+    const asked = this.#tracker.lease({
       digest,
       sizeBytes,
       registry: registry(),
@@ -75,6 +82,7 @@ export class LeaseKeeper {
       ...(avoid.length > 0 && { avoid: [...avoid] }),
       ...(silent.length > 0 && { silent }),
     });
+    const answer = await asked.finally(() => this.#asking--);
     if (this.#closed) {
       if (answer?.granted === true) this.#tracker.release(answer.leaseId, { how: 'unneeded', next: answer.from });
       return;

@@ -13,6 +13,7 @@ import type { BlobStore } from '../store/blob-store.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Contradiction, LeaseEnd, LeaseProgress, TrackerClient } from '../tracker-client/tracker-client.ts';
 import { ByteBudget } from './byte-budget.ts';
+import { OriginTurns } from './origin-turns.ts';
 import { PullRegistry } from './pull-registry.ts';
 import type { BlobReader, PullSource } from './pulls.ts';
 
@@ -230,6 +231,7 @@ export class PullStage implements AsyncDisposable {
         clock: Date.now,
         random: seededRandom(1),
         pieceMemory: new ByteBudget(4_000_000),
+        originTurns: new OriginTurns(() => performance.now()),
         onPieceRejected: (reason) => this.rejected.push(reason),
         onAudit: (result) => this.audits.push(result),
       },

@@ -28,6 +28,7 @@ import type { ByteBudget } from './byte-budget.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Neighbourhood, type UnreachableMembers } from './neighbourhood.ts';
 import { OriginReader } from './origin-reader.ts';
+import type { OriginTurn, OriginTurns } from './origin-turns.ts';
 import { PieceFetcher } from './piece-fetcher.ts';
 import type { KeptPiece } from './piece-keeper.ts';
 import type { WitnessDuty } from './witness-duty.ts';
@@ -36,6 +37,8 @@ import type { WitnessDuty } from './witness-duty.ts';
 const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 const MAX_IN_FLIGHT_PIECES = 32;
 const TICK_MS = 100;
+/** Another blob is read from the origin first. */
+const TURN_RETRY_MS = 100;
 
 export interface SwarmDriverDependencies {
   network: PeerNetwork;
@@ -47,6 +50,8 @@ export interface SwarmDriverDependencies {
   random: Random;
   /** Shared by all pulls. */
   pieceMemory: ByteBudget;
+  /** Shared by all pulls. */
+  originTurns: OriginTurns;
   onPieceRejected?: (reason: string) => void;
   onLease?: (source: LeaseSource) => void;
 }
@@ -70,6 +75,7 @@ export class SwarmDriver {
   readonly #swarm: BlobSwarm;
   readonly #fetcher: PieceFetcher;
   readonly #neighbourhood: Neighbourhood;
+  readonly #turn: OriginTurn;
   readonly #tick: NodeJS.Timeout;
   #want: { close(): void } | undefined;
   #closed = false;
@@ -135,6 +141,7 @@ export class SwarmDriver {
       onGranted: (leaseSource) => onLease?.(leaseSource),
       progress: (leaseId) => this.#swarm.leaseProgress(leaseId),
     });
+    this.#turn = dependencies.originTurns.begin({ sizeBytes, registry, reads: () => this.leases.busy });
     this.#neighbourhood = new Neighbourhood({ network, unreachable: dependencies.unreachable, clock });
     this.#tick = setInterval(() => this.react({ type: 'tick' }), TICK_MS);
   }
@@ -185,6 +192,7 @@ export class SwarmDriver {
   close(): void {
     this.#closed = true;
     clearInterval(this.#tick);
+    this.#turn.end();
     this.#want?.close();
     this.#dependencies.tracker.unwant([this.#options.digest]);
     this.origin.stop();
@@ -202,7 +210,8 @@ export class SwarmDriver {
         return;
       case 'ask-lease':
         if (this.#options.originOnly) setImmediate(() => this.react({ type: 'lease-unavailable' }));
-        else this.#events.track(this.leases.ask(action));
+        else if (action.starved || this.#turn.isNow(action.crowd)) this.#events.track(this.leases.ask(action));
+        else setImmediate(() => this.react({ type: 'lease-refused', retryAfterMs: TURN_RETRY_MS }));
         return;
       case 'read-origin':
         this.#events.track(this.origin.read(action));

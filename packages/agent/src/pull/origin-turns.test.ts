@@ -1,0 +1,62 @@
+import { describe, expect, test } from 'vitest';
+import { type OriginTurn, OriginTurns } from './origin-turns.ts';
+
+const MiB = 1024 * 1024;
+
+function setUp() {
+  const state = { now: 0, reading: new Set<string>() };
+  const turns = new OriginTurns(() => state.now);
+  const begin = (name: string, { sizeBytes = 100 * MiB, registry = 'r' } = {}): OriginTurn =>
+    turns.begin({ sizeBytes, registry: () => registry, reads: () => state.reading.has(name) });
+  return { state, begin };
+}
+
+describe('in a crowd', () => {
+  const CROWD = 100;
+
+  test('layers are read one after the other, in the order in which they began', () => {
+    const { state, begin } = setUp();
+    const [first, second, third] = [begin('1'), begin('2'), begin('3')];
+    expect(second.isNow(CROWD)).toBe(false);
+    expect(first.isNow(CROWD)).toBe(true);
+    state.reading.add('1');
+    expect(third.isNow(CROWD)).toBe(false);
+    expect(first.isNow(CROWD)).toBe(true);
+    state.reading.delete('1');
+    expect(second.isNow(CROWD)).toBe(true);
+  });
+
+  test('a pull that never asks holds up nobody, nor does one that has ended', () => {
+    const { state, begin } = setUp();
+    begin('1');
+    const second = begin('2');
+    state.now = 500;
+    expect(second.isNow(CROWD)).toBe(true);
+    state.reading.add('2');
+    const third = begin('3');
+    expect(third.isNow(CROWD)).toBe(false);
+    second.end();
+    expect(third.isNow(CROWD)).toBe(true);
+  });
+
+  test('small blobs and other registries do not wait', () => {
+    const { state, begin } = setUp();
+    begin('1');
+    state.reading.add('1');
+    expect(begin('2', { sizeBytes: MiB }).isNow(CROWD)).toBe(true);
+    expect(begin('3', { registry: 'other' }).isNow(CROWD)).toBe(true);
+  });
+});
+
+test.each([
+  [0, 8],
+  [1, 8],
+  [2, 4],
+  [3, 3],
+  [8, 1],
+])('among %i agents one reads %i layers at once', (crowd, expected) => {
+  const { state, begin } = setUp();
+  const names = Array.from({ length: 10 }, (_, index) => `${index}`);
+  for (const name of names) if (begin(name).isNow(crowd)) state.reading.add(name);
+  expect(state.reading.size).toBe(expected);
+});
