@@ -134,6 +134,8 @@ export class UploadQueue<R extends UploadRequest> {
   #isBefore(a: number, b: number): boolean {
     const one = (this.#waiting[a] as Waiting<R>).request;
     const other = (this.#waiting[b] as Waiting<R>).request;
+    const more = (this.#slotsOf.get(one.peer) ?? 0) - (this.#slotsOf.get(other.peer) ?? 0);
+    if (more !== 0) return more < 0;
     const oneSent = this.#sent.has(one.piece);
     if (oneSent !== this.#sent.has(other.piece)) return !oneSent;
     return one.patience < other.patience;
