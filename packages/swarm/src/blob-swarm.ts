@@ -77,8 +77,8 @@ const MIN_IN_FLIGHT = 4;
 const PATIENCE_FACTOR = 6;
 const MAX_PATIENCE_MS = 10_000;
 const SMOOTHING = 0.1;
-/** Of who has everything. */
-const MAX_PATIENCE = 1_000;
+/** Of who has everything: the unit of `patience`. */
+export const MAX_PATIENCE = 1_000;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
 const FIND_PEERS_EVERY_MS = 1_000;

@@ -3,7 +3,7 @@
  * The agent runs `BlobSwarm` and `Audit`, the tracker `LeaseTable` and `DisputeTable`, the simulator all of them.
  */
 export { Audit } from './audit.ts';
-export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
+export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS, MAX_PATIENCE } from './blob-swarm.ts';
 export { type Contradiction, DisputeTable } from './dispute-table.ts';
 export {
   type LeaseAsk,

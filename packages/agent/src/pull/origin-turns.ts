@@ -22,6 +22,8 @@ export interface OriginTurnOptions {
 export interface OriginTurn {
   /** Whether it may ask for a lease now. @param crowd about how many agents want the blob */
   isNow(crowd: number): boolean;
+  /** How many large blobs were begun earlier and are still under way. */
+  readonly earlier: number;
   end(): void;
 }
 
@@ -44,7 +46,11 @@ export class OriginTurns {
     const entry: Entry = { ...options, startedAtMs: this.#clock(), hasAsked: false };
     const takesTurns = options.sizeBytes > SMALL_BYTES;
     if (takesTurns) this.#entries.add(entry);
+    const entries = this.#entries;
     return {
+      get earlier() {
+        return placeOf(entry, entries);
+      },
       isNow: (crowd) => {
         const isNow = !takesTurns || this.#before(entry) < Math.ceil(READ_TOGETHER / Math.max(1, crowd));
         if (isNow) entry.hasAsked = true;
@@ -69,4 +75,14 @@ export class OriginTurns {
   #isAboutToAsk({ hasAsked, startedAtMs }: Entry): boolean {
     return !hasAsked && this.#clock() - startedAtMs < ABOUT_TO_ASK_MS;
   }
+}
+
+function placeOf(entry: Entry, entries: ReadonlySet<Entry>): number {
+  if (!entries.has(entry)) return 0;
+  let place = 0;
+  for (const other of entries) {
+    if (other === entry) break;
+    place++;
+  }
+  return place;
 }

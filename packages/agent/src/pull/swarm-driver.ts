@@ -11,6 +11,7 @@ import {
   BlobSwarm,
   DEFAULT_SWARM_OPTIONS,
   type LeaseSource,
+  MAX_PATIENCE,
   type PieceMap,
   pieceCountOf,
   pieceSizeOf,
@@ -37,6 +38,7 @@ import type { WitnessDuty } from './witness-duty.ts';
 const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 const MAX_IN_FLIGHT_PIECES = 32;
 const TICK_MS = 100;
+const PLACES = 4;
 /** Another blob is read from the origin first. */
 const TURN_RETRY_MS = 100;
 
@@ -203,7 +205,7 @@ export class SwarmDriver {
   #do(action: SwarmAction): void {
     switch (action.type) {
       case 'fetch':
-        this.#events.track(this.#fetcher.fetch(action));
+        this.#events.track(this.#fetcher.fetch({ ...action, patience: this.#patience(action.patience) }));
         return;
       case 'cancel':
         this.#fetcher.cancel(action.peer, action.index);
@@ -235,6 +237,12 @@ export class SwarmDriver {
         this.#events.onGiveUp(action.why);
         return;
     }
+  }
+
+  /** What was begun first is served first: a client can unpack a layer when those before it are there. */
+  #patience(patience: number): number {
+    const place = Math.min(this.#turn.earlier, PLACES - 1);
+    return Math.floor((place * MAX_PATIENCE + patience) / PLACES);
   }
 
   #findPeers(): void {
