@@ -76,6 +76,8 @@ const MIN_IN_FLIGHT = 4;
 /** A reader has waited for too long when a piece has taken this many times the usual. */
 const PATIENCE_FACTOR = 6;
 const MAX_PATIENCE_MS = 10_000;
+/** For each blob that goes first, so many times longer. */
+const PATIENCE_BEHIND = 3;
 const SMOOTHING = 0.1;
 /** Of who has everything: the unit of `patience`. */
 export const MAX_PATIENCE = 1_000;
@@ -113,6 +115,8 @@ export class BlobSwarm {
   #findPeersAtMs: number;
   /** Who begins amid many neighbours can wait for the introduction to others: a crowd does not ask for it all at once. */
   #search: 'none' | 'put off' | 'begun' = 'none';
+  /** Blobs that go first. */
+  #behind = 0;
   #complete = false;
   #over = false;
 
@@ -215,6 +219,7 @@ export class BlobSwarm {
         this.#progressAtMs = nowMs;
         return;
       case 'tick':
+        this.#behind = event.behind ?? 0;
         return;
       default:
         this.#origin.take(event, nowMs, actions);
@@ -370,9 +375,10 @@ export class BlobSwarm {
 
   /** Whether peers have offered the piece for so short a time only that it may yet come from them. */
   #isComing({ reader, overdueMs }: Starving, nowMs: number): boolean {
-    if (overdueMs >= MAX_PATIENCE_MS || reader.offeredAtMs === undefined) return false;
+    const times = 1 + PATIENCE_BEHIND * this.#behind;
+    if (overdueMs >= MAX_PATIENCE_MS * times || reader.offeredAtMs === undefined) return false;
     const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#pieceMs);
-    return nowMs - reader.offeredAtMs < patienceMs;
+    return nowMs - reader.offeredAtMs < patienceMs * times;
   }
 
   /** First at the beginning, then often while nothing comes in, and now and then while there are few neighbours. */

@@ -43,8 +43,8 @@ export type SwarmEvent =
   | { type: 'origin-bytes' }
   /** `ranged`: whether the origin honoured the request for a range, once that was seen. */
   | { type: 'origin-ended'; how: OriginEnd; retryAfterMs?: number; ranged?: boolean }
-  /** Due every 100 ms. */
-  | { type: 'tick' };
+  /** Due every 100 ms. `behind`: other blobs that this agent gets first, so that readers of this one have to be patient. */
+  | { type: 'tick'; behind?: number };
 
 export type SwarmAction =
   /** `patience`: who has the least is served first; per mille of the blob, 0 when a reader waits for this very piece. */

@@ -145,7 +145,7 @@ export class SwarmDriver {
     });
     this.#turn = dependencies.originTurns.begin({ sizeBytes, registry, reads: () => this.leases.busy });
     this.#neighbourhood = new Neighbourhood({ network, unreachable: dependencies.unreachable, clock });
-    this.#tick = setInterval(() => this.react({ type: 'tick' }), TICK_MS);
+    this.#tick = setInterval(() => this.#onTick(), TICK_MS);
   }
 
   /** Begins; separate from the constructor so that the first actions find everything in place. */
@@ -165,8 +165,8 @@ export class SwarmDriver {
         },
       });
     }
-    this.react({ type: 'tick' });
-    setTimeout(() => this.react({ type: 'tick' }), DEFAULT_SWARM_OPTIONS.listenMs + 1).unref();
+    this.#onTick();
+    setTimeout(() => this.#onTick(), DEFAULT_SWARM_OPTIONS.listenMs + 1).unref();
   }
 
   /** The time of the last sign of life from any source. */
@@ -200,6 +200,10 @@ export class SwarmDriver {
     this.origin.stop();
     this.leases.close();
     this.#fetcher.close();
+  }
+
+  #onTick(): void {
+    this.react({ type: 'tick', behind: this.#turn.earlier });
   }
 
   #do(action: SwarmAction): void {
