@@ -23,7 +23,7 @@ Nodes pull one blob at once, in virtual time, with the very code that agents and
   --zone-latency TIME     one way, between zones                    [5ms]
   --spread TIME           the pulls begin within this time          [0ms]
   --seeds N               further nodes that have the blob          [0]
-  --slots N               pieces that a node sends at once          [4]
+  --slots N               pieces that a node sends at once          [6]
   --seed N                chooses everything that is random         [1]
   --no-tracker            nodes know some others from earlier
 

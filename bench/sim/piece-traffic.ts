@@ -34,7 +34,9 @@ export class PieceTraffic {
 
   newQueue(): UploadQueue<Transfer> {
     const slots = this.#setting.plan.uploadSlots;
-    return new UploadQueue({ slots, queueLimit: WAITING_PER_SLOT * slots, waitMs: QUEUE_WAIT_MS });
+    const perPeer = Math.ceil(slots / 2);
+    const limits = { slotsPerPeer: perPeer, queuePerPeer: perPeer, queueLimit: WAITING_PER_SLOT * slots };
+    return new UploadQueue({ slots, waitMs: QUEUE_WAIT_MS, ...limits });
   }
 
   fetch(to: SimNode, from: SimNode, index: number, patience: number): void {

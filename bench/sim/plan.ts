@@ -101,7 +101,7 @@ export const DEFAULT_PLAN: Plan = {
   startSpreadMs: 0,
   seeds: 0,
   slow: { share: 0, factor: 0.1 },
-  uploadSlots: 4,
+  uploadSlots: 6,
   busyRetryMs: 100,
   maxConnections: 64,
   neighbours: 12,

@@ -36,7 +36,7 @@ import {
 import { PieceServer } from './piece-server.ts';
 
 export const DEFAULT_MAX_CONNECTIONS = 64;
-export const DEFAULT_UPLOAD_SLOTS = 4;
+export const DEFAULT_UPLOAD_SLOTS = 6;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;

@@ -5,7 +5,7 @@
 import { type Turn, UploadQueue, type UploadQueueOptions, type UploadRequest } from '@shoal/swarm';
 
 const MIN_RETRY_AFTER_MS = 20;
-const MAX_RETRY_AFTER_MS = 1_000;
+const MAX_RETRY_AFTER_MS = 200;
 /** What a slot is taken to be held for until it is known. */
 const FIRST_HOLD_MS = 50;
 const SMOOTHING = 0.2;
