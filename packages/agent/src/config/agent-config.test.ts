@@ -22,7 +22,7 @@ test('says nothing means the documented defaults', () => {
     defaultRegistry: 'docker.io',
     origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
     access: { tagFreshMs: 30_000 },
-    peers: { uploadSlots: 4, maxConnections: 64 },
+    peers: { uploadSlots: 6, maxConnections: 64 },
     limits: { pieceMemoryBytes: 50_331_648 },
     log: { level: 'info', format: 'auto' },
   });
