@@ -2,10 +2,10 @@
 import { parseArgs } from 'node:util';
 import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
 
-/** Of the whole default run, `measure` and the start of all processes included: about four minutes on two cores. */
+/** The whole default run takes about five minutes. */
 const DEFAULT_SIZE = '512MiB';
 /** The fastest at which eight agents and their clients leave two cores some rest. */
-const DEFAULT_LINK = '40mbit';
+const DEFAULT_LINK = '20mbit';
 /** What Linux does unless told otherwise: the machine that the bench runs on may have been told. */
 const DEFAULT_CONGESTION_CONTROL = 'cubic';
 const MAX_NODES = 200;
