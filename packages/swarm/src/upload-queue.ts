@@ -1,8 +1,9 @@
 /**
  * Whose piece leaves next. A few pieces are sent at once and a few requests wait; of those that wait goes first
  *
- *   1. a piece that this agent has not sent to anybody yet: what leaves here for the first time others can pass on
- *   2. the one with the least patience: whose reader waits for it, then who holds the least of its blob. So streams flow,
+ *   1. to the peer that is being sent the least: so transfers spread over the links of the receivers
+ *   2. a piece that this agent has not sent to anybody yet: what leaves here for the first time others can pass on
+ *   3. to the one with the least patience: whose reader waits for it, then who holds the least of its blob. So streams flow,
  *      newcomers get something to trade with, and nobody is left behind
  *
  * When the queue is full, the last by that order is told to go elsewhere. One peer has at most its share of slots and queue:
@@ -33,9 +34,18 @@ export interface UploadQueueOptions {
   waitMs?: number;
 }
 
+/** What one peer is being sent, and how many of its requests wait. */
+interface Receiver {
+  slots: number;
+  waiting: number;
+}
+
 interface Waiting<R> {
-  request: R;
-  untilMs: number;
+  readonly request: R;
+  readonly receiver: Receiver;
+  readonly untilMs: number;
+  /** Its piece has been sent to somebody. */
+  wasSent: boolean;
 }
 
 /** `start`: send these now. `refuse`: these must ask somebody else. */
@@ -50,7 +60,7 @@ export class UploadQueue<R extends UploadRequest> {
   #waiting: Waiting<R>[] = [];
   /** In the order in which they were first sent. */
   readonly #sent = new Set<string>();
-  readonly #slotsOf = new Map<string, number>();
+  readonly #receivers = new Map<string, Receiver>();
 
   constructor(options: UploadQueueOptions) {
     const { slots: slotsPerPeer, queueLimit: queuePerPeer } = options;
@@ -58,22 +68,32 @@ export class UploadQueue<R extends UploadRequest> {
   }
 
   ask(request: R, nowMs: number): Turn<R> {
-    this.#waiting.push({ request, untilMs: nowMs + this.#options.waitMs });
+    let receiver = this.#receivers.get(request.peer);
+    if (receiver === undefined) {
+      receiver = { slots: 0, waiting: 0 };
+      this.#receivers.set(request.peer, receiver);
+    }
+    receiver.waiting++;
+    const untilMs = nowMs + this.#options.waitMs;
+    this.#waiting.push({ request, receiver, untilMs, wasSent: this.#sent.has(request.piece) });
     return this.#turn(nowMs);
   }
 
   /** An upload that was started has ended, however it ended. */
   ended(request: R, nowMs: number): Turn<R> {
     this.#busy--;
-    const left = (this.#slotsOf.get(request.peer) ?? 1) - 1;
-    if (left === 0) this.#slotsOf.delete(request.peer);
-    else this.#slotsOf.set(request.peer, left);
+    const receiver = this.#receivers.get(request.peer);
+    if (receiver !== undefined) {
+      receiver.slots--;
+      this.#forget(request.peer, receiver);
+    }
     return this.#turn(nowMs);
   }
 
   /** The asker went away while it waited; one that was started is left to `ended`. */
   leave(request: R): void {
-    this.#waiting = this.#waiting.filter((waiting) => waiting.request !== request);
+    const at = this.#waiting.findIndex((waiting) => waiting.request === request);
+    if (at >= 0) this.#remove(at);
   }
 
   /** Refuses those that have waited too long; due from time to time while somebody waits. */
@@ -87,31 +107,39 @@ export class UploadQueue<R extends UploadRequest> {
 
   #turn(nowMs: number): Turn<R> {
     const turn: Turn<R> = { start: [], refuse: [] };
-    this.#waiting = this.#waiting.filter(({ request, untilMs }) => {
-      if (untilMs > nowMs) return true;
-      turn.refuse.push(request);
-      return false;
-    });
-    for (let next = this.#first(); this.#busy < this.#options.slots && next >= 0; next = this.#first()) {
-      const [{ request }] = this.#waiting.splice(next, 1) as [Waiting<R>];
+    for (let at = this.#waiting.length - 1; at >= 0; at--) {
+      if ((this.#waiting[at] as Waiting<R>).untilMs <= nowMs) turn.refuse.unshift(this.#remove(at));
+    }
+    while (this.#busy < this.#options.slots) {
+      const next = this.#first();
+      if (next < 0) break;
+      const { receiver } = this.#waiting[next] as Waiting<R>;
+      receiver.slots++;
+      const request = this.#remove(next);
       this.#busy++;
-      this.#slotsOf.set(request.peer, (this.#slotsOf.get(request.peer) ?? 0) + 1);
       this.#remember(request.piece);
       turn.start.push(request);
     }
-    for (let last = this.#last(); last >= 0; last = this.#last()) {
-      const [{ request }] = this.#waiting.splice(last, 1) as [Waiting<R>];
-      turn.refuse.push(request);
-    }
+    for (let last = this.#last(); last >= 0; last = this.#last()) turn.refuse.push(this.#remove(last));
     return turn;
+  }
+
+  #remove(at: number): R {
+    const [{ request, receiver }] = this.#waiting.splice(at, 1) as [Waiting<R>];
+    receiver.waiting--;
+    this.#forget(request.peer, receiver);
+    return request;
+  }
+
+  #forget(peer: string, { slots, waiting }: Receiver): void {
+    if (slots === 0 && waiting === 0) this.#receivers.delete(peer);
   }
 
   /** The place of the one to be served next, -1 when there is none; of equals, the one that has waited longest. */
   #first(): number {
     let first = -1;
     for (let at = 0; at < this.#waiting.length; at++) {
-      const { peer } = (this.#waiting[at] as Waiting<R>).request;
-      if ((this.#slotsOf.get(peer) ?? 0) >= this.#options.slotsPerPeer) continue;
+      if ((this.#waiting[at] as Waiting<R>).receiver.slots >= this.#options.slotsPerPeer) continue;
       if (first < 0 || this.#isBefore(at, first)) first = at;
     }
     return first;
@@ -119,30 +147,29 @@ export class UploadQueue<R extends UploadRequest> {
 
   /** The place of one that is too many, -1 when there is none: of its peer's if that has too many, else of all. */
   #last(): number {
-    const newest = this.#waiting.at(-1)?.request.peer;
-    const ofPeer = this.#waiting.filter(({ request }) => request.peer === newest).length;
-    const crowding = ofPeer > this.#options.queuePerPeer;
+    const newest = this.#waiting.at(-1);
+    if (newest === undefined) return -1;
+    const crowding = newest.receiver.waiting > this.#options.queuePerPeer;
     if (!crowding && this.#waiting.length <= this.#options.queueLimit) return -1;
     let last = -1;
     for (let at = 0; at < this.#waiting.length; at++) {
-      if (crowding && (this.#waiting[at] as Waiting<R>).request.peer !== newest) continue;
+      if (crowding && (this.#waiting[at] as Waiting<R>).receiver !== newest.receiver) continue;
       if (last < 0 || !this.#isBefore(at, last)) last = at;
     }
     return last;
   }
 
   #isBefore(a: number, b: number): boolean {
-    const one = (this.#waiting[a] as Waiting<R>).request;
-    const other = (this.#waiting[b] as Waiting<R>).request;
-    const more = (this.#slotsOf.get(one.peer) ?? 0) - (this.#slotsOf.get(other.peer) ?? 0);
-    if (more !== 0) return more < 0;
-    const oneSent = this.#sent.has(one.piece);
-    if (oneSent !== this.#sent.has(other.piece)) return !oneSent;
-    return one.patience < other.patience;
+    const one = this.#waiting[a] as Waiting<R>;
+    const other = this.#waiting[b] as Waiting<R>;
+    if (one.receiver.slots !== other.receiver.slots) return one.receiver.slots < other.receiver.slots;
+    if (one.wasSent !== other.wasSent) return !one.wasSent;
+    return one.request.patience < other.request.patience;
   }
 
   #remember(piece: string): void {
     this.#sent.add(piece);
+    for (const waiting of this.#waiting) if (waiting.request.piece === piece) waiting.wasSent = true;
     const [oldest] = this.#sent;
     if (this.#sent.size > MAX_SENT && oldest !== undefined) this.#sent.delete(oldest);
   }
