@@ -72,10 +72,12 @@ const ENDGAME_FACTOR = 3;
 const ENDGAME_MIN_MS = 200;
 /** A piece that takes longer than this from a peer shows that more is asked for than the links carry. */
 const UNHURRIED_MS = 2_000;
-const MIN_IN_FLIGHT = 4;
+const MIN_IN_FLIGHT = 8;
 /** A reader has waited for too long when a piece has taken this many times the usual. */
 const PATIENCE_FACTOR = 6;
 const MAX_PATIENCE_MS = 10_000;
+/** Nobody is patient when nothing has come in for this long. */
+const PATIENT_FOR_MS = 8_000;
 /** For each blob that goes first, so many times longer. */
 const PATIENCE_BEHIND = 3;
 const SMOOTHING = 0.1;
@@ -242,7 +244,7 @@ export class BlobSwarm {
   #peerGone(id: string, nowMs: number, actions: SwarmAction[]): void {
     const neighbour = this.#neighbours.get(id);
     if (neighbour === undefined) return;
-    if (neighbour.inFlight > 0) this.#neighbours.slow(neighbour, nowMs);
+    if (neighbour.inFlight > 0) this.#neighbours.fail(neighbour, nowMs);
     for (const [index, asked] of this.#asked) {
       if (asked.neighbour !== neighbour && asked.second?.neighbour !== neighbour) continue;
       actions.push({ type: 'cancel', peer: id, index });
@@ -261,7 +263,9 @@ export class BlobSwarm {
     if (why === 'busy') this.#neighbours.rest(neighbour, nowMs + retryAfterMs);
     else if (why === 'not-held') this.#neighbours.notHeld(neighbour, index);
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
-    else if (why === 'slow' || why === 'gone') this.#neighbours.slow(neighbour, nowMs);
+    else if (why === 'gone') this.#neighbours.fail(neighbour, nowMs);
+    else if (why === 'slow') this.#neighbours.slow(neighbour, nowMs);
+    if (why === 'slow') this.#askForFewer();
     if (why === 'gone') this.#neighbours.remove(neighbour);
     if (why === 'corrupt' || why === 'gone' || why === 'slow') this.#refreshAll(0, this.#options.pieceCount);
     else this.#refresh(index);
@@ -321,8 +325,12 @@ export class BlobSwarm {
   /** What is asked for early waits in a queue, where something more urgent cannot overtake it. */
   #cameAfter(tookMs: number): void {
     this.#pieceMs += (tookMs - this.#pieceMs) * SMOOTHING;
-    if (tookMs > UNHURRIED_MS) this.#window = Math.max(MIN_IN_FLIGHT, this.#window - 1);
+    if (tookMs > UNHURRIED_MS) this.#askForFewer();
     else this.#window = Math.min(this.#options.maxInFlight, this.#window + 1);
+  }
+
+  #askForFewer(): void {
+    this.#window = Math.max(Math.min(MIN_IN_FLIGHT, this.#options.maxInFlight), this.#window - 1);
   }
 
   #lose(index: number): void {
@@ -375,6 +383,8 @@ export class BlobSwarm {
 
   /** Whether peers have offered the piece for so short a time only that it may yet come from them. */
   #isComing({ reader, overdueMs }: Starving, nowMs: number): boolean {
+    // Who gets nothing at all is not merely behind others.
+    if (nowMs - this.#progressAtMs >= PATIENT_FOR_MS) return false;
     const times = 1 + PATIENCE_BEHIND * this.#behind;
     if (overdueMs >= MAX_PATIENCE_MS * times || reader.offeredAtMs === undefined) return false;
     const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#pieceMs);
@@ -568,7 +578,7 @@ export class BlobSwarm {
 
   /** A reader waits for this piece in vain: ask somebody else for it too, of whatever zone, as one more than may be. */
   #askElsewhere(index: number, nowMs: number, actions: SwarmAction[]): void {
-    if (this.#inFlight > this.#window) return;
+    if (this.#inFlight > this.#options.maxInFlight) return;
     const asked = this.#asked.get(index);
     if (asked !== undefined) {
       this.#askSecond(index, asked, true, nowMs, actions);
@@ -582,7 +592,7 @@ export class BlobSwarm {
   #endgame(nowMs: number, actions: SwarmAction[]): void {
     if (this.#board.count(READY) + this.#board.count(UNCOVERED) + this.#board.count(LEASED) > 0) return;
     for (const [index, asked] of this.#asked) {
-      if (this.#inFlight >= this.#window) return;
+      if (this.#inFlight >= this.#options.maxInFlight) return;
       const usualMs = Math.max(ENDGAME_MIN_MS, ENDGAME_FACTOR * asked.neighbour.pieceMs);
       if (nowMs - asked.atMs >= usualMs) this.#askSecond(index, asked, this.#mayCross(index), nowMs, actions);
     }

@@ -33,12 +33,14 @@ const MAX_LEASES_PER_STARVED_AGENT = 3;
 /** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
 const MAX_STARVED_RUN_PIECES = 16;
 /** A reader that starves waits this long for a piece that somebody is reading: the origin itself may be slow. */
-const SOON_MS = 30_000;
+const SOON_MS = 8_000;
 /** And as long for what has just been read. */
 const SPREADS_WITHIN_MS = 2_000;
 /** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
 const SLOW_AFTER_MS = 2_000;
 const SLOW_FACTOR = 2;
+/** Whatever is usual: holders are believed what they tell of their pace. */
+const MAX_TOLERABLE_MS = 15_000;
 /** A holder that has not told of a piece yet is not called slow before this. */
 const JUDGED_AFTER_MS = 1_000;
 /** Renewals come every 500 ms. */
@@ -348,7 +350,8 @@ export class LeaseTable {
   #tolerableMs(lease: Lease): number {
     if (lease.source === 'zone') return SLOW_AFTER_MS;
     const restBytes = (lease.to - lease.next) * lease.blob.pieceBytes;
-    return Math.max(SLOW_AFTER_MS, SLOW_FACTOR * this.#paces.usualMs(lease.registry, restBytes));
+    const usualMs = this.#paces.usualMs(lease.registry, restBytes);
+    return Math.max(SLOW_AFTER_MS, Math.min(MAX_TOLERABLE_MS, SLOW_FACTOR * usualMs));
   }
 
   /** Reads the piece whatever others have, unless it is on its way from the origin to a member that it can be had from. */

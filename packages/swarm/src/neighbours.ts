@@ -171,10 +171,15 @@ export class Neighbours {
     return true;
   }
 
-  /** A request has failed in time. One that answers others meanwhile is only busy. */
+  /** A request was not answered in time. A neighbour that answers others meanwhile only has much to do. */
   slow(neighbour: Neighbour, nowMs: number): void {
+    if (nowMs - neighbour.heardAtMs < HEARD_LATELY_MS) this.rest(neighbour, nowMs + SLOW_REST_MS);
+    else this.fail(neighbour, nowMs);
+  }
+
+  /** It does not answer any more. */
+  fail(neighbour: Neighbour, nowMs: number): void {
     this.rest(neighbour, nowMs + Math.min(MAX_REST_MS, SLOW_REST_MS * 2 ** neighbour.failures));
-    if (nowMs - neighbour.heardAtMs < HEARD_LATELY_MS) return;
     neighbour.failures++;
     this.#count(neighbour, -1);
     neighbour.silent = true;

@@ -105,7 +105,9 @@ export class PiecePool {
       };
       const wake = () => settle();
       const onAbort = () => settle(new PeerError('cancelled', 'piece not needed any more'));
-      const timer = setTimeout(() => settle(busy()), Math.max(0, withinMs));
+      // The peer answers nobody here: that is no refusal, which would be a sign of life.
+      const late = new PeerError('timeout', 'every stream to this peer stayed in use');
+      const timer = setTimeout(() => settle(late), Math.max(0, withinMs));
       signal.addEventListener('abort', onAbort, { once: true });
       this.#waiting.push(wake);
     });

@@ -28,7 +28,11 @@ import { UploadSlots } from './upload-slots.ts';
 /** A reader that takes nothing for this long loses its stream. */
 const SEND_STALL_MS = 10_000;
 /** From the last bytes handed down until the reader has them. */
-const RECEIVED_WITHIN_MS = 30_000;
+const RECEIVED_WITHIN_MS = 10_000;
+/** Who let a slot run out like that is served no more for this long. */
+const UNSERVED_MS = 30_000;
+const UNSERVED_RETRY_MS = 1_000;
+const MAX_UNSERVED = 1_024;
 /** Under an upload rate there are only so many slots that each carries this much per second, or readers give up on all. */
 const MIN_BYTES_PER_SECOND_AND_SLOT: number = 256 * 1024;
 
@@ -60,6 +64,8 @@ export class PieceServer {
   readonly #slots: UploadSlots;
   readonly #lane: RateLane | undefined;
   readonly #chunkBytes: number;
+  /** Until when, by PeerId; the first to be served again first. */
+  readonly #unserved = new Map<string, number>();
   readonly #dependencies: PieceServerDependencies;
 
   constructor(options: PieceServerOptions, dependencies: PieceServerDependencies) {
@@ -143,6 +149,10 @@ export class PieceServer {
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
       stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
     const { peerId } = requester;
+    if (this.#isUnserved(peerId)) {
+      refuse('busy', UNSERVED_RETRY_MS);
+      return;
+    }
     const asked = { peer: peerId, piece: `${digest} ${index}`, patience };
     const release = await this.#slots.take(asked, closed);
     try {
@@ -166,17 +176,32 @@ export class PieceServer {
         lanes,
         signal: closed,
       });
-      await within(received, RECEIVED_WITHIN_MS, closed);
+      await within(received, RECEIVED_WITHIN_MS, closed, () => this.#serveNoMore(peerId));
       requester.wasServed();
       onBytesSent(bytes.length);
     } finally {
       release?.();
     }
   }
+
+  #serveNoMore(peerId: string): void {
+    this.#unserved.delete(peerId);
+    this.#unserved.set(peerId, this.#dependencies.now() + UNSERVED_MS);
+    const [first] = this.#unserved.keys();
+    if (this.#unserved.size > MAX_UNSERVED && first !== undefined) this.#unserved.delete(first);
+  }
+
+  #isUnserved(peerId: string): boolean {
+    const untilMs = this.#unserved.get(peerId);
+    if (untilMs === undefined) return false;
+    if (untilMs > this.#dependencies.now()) return true;
+    this.#unserved.delete(peerId);
+    return false;
+  }
 }
 
 /** @throws Error when the reader has not said so in time; the signal's reason */
-function within(received: Promise<void>, deadlineMs: number, signal: AbortSignal): Promise<void> {
+function within(received: Promise<void>, deadlineMs: number, signal: AbortSignal, onLate: () => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const finish = (error?: unknown): void => {
       clearTimeout(timer);
@@ -185,7 +210,10 @@ function within(received: Promise<void>, deadlineMs: number, signal: AbortSignal
       else reject(error);
     };
     const onAbort = (): void => finish(signal.reason);
-    const timer = setTimeout(() => finish(new Error(`piece not received within ${deadlineMs} ms`)), deadlineMs);
+    const timer = setTimeout(() => {
+      onLate();
+      finish(new Error(`piece not received within ${deadlineMs} ms`));
+    }, deadlineMs);
     signal.addEventListener('abort', onAbort, { once: true });
     if (signal.aborted) onAbort();
     void received.then(() => finish());

@@ -22,8 +22,9 @@ export interface OriginTurnOptions {
 export interface OriginTurn {
   /** Whether it may ask for a lease now. @param crowd about how many agents want the blob */
   isNow(crowd: number): boolean;
-  /** How many large blobs were begun earlier and are still under way. */
+  /** How many large blobs of its registry were begun earlier and are still under way. */
   readonly earlier: number;
+  /** It has everything, or was given up. */
   end(): void;
 }
 
@@ -46,10 +47,10 @@ export class OriginTurns {
     const entry: Entry = { ...options, startedAtMs: this.#clock(), hasAsked: false };
     const takesTurns = options.sizeBytes > SMALL_BYTES;
     if (takesTurns) this.#entries.add(entry);
-    const entries = this.#entries;
+    const earlier = () => (this.#entries.has(entry) ? [...this.#earlier(entry)].length : 0);
     return {
       get earlier() {
-        return placeOf(entry, entries);
+        return earlier();
       },
       isNow: (crowd) => {
         const isNow = !takesTurns || this.#before(entry) < Math.ceil(READ_TOGETHER / Math.max(1, crowd));
@@ -60,29 +61,22 @@ export class OriginTurns {
     };
   }
 
-  /** How many others read from its registry, or are about to and began earlier. */
-  #before(entry: Entry): number {
+  /** Those of the same registry that began earlier. */
+  *#earlier(entry: Entry): Generator<Entry> {
     const registry = entry.registry();
-    let count = 0;
-    let isEarlier = true;
     for (const other of this.#entries) {
-      if (other === entry) isEarlier = false;
-      else if (other.registry() === registry && (other.reads() || (isEarlier && this.#isAboutToAsk(other)))) count++;
+      if (other === entry) return;
+      if (other.registry() === registry) yield other;
     }
+  }
+
+  #before(entry: Entry): number {
+    let count = 0;
+    for (const other of this.#earlier(entry)) if (other.reads() || this.#isAboutToAsk(other)) count++;
     return count;
   }
 
   #isAboutToAsk({ hasAsked, startedAtMs }: Entry): boolean {
     return !hasAsked && this.#clock() - startedAtMs < ABOUT_TO_ASK_MS;
   }
-}
-
-function placeOf(entry: Entry, entries: ReadonlySet<Entry>): number {
-  if (!entries.has(entry)) return 0;
-  let place = 0;
-  for (const other of entries) {
-    if (other === entry) break;
-    place++;
-  }
-  return place;
 }

@@ -9,6 +9,9 @@ import type { KeptPiece } from './piece-keeper.ts';
 /** First byte and stall of a piece from a peer. */
 const PIECE_DEADLINE_MS = 2_000;
 
+/** Whatever a peer says. */
+const MAX_RETRY_AFTER_MS = 1_000;
+
 export interface PieceFetcherDependencies {
   network: PeerNetwork;
   logger: Logger;
@@ -66,7 +69,8 @@ export class PieceFetcher {
     const { logger, onRejected, onEvent } = this.#dependencies;
     if (error.peerIsToBlame || error.code === 'barred-signer') onRejected(error.code);
     if (error.peerIsToBlame) logger.warn({ peer, index, code: error.code }, `peer: ${error.message}`);
-    onEvent({ type: 'fetch-failed', peer, index, why: WHY[error.code], retryAfterMs: error.retryAfterMs });
+    const retryAfterMs = Math.min(MAX_RETRY_AFTER_MS, error.retryAfterMs);
+    onEvent({ type: 'fetch-failed', peer, index, why: WHY[error.code], retryAfterMs });
   }
 }
 

@@ -235,6 +235,7 @@ export class SwarmDriver {
         if (!this.#options.originOnly) this.#findPeers();
         return;
       case 'complete':
+        this.#turn.end();
         this.#events.onComplete();
         return;
       case 'give-up':
