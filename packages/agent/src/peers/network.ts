@@ -64,7 +64,7 @@ export interface PeerNetworkOptions {
   zone: string;
   /** @default 64 */
   maxConnections?: number;
-  /** Pieces sent at once, to all peers together. @default 4 */
+  /** Pieces sent at once, to all peers together. @default 6 */
   uploadSlots?: number;
   /** Bytes of pieces sent, to all peers together; at least 64 KiB, as are the next two. @default no limit */
   uploadBytesPerSecond?: number | undefined;

@@ -39,6 +39,17 @@ describe('in a crowd', () => {
     expect(third.isNow(CROWD)).toBe(true);
   });
 
+  test('a later one that reads meanwhile does not keep the first from going on', () => {
+    const { state, begin } = setUp();
+    const [first, second] = [begin('1'), begin('2')];
+    expect(first.isNow(CROWD)).toBe(true);
+    expect(second.isNow(CROWD)).toBe(true);
+    state.reading.add('2');
+    expect(first.isNow(CROWD)).toBe(true);
+    state.reading.add('1');
+    expect(second.isNow(CROWD)).toBe(false);
+  });
+
   test('each knows how many come before it', () => {
     const { begin } = setUp();
     const [first, small, second] = [begin('1'), begin('s', { sizeBytes: MiB }), begin('2')];
