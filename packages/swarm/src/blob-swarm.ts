@@ -23,6 +23,7 @@ import { ASKED, HERE, LEASED, PieceBoard, READY, UNCOVERED } from './piece-board
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 import { Readers, type Starving } from './readers.ts';
+import { RequestWindow } from './request-window.ts';
 import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';
 
 export interface BlobSwarmOptions {
@@ -70,9 +71,6 @@ const READ_AHEAD_PIECES = 2;
 /** With everything under way, a piece asked for longer ago than this many times the usual is asked for twice. */
 const ENDGAME_FACTOR = 3;
 const ENDGAME_MIN_MS = 200;
-/** A piece that takes longer than this from a peer shows that more is asked for than the links carry. */
-const UNHURRIED_MS = 2_000;
-const MIN_IN_FLIGHT = 8;
 /** A reader has waited for too long when a piece has taken this many times the usual. */
 const PATIENCE_FACTOR = 6;
 const MAX_PATIENCE_MS = 10_000;
@@ -80,7 +78,6 @@ const MAX_PATIENCE_MS = 10_000;
 const PATIENT_FOR_MS = 8_000;
 /** For each blob that goes first, so many times longer. */
 const PATIENCE_BEHIND = 3;
-const SMOOTHING = 0.1;
 /** Of who has everything: the unit of `patience`. */
 export const MAX_PATIENCE = 1_000;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
@@ -109,10 +106,7 @@ export class BlobSwarm {
   readonly #asked = new Map<number, Asked>();
   readonly #sample = new Int32Array(RAREST_OF);
   #inFlight = 0;
-  /** Pieces asked of peers at the same time now: fewer than may be while they take long. */
-  #window: number;
-  /** How long a piece from a peer takes, smoothed. */
-  #pieceMs = 0;
+  readonly #window: RequestWindow;
   #progressAtMs: number;
   #findPeersAtMs: number;
   /** Who begins amid many neighbours can wait for the introduction to others: a crowd does not ask for it all at once. */
@@ -138,7 +132,7 @@ export class BlobSwarm {
       refresh: (from, to) => this.#refreshAll(from, to),
       startedAtMs: nowMs,
     });
-    this.#window = options.maxInFlight;
+    this.#window = new RequestWindow(options.maxInFlight);
     this.#progressAtMs = nowMs;
     this.#findPeersAtMs = nowMs + options.listenMs;
   }
@@ -166,7 +160,7 @@ export class BlobSwarm {
   handle(event: SwarmEvent, nowMs: number): SwarmAction[] {
     if (this.#over) return NOTHING;
     const actions: SwarmAction[] = [];
-    const wasFull = this.#inFlight >= this.#window;
+    const wasFull = this.#inFlight >= this.#window.size;
     this.#take(event, nowMs, actions);
     if (this.#have.complete) {
       this.#finish(nowMs, actions);
@@ -265,7 +259,7 @@ export class BlobSwarm {
     else if (why === 'corrupt') this.#neighbours.bar(neighbour);
     else if (why === 'gone') this.#neighbours.fail(neighbour, nowMs);
     else if (why === 'slow') this.#neighbours.slow(neighbour, nowMs);
-    if (why === 'slow') this.#askForFewer();
+    if (why === 'slow') this.#window.failed();
     if (why === 'gone') this.#neighbours.remove(neighbour);
     if (why === 'corrupt' || why === 'gone' || why === 'slow') this.#refreshAll(0, this.#options.pieceCount);
     else this.#refresh(index);
@@ -317,20 +311,9 @@ export class BlobSwarm {
     this.#inFlight--;
     neighbour.inFlight--;
     if (neighbour.id !== from) actions.push({ type: 'cancel', peer: neighbour.id, index });
-    else this.#cameAfter(nowMs - atMs);
+    else this.#window.came(nowMs - atMs);
     if (neighbour.id === from && this.#neighbours.delivered(neighbour, nowMs - atMs, nowMs))
       this.#refreshAll(0, this.#options.pieceCount);
-  }
-
-  /** What is asked for early waits in a queue, where something more urgent cannot overtake it. */
-  #cameAfter(tookMs: number): void {
-    this.#pieceMs += (tookMs - this.#pieceMs) * SMOOTHING;
-    if (tookMs > UNHURRIED_MS) this.#askForFewer();
-    else this.#window = Math.min(this.#options.maxInFlight, this.#window + 1);
-  }
-
-  #askForFewer(): void {
-    this.#window = Math.max(Math.min(MIN_IN_FLIGHT, this.#options.maxInFlight), this.#window - 1);
   }
 
   #lose(index: number): void {
@@ -387,7 +370,7 @@ export class BlobSwarm {
     if (nowMs - this.#progressAtMs >= PATIENT_FOR_MS) return false;
     const times = 1 + PATIENCE_BEHIND * this.#behind;
     if (overdueMs >= MAX_PATIENCE_MS * times || reader.offeredAtMs === undefined) return false;
-    const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#pieceMs);
+    const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#window.pieceMs);
     return nowMs - reader.offeredAtMs < patienceMs * times;
   }
 
@@ -445,7 +428,7 @@ export class BlobSwarm {
   }
 
   #askPeers(nowMs: number, actions: SwarmAction[]): void {
-    const maxInFlight = this.#window;
+    const maxInFlight = this.#window.size;
     if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
     for (const reader of this.#readers.all()) {
       const first = this.#have.firstMissing(reader.index);
@@ -489,14 +472,14 @@ export class BlobSwarm {
     for (let at = 0; at < indexes.length; at++) {
       const index = indexes[at] as number;
       if (!this.#board.is(index, READY) || !(neighbour.sameZone || this.#mayCross(index))) continue;
-      if (this.#inFlight >= this.#window || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
+      if (this.#inFlight >= this.#window.size || !this.#neighbours.hasSpare(neighbour, nowMs)) return;
       this.#ask(neighbour, index, nowMs, actions);
     }
   }
 
   /** Asks this neighbour for as much as it can take: what readers need next, then the rarest of a few. */
   #askOf(neighbour: Neighbour, nowMs: number, actions: SwarmAction[]): void {
-    while (this.#inFlight < this.#window && this.#neighbours.hasSpare(neighbour, nowMs)) {
+    while (this.#inFlight < this.#window.size && this.#neighbours.hasSpare(neighbour, nowMs)) {
       const index = this.#soughtOf(neighbour);
       if (index === undefined || !(neighbour.sameZone || this.#mayCross(index))) return;
       this.#ask(neighbour, index, nowMs, actions);

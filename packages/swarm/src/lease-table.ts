@@ -16,6 +16,7 @@
 import type { Digest } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
+import { bringsSoon, expectedNext, remainingMs } from './lease-pace.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
@@ -32,17 +33,11 @@ const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
 const MAX_LEASES_PER_STARVED_AGENT = 3;
 /** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
 const MAX_STARVED_RUN_PIECES = 16;
-/** A reader that starves waits this long for a piece that somebody is reading: the origin itself may be slow. */
-const SOON_MS = 8_000;
-/** And as long for what has just been read. */
-const SPREADS_WITHIN_MS = 2_000;
 /** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
 const SLOW_AFTER_MS = 2_000;
 const SLOW_FACTOR = 2;
 /** Whatever is usual: holders are believed what they tell of their pace. */
 const MAX_TOLERABLE_MS = 15_000;
-/** A holder that has not told of a piece yet is not called slow before this. */
-const JUDGED_AFTER_MS = 1_000;
 /** Renewals come every 500 ms. */
 const CUT_HEARD_WITHIN_MS = 600;
 const MAX_GONE_AGENTS = 16_384;
@@ -358,7 +353,7 @@ export class LeaseTable {
   #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
     const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
-    const isComing = blob.leases.some((lease) => !isUseless(ask, lease.agent) && bringsSoon(lease, ask, from, nowMs));
+    const isComing = blob.leases.some((lease) => canServe(lease, ask) && bringsSoon(lease, from, nowMs));
     if (isComing) return undefined;
     const ranged = this.#ranges.of(ask.registry, nowMs) !== false;
     if (blob.readers('origin') > (ranged ? this.#options.maxReadersPerBlob : 1)) return undefined;
@@ -444,30 +439,10 @@ export class LeaseTable {
   }
 }
 
-/** Milliseconds per piece, as far as the holder has told. Before it has finished one, as slow as it has been silent. */
-function paceMs(lease: Lease, nowMs: number): number {
-  const done = lease.next - lease.from;
-  return done > 0 ? (lease.nextAtMs - lease.grantedAtMs) / done : nowMs - lease.grantedAtMs;
-}
-
-function expectedNext(lease: Lease, atMs: number): number {
-  const pace = Math.max(1, paceMs(lease, atMs));
-  return Math.min(lease.to - 1, lease.next + Math.floor((atMs - lease.nextAtMs) / pace));
-}
-
-/** What the rest of the run will take at the holder's pace. */
-function remainingMs(lease: Lease, nowMs: number): number {
-  if (lease.next === lease.from && nowMs - lease.grantedAtMs < JUDGED_AFTER_MS) return 0;
-  return (lease.to - lease.next) * paceMs(lease, nowMs) - (nowMs - lease.nextAtMs);
-}
-
-/** Whether the holder of the lease has the piece before long, going by its pace, or has it since so lately that it may yet spread. */
-function bringsSoon(lease: Lease, ask: LeaseAsk, piece: number, nowMs: number): boolean {
-  if (lease.source === 'zone' && lease.zone !== ask.zone) return false;
-  if (lease.agent === ask.agent || piece < lease.from || piece >= lease.to) return false;
-  const silentMs = nowMs - lease.nextAtMs;
-  if (piece < lease.next) return piece === lease.next - 1 && silentMs < SPREADS_WITHIN_MS;
-  return (piece + 1 - lease.next) * Math.max(silentMs, paceMs(lease, nowMs)) <= SOON_MS;
+/** Whether what the holder brings can be had by the asker. */
+function canServe(lease: Lease, ask: LeaseAsk): boolean {
+  if (lease.agent === ask.agent || isUseless(ask, lease.agent)) return false;
+  return lease.source === 'origin' || lease.zone === ask.zone;
 }
 
 /** Whether the asker gets nothing from that member. */
