@@ -1,6 +1,7 @@
 /** `bench sim`: a flash crowd in virtual time. */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
 import { complaintsAbout, planOfSeed } from './campaign.ts';
 import type { PlanInput } from './plan.ts';
 import { readingOf, reportLines, traceLines } from './report.ts';
@@ -23,7 +24,7 @@ Nodes pull one blob at once, in virtual time, with the very code that agents and
   --zone-latency TIME     one way, between zones                    [5ms]
   --spread TIME           the pulls begin within this time          [0ms]
   --seeds N               further nodes that have the blob          [0]
-  --slots N               pieces that a node sends at once          [6]
+  --slots N               pieces that a node sends at once          [${DEFAULT_UPLOAD_SLOTS}]
   --seed N                chooses everything that is random         [1]
   --no-tracker            nodes know some others from earlier
 

@@ -5,7 +5,7 @@
  *   fetch ─latency─► UploadQueue ─┬─► up-link, shared equally by what is sent ─latency─► down-link, in turn ─► kept
  *                                 └─► busy, or not held ─latency─► fetch-failed
  */
-import { type FetchFailure, type Turn, UploadQueue } from '@shoal/swarm';
+import { type FetchFailure, type Turn, UploadQueue, uploadLimits } from '@shoal/swarm';
 import { ARRIVAL, CANCEL, REFUSAL, REQUEST, UPLINK } from './event-kind.ts';
 import { type SimNode, signerOfCopy } from './node.ts';
 import type { Setting, WorldEars } from './setting.ts';
@@ -14,8 +14,6 @@ import { ARRIVING, ASKED, REFUSED, SENDING, STUCK, Transfer, WAITING } from './t
 // As in the agent.
 const PIECE_DEADLINE_MS = 2_000;
 const QUEUE_WAIT_MS = 500;
-/** Requests that wait, per upload slot. */
-const WAITING_PER_SLOT = 2;
 
 export class PieceTraffic {
   readonly #setting: Setting;
@@ -33,10 +31,7 @@ export class PieceTraffic {
   }
 
   newQueue(): UploadQueue<Transfer> {
-    const slots = this.#setting.plan.uploadSlots;
-    const perPeer = Math.ceil(slots / 2);
-    const limits = { slotsPerPeer: perPeer, queuePerPeer: perPeer, queueLimit: WAITING_PER_SLOT * slots };
-    return new UploadQueue({ slots, waitMs: QUEUE_WAIT_MS, ...limits });
+    return new UploadQueue({ ...uploadLimits(this.#setting.plan.uploadSlots), waitMs: QUEUE_WAIT_MS });
   }
 
   fetch(to: SimNode, from: SimNode, index: number, patience: number): void {

@@ -1,5 +1,5 @@
 /** What a run of the simulator is about: plain data, and with its seed all there is to know to repeat it. */
-import type { BlobSwarmOptions } from '@shoal/swarm';
+import { type BlobSwarmOptions, DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
 
 const MiB = 1024 * 1024;
 
@@ -101,7 +101,7 @@ export const DEFAULT_PLAN: Plan = {
   startSpreadMs: 0,
   seeds: 0,
   slow: { share: 0, factor: 0.1 },
-  uploadSlots: 6,
+  uploadSlots: DEFAULT_UPLOAD_SLOTS,
   busyRetryMs: 100,
   maxConnections: 64,
   neighbours: 12,

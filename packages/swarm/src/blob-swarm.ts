@@ -66,8 +66,6 @@ const RAREST_OF = 32;
 const RAREST_OF_ONE = 6;
 /** How many of the former are tried when the holders of the rarest have no slot free. */
 const PICK_TRIES = 6;
-/** How many pieces ahead of each reader go before the rarest ones. */
-const READ_AHEAD_PIECES = 2;
 /** With everything under way, a piece asked for longer ago than this many times the usual is asked for twice. */
 const ENDGAME_FACTOR = 3;
 const ENDGAME_MIN_MS = 200;
@@ -310,10 +308,12 @@ export class BlobSwarm {
   ): void {
     this.#inFlight--;
     neighbour.inFlight--;
-    if (neighbour.id !== from) actions.push({ type: 'cancel', peer: neighbour.id, index });
-    else this.#window.came(nowMs - atMs);
-    if (neighbour.id === from && this.#neighbours.delivered(neighbour, nowMs - atMs, nowMs))
-      this.#refreshAll(0, this.#options.pieceCount);
+    if (neighbour.id !== from) {
+      actions.push({ type: 'cancel', peer: neighbour.id, index });
+      return;
+    }
+    this.#window.came(nowMs - atMs);
+    if (this.#neighbours.delivered(neighbour, nowMs - atMs, nowMs)) this.#refreshAll(0, this.#options.pieceCount);
   }
 
   #lose(index: number): void {
@@ -347,21 +347,13 @@ export class BlobSwarm {
   #lookAfterEverything(nowMs: number, actions: SwarmAction[]): void {
     if (this.#shouldGiveUp(nowMs, actions)) return;
     if (this.#neighbours.endRests(nowMs)) this.#refreshAll(0, this.#options.pieceCount);
-    this.#noteOffers(nowMs);
+    this.#readers.noteOffers((index) => this.#neighbours.copies(index) > 0, nowMs);
     const starving = this.#readers.starving(this.#have, this.#options.stallMs, nowMs);
     if (starving !== undefined) this.#askElsewhere(starving.reader.index, nowMs, actions);
     this.#origin.decide(starving && this.#isComing(starving, nowMs) ? undefined : starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);
     this.#findPeers(nowMs, actions);
-  }
-
-  #noteOffers(nowMs: number): void {
-    for (const reader of this.#readers.all()) {
-      const { index } = reader;
-      const offered = this.#neighbours.nearCopies(index) + this.#neighbours.farCopies(index) > 0;
-      reader.offeredAtMs = offered ? (reader.offeredAtMs ?? nowMs) : undefined;
-    }
   }
 
   /** Whether peers have offered the piece for so short a time only that it may yet come from them. */
@@ -430,12 +422,9 @@ export class BlobSwarm {
   #askPeers(nowMs: number, actions: SwarmAction[]): void {
     const maxInFlight = this.#window.size;
     if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
-    for (const reader of this.#readers.all()) {
-      const first = this.#have.firstMissing(reader.index);
-      const end = Math.min(this.#have.count, first + READ_AHEAD_PIECES);
-      for (let index = first; index < end && this.#inFlight < maxInFlight; index++) {
-        if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);
-      }
+    for (const index of this.#readers.neededNext(this.#have)) {
+      if (this.#inFlight >= maxInFlight) return;
+      if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);
     }
     while (this.#inFlight < maxInFlight && (this.#fetchRarest(nowMs, actions) || this.#fetchAnything(nowMs, actions)));
   }
@@ -487,12 +476,8 @@ export class BlobSwarm {
   }
 
   #soughtOf({ pieces }: Neighbour): number | undefined {
-    for (const reader of this.#readers.all()) {
-      const first = this.#have.firstMissing(reader.index);
-      const end = Math.min(this.#have.count, first + READ_AHEAD_PIECES);
-      for (let index = first; index < end; index++) {
-        if (this.#board.is(index, READY) && pieces.has(index)) return index;
-      }
+    for (const index of this.#readers.neededNext(this.#have)) {
+      if (this.#board.is(index, READY) && pieces.has(index)) return index;
     }
     let best: number | undefined;
     let bestCopies = Number.POSITIVE_INFINITY;
@@ -555,7 +540,7 @@ export class BlobSwarm {
   }
 
   #patienceFor(index: number): number {
-    for (const reader of this.#readers.all()) if (reader.index === index) return 0;
+    if (this.#readers.waitFor(index)) return 0;
     return Math.max(1, Math.floor((MAX_PATIENCE * this.#have.held) / this.#options.pieceCount));
   }
 
@@ -565,7 +550,7 @@ export class BlobSwarm {
     const asked = this.#asked.get(index);
     if (asked !== undefined) {
       this.#askSecond(index, asked, true, nowMs, actions);
-    } else if (this.#neighbours.nearCopies(index) + this.#neighbours.farCopies(index) > 0) {
+    } else if (this.#neighbours.copies(index) > 0) {
       const neighbour = this.#neighbours.choose(index, true, nowMs, this.#random);
       if (neighbour !== undefined) this.#ask(neighbour, index, nowMs, actions);
     }

@@ -18,6 +18,11 @@ const MAX_HELD = 2;
 /** What it holds does not help a reader that starves for something else. */
 const MAX_HELD_STARVED = 3;
 
+/** Leases of one blob that one agent may hold. */
+export function maxHeld(starved: boolean): number {
+  return starved ? MAX_HELD_STARVED : MAX_HELD;
+}
+
 export class HeldLeases {
   #leases: HeldLease[] = [];
 
@@ -26,7 +31,7 @@ export class HeldLeases {
   }
 
   full(starved: boolean): boolean {
-    return this.#leases.length >= (starved ? MAX_HELD_STARVED : MAX_HELD);
+    return this.#leases.length >= maxHeld(starved);
   }
 
   byId(id: string): HeldLease | undefined {

@@ -24,4 +24,11 @@ export type {
   SwarmAction,
   SwarmEvent,
 } from './swarm-event.ts';
-export { type Turn, UploadQueue, type UploadQueueOptions, type UploadRequest } from './upload-queue.ts';
+export {
+  DEFAULT_UPLOAD_SLOTS,
+  type Turn,
+  UploadQueue,
+  type UploadQueueOptions,
+  type UploadRequest,
+  uploadLimits,
+} from './upload-queue.ts';

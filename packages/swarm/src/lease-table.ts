@@ -16,6 +16,7 @@
 import type { Digest } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
+import { maxHeld } from './held-leases.ts';
 import { bringsSoon, expectedNext, remainingMs } from './lease-pace.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryPace } from './registry-pace.ts';
@@ -27,10 +28,6 @@ const DEFAULT_MAX_READERS_PER_BLOB = 16;
 const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
 const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
 const DEFAULT_MAX_LEASES = 8_192;
-/** Leases of one blob that one agent may hold: the one it reads and the next. */
-const MAX_LEASES_PER_AGENT_AND_BLOB = 2;
-/** The same for an agent with a reader that starves for something else. */
-const MAX_LEASES_PER_STARVED_AGENT = 3;
 /** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
 const MAX_STARVED_RUN_PIECES = 16;
 /** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
@@ -136,8 +133,7 @@ export class LeaseTable {
     blob.noteZone(ask.zone);
     blob.asks.note(ask.agent, nowMs);
     const own = blob.leases.filter(({ agent }) => agent === ask.agent);
-    const most = ask.starved ? MAX_LEASES_PER_STARVED_AGENT : MAX_LEASES_PER_AGENT_AND_BLOB;
-    if (own.length >= most || this.#leases.size >= this.#options.maxLeases) {
+    if (own.length >= maxHeld(ask.starved) || this.#leases.size >= this.#options.maxLeases) {
       return this.#refuse(blob, ask, nowMs);
     }
     for (const avoided of ask.avoid ?? []) this.#complaints.note(avoided, ask.agent, nowMs);

@@ -84,6 +84,10 @@ export class Neighbours {
     return this.#far[index] as number;
   }
 
+  copies(index: number): number {
+    return this.nearCopies(index) + this.farCopies(index);
+  }
+
   /** Adds the neighbour if it is new. */
   meet(id: string, zone: string): Neighbour {
     const known = this.#byId.get(id);

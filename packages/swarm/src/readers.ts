@@ -1,6 +1,9 @@
 /** Who reads the blob while it comes in, and for how long each has waited for its next piece. */
 import type { PieceMap } from './piece-map.ts';
 
+/** How many pieces ahead of each reader go before the rarest ones. */
+const READ_AHEAD_PIECES = 2;
+
 export interface Reader {
   /** The piece it waits for. */
   index: number;
@@ -28,8 +31,25 @@ export class Readers {
     this.#readers.delete(reader);
   }
 
-  all(): Iterable<Reader> {
-    return this.#readers.values();
+  waitFor(index: number): boolean {
+    for (const reader of this.#readers.values()) if (reader.index === index) return true;
+    return false;
+  }
+
+  /** The first missing pieces ahead of each reader. */
+  *neededNext(have: PieceMap): Generator<number> {
+    for (const reader of this.#readers.values()) {
+      const first = have.firstMissing(reader.index);
+      const end = Math.min(have.count, first + READ_AHEAD_PIECES);
+      for (let index = first; index < end; index++) yield index;
+    }
+  }
+
+  /** To be told often. @param isOffered whether some peer offers the piece */
+  noteOffers(isOffered: (index: number) => boolean, nowMs: number): void {
+    for (const reader of this.#readers.values()) {
+      reader.offeredAtMs = isOffered(reader.index) ? (reader.offeredAtMs ?? nowMs) : undefined;
+    }
   }
 
   /** The first reader that has waited too long for its piece, if any has. */

@@ -9,6 +9,8 @@
  * When the queue is full, the last by that order is told to go elsewhere. One peer has at most its share of slots and queue:
  * whoever takes its pieces slowly holds up only itself.
  */
+/** Few at a time, so that each leaves quickly; more on links where a transfer does not fill its share. */
+export const DEFAULT_UPLOAD_SLOTS = 6;
 const DEFAULT_WAIT_MS = 500;
 /** Pieces remembered as sent. */
 const MAX_SENT = 16_384;
@@ -32,6 +34,12 @@ export interface UploadQueueOptions {
   queuePerPeer?: number;
   /** Longest wait before the asker is told to go elsewhere. @default 500 */
   waitMs?: number;
+}
+
+/** One peer has at most half of the slots and of the places to wait in; there are two of these for each slot. */
+export function uploadLimits(slots: number): Required<Omit<UploadQueueOptions, 'waitMs'>> {
+  const perPeer = Math.ceil(slots / 2);
+  return { slots, slotsPerPeer: perPeer, queueLimit: 2 * slots, queuePerPeer: perPeer };
 }
 
 /** What one peer is being sent, and how many of its requests wait. */

@@ -5,7 +5,9 @@
  * A message here continues a sentence that starts with the wrong value ("ftp://x" is not …), never repeats the value,
  * and says what to write instead: the caller knows where the value came from and whether it may be shown.
  */
+
 import { normaliseRegistryHost } from '@shoal/oci';
+import { DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
 import { z } from 'zod';
 import * as defaults from './defaults.ts';
@@ -182,7 +184,7 @@ export const agentConfigSchema = z
       .prefault({}),
     peers: z
       .strictObject({
-        uploadSlots: wholeNumber(1, defaults.MAX_UPLOAD_SLOTS, '').default(defaults.DEFAULT_PEER_UPLOAD_SLOTS),
+        uploadSlots: wholeNumber(1, defaults.MAX_UPLOAD_SLOTS, '').default(DEFAULT_UPLOAD_SLOTS),
         maxConnections: wholeNumber(1, defaults.MAX_PEER_CONNECTIONS, '').default(
           defaults.DEFAULT_PEER_MAX_CONNECTIONS,
         ),

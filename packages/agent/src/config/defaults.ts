@@ -14,7 +14,6 @@ export const DEFAULT_ORIGIN_HEADERS_MS = 10_000;
 export const DEFAULT_ORIGIN_STALL_MS = 2_000;
 /** How long an answer about a tag serves the whole cluster: 30 s. */
 export const DEFAULT_TAG_FRESH_MS = 30_000;
-export const DEFAULT_PEER_UPLOAD_SLOTS = 6;
 export const DEFAULT_PEER_MAX_CONNECTIONS = 64;
 /** Pieces on their way from other agents, over all pulls: 48 MiB. */
 export const DEFAULT_PIECE_MEMORY_BYTES: number = 48 * 2 ** 20;

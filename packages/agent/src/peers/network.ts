@@ -12,7 +12,7 @@ import type { KeyObject } from 'node:crypto';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { Digest } from '@shoal/oci';
-import { type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
+import { DEFAULT_UPLOAD_SLOTS, type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
 import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
 import type { Logger } from 'pino';
 import { type RateLane, RateLimit } from '../rate/rate-limit.ts';
@@ -36,7 +36,6 @@ import {
 import { PieceServer } from './piece-server.ts';
 
 export const DEFAULT_MAX_CONNECTIONS = 64;
-export const DEFAULT_UPLOAD_SLOTS = 6;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;

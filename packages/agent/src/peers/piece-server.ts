@@ -11,6 +11,7 @@
  * A slot that was free as soon as the bytes are handed down would let any number of pieces stand in the buffers of slow links.
  */
 import type { Stream } from '@libp2p/interface';
+import { uploadLimits } from '@shoal/swarm';
 import {
   decodePieceCall,
   encodePieceAnswer,
@@ -18,6 +19,7 @@ import {
   MAX_PIECE_REQUEST_BODY_BYTES,
   type PieceRequest,
 } from '@shoal/wire';
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import type { Uint8ArrayList } from 'uint8arraylist';
 import { burstBytes, type RateLane, RateLimit } from '../rate/rate-limit.ts';
@@ -64,8 +66,8 @@ export class PieceServer {
   readonly #slots: UploadSlots;
   readonly #lane: RateLane | undefined;
   readonly #chunkBytes: number;
-  /** Until when, by PeerId; the first to be served again first. */
-  readonly #unserved = new Map<string, number>();
+  /** Until when, by PeerId. */
+  readonly #unserved = new LRUCache<string, number>({ max: MAX_UNSERVED });
   readonly #dependencies: PieceServerDependencies;
 
   constructor(options: PieceServerOptions, dependencies: PieceServerDependencies) {
@@ -75,11 +77,8 @@ export class PieceServer {
     this.#chunkBytes = Math.min(CHUNK_BYTES, burstBytes(Math.min(total, perPeer)));
     const slots = Math.max(1, Math.min(options.uploadSlots, Math.floor(total / MIN_BYTES_PER_SECOND_AND_SLOT)));
     // With a rate of its own, one piece at a time is as fast for a peer, and leaves the slots to others.
-    const slotsPerPeer = perPeer === Infinity ? Math.ceil(slots / 2) : 1;
-    this.#slots = new UploadSlots(
-      { slots, slotsPerPeer, queueLimit: slots * 2, queuePerPeer: Math.ceil(slots / 2) },
-      { now: dependencies.now },
-    );
+    const limits = { ...uploadLimits(slots), ...(perPeer < Infinity && { slotsPerPeer: 1 }) };
+    this.#slots = new UploadSlots(limits, { now: dependencies.now });
   }
 
   /** Serves `stream` until it closes. Must be called before anything is awaited. @param onMisuse the peer broke the protocol */
@@ -149,7 +148,7 @@ export class PieceServer {
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
       stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
     const { peerId } = requester;
-    if (this.#isUnserved(peerId)) {
+    if (this.#dependencies.now() < (this.#unserved.get(peerId) ?? 0)) {
       refuse('busy', UNSERVED_RETRY_MS);
       return;
     }
@@ -176,27 +175,14 @@ export class PieceServer {
         lanes,
         signal: closed,
       });
-      await within(received, RECEIVED_WITHIN_MS, closed, () => this.#serveNoMore(peerId));
+      await within(received, RECEIVED_WITHIN_MS, closed, () => {
+        this.#unserved.set(peerId, this.#dependencies.now() + UNSERVED_MS);
+      });
       requester.wasServed();
       onBytesSent(bytes.length);
     } finally {
       release?.();
     }
-  }
-
-  #serveNoMore(peerId: string): void {
-    this.#unserved.delete(peerId);
-    this.#unserved.set(peerId, this.#dependencies.now() + UNSERVED_MS);
-    const [first] = this.#unserved.keys();
-    if (this.#unserved.size > MAX_UNSERVED && first !== undefined) this.#unserved.delete(first);
-  }
-
-  #isUnserved(peerId: string): boolean {
-    const untilMs = this.#unserved.get(peerId);
-    if (untilMs === undefined) return false;
-    if (untilMs > this.#dependencies.now()) return true;
-    this.#unserved.delete(peerId);
-    return false;
   }
 }
 

@@ -9,7 +9,8 @@
  *                   one differs ──► its signer lied; the tracker gets both signatures
  *                   all agree ────► the origin itself is wrong
  *
- * An auditor that cannot read the origin makes room for another one. Without a tracker every agent audits by itself. All audits of one pull together take a bounded time.
+ * An auditor that cannot read the origin makes room for another one. Without a tracker every agent audits by itself. All
+ * audits of one pull together take a bounded time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Digest } from '@shoal/oci';

@@ -53,9 +53,9 @@ describe('in a crowd', () => {
   test('each knows how many come before it', () => {
     const { begin } = setUp();
     const [first, small, second] = [begin('1'), begin('s', { sizeBytes: MiB }), begin('2')];
-    expect([first.earlier, small.earlier, second.earlier]).toEqual([0, 0, 1]);
+    expect([first.earlier(), small.earlier(), second.earlier()]).toEqual([0, 0, 1]);
     first.end();
-    expect(second.earlier).toBe(0);
+    expect(second.earlier()).toBe(0);
   });
 
   test('small blobs and other registries do not wait', () => {

@@ -23,7 +23,7 @@ export interface OriginTurn {
   /** Whether it may ask for a lease now. @param crowd about how many agents want the blob */
   isNow(crowd: number): boolean;
   /** How many large blobs of its registry were begun earlier and are still under way. */
-  readonly earlier: number;
+  earlier(): number;
   /** It has everything, or was given up. */
   end(): void;
 }
@@ -47,11 +47,8 @@ export class OriginTurns {
     const entry: Entry = { ...options, startedAtMs: this.#clock(), hasAsked: false };
     const takesTurns = options.sizeBytes > SMALL_BYTES;
     if (takesTurns) this.#entries.add(entry);
-    const earlier = () => (this.#entries.has(entry) ? [...this.#earlier(entry)].length : 0);
     return {
-      get earlier() {
-        return earlier();
-      },
+      earlier: () => (this.#entries.has(entry) ? [...this.#earlier(entry)].length : 0),
       isNow: (crowd) => {
         const isNow = !takesTurns || this.#before(entry) < Math.ceil(READ_TOGETHER / Math.max(1, crowd));
         if (isNow) entry.hasAsked = true;

@@ -8,7 +8,6 @@ import type { KeptPiece } from './piece-keeper.ts';
 
 /** First byte and stall of a piece from a peer. */
 const PIECE_DEADLINE_MS = 2_000;
-
 /** Whatever a peer says. */
 const MAX_RETRY_AFTER_MS = 1_000;
 

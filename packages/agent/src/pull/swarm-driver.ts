@@ -38,6 +38,7 @@ import type { WitnessDuty } from './witness-duty.ts';
 const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
 const MAX_IN_FLIGHT_PIECES = 32;
 const TICK_MS = 100;
+/** Blobs in turn that are told apart by those that serve them. */
 const PLACES = 4;
 /** Another blob is read from the origin first. */
 const TURN_RETRY_MS = 100;
@@ -203,7 +204,7 @@ export class SwarmDriver {
   }
 
   #onTick(): void {
-    this.react({ type: 'tick', behind: this.#turn.earlier });
+    this.react({ type: 'tick', behind: this.#turn.earlier() });
   }
 
   #do(action: SwarmAction): void {
@@ -246,7 +247,7 @@ export class SwarmDriver {
 
   /** What was begun first is served first: a client can unpack a layer when those before it are there. */
   #patience(patience: number): number {
-    const place = Math.min(this.#turn.earlier, PLACES - 1);
+    const place = Math.min(this.#turn.earlier(), PLACES - 1);
     return Math.floor((place * MAX_PATIENCE + patience) / PLACES);
   }
 
