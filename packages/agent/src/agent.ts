@@ -23,8 +23,8 @@ import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { PeerNetwork } from './peers/peer-network.ts';
-import { ByteBudget } from './pull/byte-budget.ts';
 import { OriginTurns } from './pull/origin-turns.ts';
+import { PieceMemory } from './pull/piece-memory.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { RateLimit } from './rate/rate-limit.ts';
@@ -178,7 +178,7 @@ async function start(
       logger: logger.child({ room: 'pull' }),
       clock,
       random: seededRandom(randomBytes(4).readUInt32LE()),
-      pieceMemory: new ByteBudget(limits.pieceMemoryBytes),
+      pieceMemory: new PieceMemory(limits.pieceMemoryBytes),
       originTurns: new OriginTurns(clock),
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
       onLease: (source) => metrics.lease(source),

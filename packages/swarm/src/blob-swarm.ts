@@ -422,10 +422,10 @@ export class BlobSwarm {
   #askPeers(nowMs: number, actions: SwarmAction[]): void {
     const maxInFlight = this.#window.size;
     if (this.#inFlight >= maxInFlight || this.#board.count(READY) === 0) return;
-    for (const index of this.#readers.neededNext(this.#have)) {
-      if (this.#inFlight >= maxInFlight) return;
+    this.#readers.neededNext(this.#have, (index) => {
       if (this.#board.is(index, READY)) this.#tryFetch(index, nowMs, actions);
-    }
+      return this.#inFlight >= maxInFlight;
+    });
     while (this.#inFlight < maxInFlight && (this.#fetchRarest(nowMs, actions) || this.#fetchAnything(nowMs, actions)));
   }
 
@@ -476,9 +476,8 @@ export class BlobSwarm {
   }
 
   #soughtOf({ pieces }: Neighbour): number | undefined {
-    for (const index of this.#readers.neededNext(this.#have)) {
-      if (this.#board.is(index, READY) && pieces.has(index)) return index;
-    }
+    const needed = this.#readers.neededNext(this.#have, (index) => this.#board.is(index, READY) && pieces.has(index));
+    if (needed !== undefined) return needed;
     let best: number | undefined;
     let bestCopies = Number.POSITIVE_INFINITY;
     for (let look = 0; look < RAREST_OF_ONE; look++) {

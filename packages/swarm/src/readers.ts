@@ -36,13 +36,14 @@ export class Readers {
     return false;
   }
 
-  /** The first missing pieces ahead of each reader. */
-  *neededNext(have: PieceMap): Generator<number> {
+  /** The first that fits of the first missing pieces ahead of each reader. */
+  neededNext(have: PieceMap, fits: (index: number) => boolean): number | undefined {
     for (const reader of this.#readers.values()) {
       const first = have.firstMissing(reader.index);
       const end = Math.min(have.count, first + READ_AHEAD_PIECES);
-      for (let index = first; index < end; index++) yield index;
+      for (let index = first; index < end; index++) if (fits(index)) return index;
     }
+    return undefined;
   }
 
   /** To be told often. @param isOffered whether some peer offers the piece */

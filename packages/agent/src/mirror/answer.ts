@@ -18,7 +18,7 @@ export type SmallAnswer = Answer & { body: string | Buffer };
 export interface BodyStream {
   /** Undefined: nobody said, so it goes out in HTTP chunks. */
   lengthBytes: number | undefined;
-  /** Throws when no source is left. */
+  /** Each is overwritten when the next one is asked for. Throws when no source is left. */
   chunks: AsyncIterable<Uint8Array>;
   /** Must be called once, whatever happened. */
   close(): void;

@@ -95,7 +95,7 @@ async function readWhole(reader: BlobReader, signal: AbortSignal): Promise<Buffe
   for await (const chunk of reader.bytes(0, undefined, signal)) {
     sizeBytes += chunk.length;
     if (sizeBytes > MAX_MANIFEST_BYTES) throw new OriginError('invalid', 'the manifest is larger than 4 MiB');
-    chunks.push(chunk);
+    chunks.push(Buffer.from(chunk));
   }
   signal.throwIfAborted();
   return Buffer.concat(chunks, sizeBytes);

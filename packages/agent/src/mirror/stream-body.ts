@@ -76,23 +76,23 @@ export function closeShort(response: ServerResponse): void {
   socket.once('close', () => clearTimeout(timer));
 }
 
+/** Resolves when the kernel has the bytes: their memory is used again. */
 async function write(
   response: ServerResponse,
   part: Uint8Array,
   stallMs: number,
 ): Promise<'open' | 'client-gone' | 'client-stalled'> {
   if (isGone(response)) return 'client-gone';
-  if (response.write(part)) return 'open';
   const { promise, resolve } = Promise.withResolvers<'open' | 'client-gone' | 'client-stalled'>();
-  const onDrain = () => resolve('open');
+  response.write(part, () => resolve('open'));
   const onClose = () => resolve('client-gone');
   const timer = setTimeout(() => resolve('client-stalled'), stallMs);
-  response.once('drain', onDrain).once('close', onClose);
+  response.once('close', onClose);
   try {
     return await promise;
   } finally {
     clearTimeout(timer);
-    response.off('drain', onDrain).off('close', onClose);
+    response.off('close', onClose);
   }
 }
 

@@ -43,9 +43,11 @@ export interface PieceFetchOptions {
   /** How much of the blob is here already, per mille, or 0 when a reader waits for the piece: the lowest is served first. */
   patience: number;
   signal: AbortSignal;
+  /** Where the piece goes: as long as it, and not touched any more once the promise is settled. Without it new memory is taken. */
+  into?: Buffer;
 }
 
-/** A verified piece: `sha256` is of `bytes`, and `attestation` (opaque, relayed unchanged) by `signer` vouches for it. */
+/** A verified piece: `sha256` is of `bytes` (those of `into`), and `attestation` (opaque, relayed unchanged) by `signer` vouches for it. */
 export interface FetchedPiece {
   bytes: Uint8Array;
   sha256: Uint8Array;

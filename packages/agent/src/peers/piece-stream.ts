@@ -1,6 +1,6 @@
 /**
  * The asking side of one bulk stream: one request at a time, and the bytes of the answer go straight into the one
- * buffer made for the piece. A stream that failed in any way is reset and never used again.
+ * buffer for the piece. A stream that failed in any way is reset and never used again.
  *
  * 1. send REQUEST
  * 2. read PIECE or REFUSE; check the length against the blob's arithmetic and the attestation against the cluster
@@ -44,6 +44,8 @@ export interface FetchOptions {
   /** As in the request. */
   patience: number;
   signal: AbortSignal;
+  /** As long as the piece; written to until the promise is settled. */
+  into?: Buffer | undefined;
   /** Bytes of the piece as they come, also when it fails in the end. */
   onBytes: (bytes: number) => void;
 }
@@ -51,6 +53,7 @@ export interface FetchOptions {
 interface Exchange {
   readonly piece: Piece;
   readonly length: number;
+  readonly into: Buffer | undefined;
   readonly onBytes: (bytes: number) => void;
   readonly settle: (error: PeerError | undefined, fetched?: FetchedPiece) => void;
   readonly timer: NodeJS.Timeout;
@@ -90,7 +93,7 @@ export class PieceStream {
 
   /** @throws PeerError */
   fetch(piece: Piece, options: FetchOptions): Promise<FetchedPiece> {
-    const { deadlineMs, patience, signal, onBytes } = options;
+    const { deadlineMs, patience, signal, into, onBytes } = options;
     return new Promise((resolve, reject) => {
       const onAbort = () => this.#fail(new PeerError('cancelled', 'piece not needed any more'));
       const timer = setTimeout(
@@ -105,7 +108,7 @@ export class PieceStream {
         else resolve(fetched);
       };
       const { length } = pieceExtent(piece.sizeBytes, piece.index);
-      this.#exchange = { piece, length, onBytes, settle, timer };
+      this.#exchange = { piece, length, into, onBytes, settle, timer };
       signal.addEventListener('abort', onAbort, { once: true });
       if (signal.aborted) return onAbort();
       if (!this.#usable) return this.#fail(new PeerError('gone', 'piece stream closed'));
@@ -163,7 +166,7 @@ export class PieceStream {
     const { sha256, signer } = this.#dependencies.checkAttestation(attestation, exchange.piece);
     if (this.#dependencies.isBarred(signer)) throw barredSigner(signer);
     exchange.receiving = {
-      bytes: Buffer.allocUnsafeSlow(exchange.length),
+      bytes: exchange.into ?? Buffer.allocUnsafeSlow(exchange.length),
       hash: createHash('sha256'),
       attestation,
       sha256: Uint8Array.from(sha256),

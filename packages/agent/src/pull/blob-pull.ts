@@ -198,8 +198,8 @@ export class BlobPull {
   }
 
   /** Bytes that `waitFor` has let through. */
-  read(offset: number, length: number): Promise<Buffer> {
-    return (this.#handle ?? this.#partial).read(offset, length);
+  read(offset: number, length: number, memory: Buffer): Promise<Buffer> {
+    return (this.#handle ?? this.#partial).read(offset, length, memory);
   }
 
   /** Stops, keeping what is here for a later resume, and frees the committed file. No reader may be left. */

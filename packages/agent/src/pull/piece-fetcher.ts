@@ -3,8 +3,8 @@ import type { Digest } from '@shoal/oci';
 import { type FetchFailure, pieceExtent, type SwarmAction, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
-import type { ByteBudget } from './byte-budget.ts';
 import type { KeptPiece } from './piece-keeper.ts';
+import type { LentMemory, PieceMemory } from './piece-memory.ts';
 
 /** First byte and stall of a piece from a peer. */
 const PIECE_DEADLINE_MS = 2_000;
@@ -15,7 +15,7 @@ export interface PieceFetcherDependencies {
   network: PeerNetwork;
   logger: Logger;
   /** Shared by all pulls. */
-  pieceMemory: ByteBudget;
+  pieceMemory: PieceMemory;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onRejected: (reason: string) => void;
   onPiece(piece: KeptPiece, from: string): Promise<void>;
@@ -40,10 +40,10 @@ export class PieceFetcher {
     const abort = new AbortController();
     const { signal } = abort;
     this.#fetches.set(key, abort);
-    let giveBack: (() => void) | undefined;
+    let memory: LentMemory | undefined;
     try {
-      giveBack = await pieceMemory.take(pieceExtent(sizeBytes, index).length, signal);
-      const options = { deadlineMs: PIECE_DEADLINE_MS, patience, signal };
+      memory = await pieceMemory.borrow(pieceExtent(sizeBytes, index).length, signal);
+      const options = { into: memory.bytes, deadlineMs: PIECE_DEADLINE_MS, patience, signal };
       const { bytes, sha256, attestation } = await network.fetchPiece(peer, { digest, sizeBytes, index }, options);
       await onPiece({ index, bytes, sha256, attestation }, peer);
     } catch (error) {
@@ -51,7 +51,7 @@ export class PieceFetcher {
       if (!(error instanceof PeerError)) throw error;
       this.#failed(peer, index, error);
     } finally {
-      giveBack?.();
+      memory?.giveBack();
       if (this.#fetches.get(key) === abort) this.#fetches.delete(key);
     }
   }

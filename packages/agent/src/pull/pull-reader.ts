@@ -49,6 +49,7 @@ export class PullReader implements BlobReader {
     const isWhole = start === 0 && stop === this.sizeBytes;
     const hash = isWhole ? createHash(digestAlgorithm(this.digest)) : undefined;
     const ended = AbortSignal.any([signal, this.#cut.signal]);
+    const memory = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, Math.max(0, stop - start)));
     let offset = start;
     try {
       if (this.sizeBytes === 0) await this.#pull.waitFor(this.#number, 0, ended);
@@ -57,7 +58,7 @@ export class PullReader implements BlobReader {
         const index = Math.floor(offset / pieceSize);
         await this.#pull.waitFor(this.#number, index, ended);
         const pieceEnd = Math.min((index + 1) * pieceSize, stop);
-        const chunk = await this.#readUnlessLost(offset, Math.min(READ_BYTES, pieceEnd - offset));
+        const chunk = await this.#readUnlessLost(offset, Math.min(READ_BYTES, pieceEnd - offset), memory);
         if (chunk === undefined) continue;
         this.#given = { first: Math.min(this.#given?.first ?? index, index), last: index };
         offset += chunk.length;
@@ -71,10 +72,10 @@ export class PullReader implements BlobReader {
   }
 
   /** Undefined when pieces were taken back meanwhile: these bytes may be of one of them. */
-  async #readUnlessLost(offset: number, length: number): Promise<Buffer | undefined> {
+  async #readUnlessLost(offset: number, length: number, memory: Buffer): Promise<Buffer | undefined> {
     const losses = this.#losses;
     try {
-      const bytes = await this.#pull.read(offset, length);
+      const bytes = await this.#pull.read(offset, length, memory);
       return losses === this.#losses ? bytes : undefined;
     } catch (error) {
       if (losses === this.#losses) throw error;

@@ -25,7 +25,7 @@ export interface BlobReader {
   readonly sizeBytes: number | undefined;
   readonly mediaType: string | undefined;
   /**
-   * The bytes `[start, end)` in order. `end` defaults to the blob's end. Throws when no source is left: the caller must cut the
+   * The bytes `[start, end)` in order; what came last is overwritten by what is asked for next. `end` defaults to the blob's end. Throws when no source is left: the caller must cut the
    * connection short. The blob's last bytes come only after the whole blob matched its digest.
    */
   bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>;

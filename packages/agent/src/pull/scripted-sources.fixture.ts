@@ -12,8 +12,8 @@ import { PeerError, type PeerNetwork, type WantListener } from '../peers/peer-ne
 import type { BlobStore } from '../store/blob-store.ts';
 import { openStore } from '../store/open-store.ts';
 import type { Contradiction, LeaseEnd, LeaseProgress, TrackerClient } from '../tracker-client/tracker-client.ts';
-import { ByteBudget } from './byte-budget.ts';
 import { OriginTurns } from './origin-turns.ts';
+import { PieceMemory } from './piece-memory.ts';
 import { PullRegistry } from './pull-registry.ts';
 import type { BlobReader, PullSource } from './pulls.ts';
 
@@ -230,7 +230,7 @@ export class PullStage implements AsyncDisposable {
         logger,
         clock: Date.now,
         random: seededRandom(1),
-        pieceMemory: new ByteBudget(4_000_000),
+        pieceMemory: new PieceMemory(4_000_000),
         originTurns: new OriginTurns(() => performance.now()),
         onPieceRejected: (reason) => this.rejected.push(reason),
         onAudit: (result) => this.audits.push(result),
@@ -263,7 +263,7 @@ export class PullStage implements AsyncDisposable {
 export async function readAll(reader: BlobReader, start = 0, end?: number): Promise<Buffer> {
   const chunks: Uint8Array[] = [];
   try {
-    for await (const chunk of reader.bytes(start, end, never)) chunks.push(chunk);
+    for await (const chunk of reader.bytes(start, end, never)) chunks.push(Buffer.from(chunk));
   } finally {
     reader.close();
   }

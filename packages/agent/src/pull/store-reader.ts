@@ -27,11 +27,12 @@ export class StoreReader implements BlobReader {
 
   async *bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stop = Math.min(end ?? this.sizeBytes, this.sizeBytes);
+    const memory = Buffer.allocUnsafeSlow(Math.min(pieceSizeOf(this.sizeBytes), this.sizeBytes));
     for (let at = start; at < stop; ) {
       signal.throwIfAborted();
       const index = Math.floor(at / pieceSizeOf(this.sizeBytes));
       const { offset, length } = pieceExtent(this.sizeBytes, index);
-      const { bytes } = await readVerifiedPiece(this.#dependencies.store, this.#handle, index);
+      const { bytes } = await readVerifiedPiece(this.#dependencies.store, this.#handle, index, memory);
       const part = bytes.subarray(at - offset, Math.min(length, stop - offset));
       at += part.length;
       this.#dependencies.onBytes(part.length);

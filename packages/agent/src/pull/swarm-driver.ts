@@ -25,13 +25,13 @@ import type { OriginClient } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import type { BlobPullOptions } from './blob-pull.ts';
-import type { ByteBudget } from './byte-budget.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 import { Neighbourhood, type UnreachableMembers } from './neighbourhood.ts';
 import { OriginReader } from './origin-reader.ts';
 import type { OriginTurn, OriginTurns } from './origin-turns.ts';
 import { PieceFetcher } from './piece-fetcher.ts';
 import type { KeptPiece } from './piece-keeper.ts';
+import type { PieceMemory } from './piece-memory.ts';
 import type { WitnessDuty } from './witness-duty.ts';
 
 /** What pieces on their way from peers may take in memory, per blob. */
@@ -52,7 +52,7 @@ export interface SwarmDriverDependencies {
   clock: () => number;
   random: Random;
   /** Shared by all pulls. */
-  pieceMemory: ByteBudget;
+  pieceMemory: PieceMemory;
   /** Shared by all pulls. */
   originTurns: OriginTurns;
   onPieceRejected?: (reason: string) => void;

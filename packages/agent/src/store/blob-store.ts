@@ -27,8 +27,8 @@ export class StoreError extends Error {
 
 /** An open committed blob. It is not evicted until `release` was called. */
 export interface BlobHandle extends BlobRecord {
-  /** Reads exactly `length` bytes at `offset`. The buffer is the caller's. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /** Reads exactly `length` bytes at `offset`, into new memory or the start of `into`, and gives that part of it back. */
+  read(offset: number, length: number, into?: Buffer): Promise<Buffer>;
   /** 32 bytes per piece (SHA-256), as found when the blob was committed. */
   pieceHash(index: number): Promise<Uint8Array>;
   release(): void;
@@ -45,8 +45,8 @@ export interface PartialBlob {
    * @throws StoreError disk-full, io, closed
    */
   write(index: number, bytes: Uint8Array, sha256: Uint8Array, attestation: Uint8Array): Promise<void>;
-  /** Reads bytes of pieces that are in `pieces`. */
-  read(offset: number, length: number): Promise<Buffer>;
+  /** Reads bytes of pieces that are in `pieces`, as a `BlobHandle` does. */
+  read(offset: number, length: number, into?: Buffer): Promise<Buffer>;
   attestation(index: number): Uint8Array | undefined;
   /** The SHA-256 that came with a piece that is here. */
   pieceHash(index: number): Uint8Array | undefined;

@@ -210,11 +210,11 @@ export class FileBlobStore implements BlobStore {
       this.#partials.delete(partial);
       await this.#leavePartial(partial.entry, keep);
     },
-    readCommitted: async (digest, offset, length) => {
+    readCommitted: async (digest, offset, length, memory) => {
       const blob = await this.open(digest);
       if (blob === undefined) throw new StoreError('closed', `${digest} was committed and is gone since`);
       try {
-        return await blob.read(offset, length);
+        return await blob.read(offset, length, memory);
       } finally {
         blob.release();
       }

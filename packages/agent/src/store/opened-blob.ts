@@ -33,12 +33,12 @@ export class OpenedBlob implements BlobHandle {
     this.#owner = owner;
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
+  async read(offset: number, length: number, memory = Buffer.allocUnsafeSlow(length)): Promise<Buffer> {
     this.#mustBeHeld();
     if (!(offset >= 0 && length >= 0 && offset + length <= this.sizeBytes)) {
       throw new StoreError('io', `bytes ${offset}-${offset + length} are outside of ${this.digest}`);
     }
-    const into = Buffer.allocUnsafeSlow(length);
+    const into = memory.subarray(0, length);
     try {
       await readExactly(this.#opened.file, into, offset);
     } catch (error) {

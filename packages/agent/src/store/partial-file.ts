@@ -33,7 +33,7 @@ export interface PartialOwner {
   /** The partial is no longer open; `keep` says whether its file and records stay. The descriptor is closed. */
   leave(partial: PartialFile, keep: boolean): Promise<void>;
   /** Reads the blob after its commit. */
-  readCommitted(digest: Digest, offset: number, length: number): Promise<Buffer>;
+  readCommitted(digest: Digest, offset: number, length: number, memory: Buffer): Promise<Buffer>;
 }
 
 export interface PartialFileDependencies {
@@ -117,16 +117,16 @@ export class PartialFile implements PartialBlob {
     }
   }
 
-  async read(offset: number, length: number): Promise<Buffer> {
-    if (this.#state === 'committed') return this.#owner.readCommitted(this.digest, offset, length);
+  async read(offset: number, length: number, memory = Buffer.allocUnsafeSlow(length)): Promise<Buffer> {
+    if (this.#state === 'committed') return this.#owner.readCommitted(this.digest, offset, length, memory);
     if (this.#state === 'closed' || this.#state === 'dropped') this.#mustBeOpen();
     this.#mustHold(offset, length);
-    const into = Buffer.allocUnsafeSlow(length);
+    const into = memory.subarray(0, length);
     try {
       await readExactly(this.file, into, offset);
     } catch (error) {
       // The descriptor may have been handed over, and closed, under this read.
-      if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.digest, offset, length);
+      if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.digest, offset, length, memory);
       throw error;
     }
     return into;
