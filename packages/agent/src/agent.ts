@@ -10,6 +10,7 @@ import { parseJoinToken } from '@shoal/wire';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RepositoryAccess } from './access/access.ts';
+import { Admissions } from './access/admission.ts';
 import { AskingScopes } from './access/asking-scope.ts';
 import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
@@ -194,14 +195,16 @@ async function start(
   const stopMeeting = meetKnownPeers(knownPeers, client, peers);
   stops.push(async () => stopMeeting());
 
-  const { tagFreshMs } = config.access;
+  const { tagFreshMs, grantMs, outageMs } = config.access;
   const joinSecret = parseJoinToken(config.joinToken ?? '')?.secret;
   const scopes = new AskingScopes({ registries: config.registries, joinSecret });
   const lookups = new ClusterLookups({ tagFreshMs }, { origin, tracker: client, scopes, now: clock });
-  const asked = { origin, lookups, notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
-  const access = new RepositoryAccess({}, asked);
-  const references = new ReferenceResolver({ freshMs: tagFreshMs }, asked);
-  await Promise.all([access.prune(), references.prune()]);
+  const kept = { notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
+  const openRegistries = registriesOpenToClients(config);
+  const admissions = new Admissions({ openRegistries, grantMs, outageMs }, kept);
+  const access = new RepositoryAccess({}, { ...kept, admissions, origin, lookups });
+  const references = new ReferenceResolver({ freshMs: tagFreshMs }, { ...kept, admissions, lookups });
+  await Promise.all([admissions.prune(), access.prune(), references.prune()]);
   const mirror = await startMirror(
     { ...config.mirror, defaultRegistry: config.defaultRegistry },
     {
@@ -254,6 +257,11 @@ async function start(
     peerId: identity.peerId,
     peerAddresses: peers.addresses(),
   };
+}
+
+/** Their configured credentials serve every client of this node. */
+function registriesOpenToClients({ registries }: AgentConfig): ReadonlySet<string> {
+  return new Set(Object.keys(registries).filter((host) => registries[host]?.openToClients === true));
 }
 
 async function savedMembership(store: BlobStore): Promise<Membership | undefined> {

@@ -38,7 +38,14 @@ export interface OriginSideDependencies {
 type LeaseEvent = Extract<
   SwarmEvent,
   {
-    type: 'lease-granted' | 'lease-changed' | 'lease-lost' | 'lease-refused' | 'lease-unavailable' | 'origin-ended';
+    type:
+      | 'lease-granted'
+      | 'lease-changed'
+      | 'lease-lost'
+      | 'lease-refused'
+      | 'lease-unavailable'
+      | 'origin-ended'
+      | 'origin-allowed';
   }
 >;
 
@@ -157,6 +164,9 @@ export class OriginSide {
           this.#withoutTracker = true;
           this.#dependencies.refresh(0, this.#options.pieceCount);
         }
+        return;
+      case 'origin-allowed':
+        this.#refusedAtMs = undefined;
         return;
       case 'origin-ended':
         if (event.ranged !== undefined) this.#rangeless = !event.ranged;

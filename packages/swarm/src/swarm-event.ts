@@ -43,6 +43,8 @@ export type SwarmEvent =
   | { type: 'origin-bytes' }
   /** `ranged`: whether the origin honoured the request for a range, once that was seen. */
   | { type: 'origin-ended'; how: OriginEnd; retryAfterMs?: number; ranged?: boolean }
+  /** After it refused: another credential or repository to ask with is there. */
+  | { type: 'origin-allowed' }
   /** Due every 100 ms. `behind`: other blobs that this agent gets first, so that readers of this one have to be patient. */
   | { type: 'tick'; behind?: number };
 

@@ -1,24 +1,26 @@
 /**
- * Access: may this repository's reader have this digest?
+ * Access: may this client have this digest under this repository's name? Two questions, both for the origin:
  *
- * The store keeps content by digest alone, and a digest may have come from a private repository. So a digest is served
- * only under a repository of which its origin has said that it holds it, to this node or to a member that asks with the
- * same rights (none, or the same credential at the same address; `asking-scope.ts`). The origin has said so when a
- * manifest of the repository named the digest, or when it was asked about the digest itself. Each yes is recorded,
- * survives a restart, and carries the size when that is known. A temporary failure of the origin is no yes; for a
- * manifest, what the origin last told such a member counts then.
+ * 1. May the client read the repository (`admission.ts`)?
+ * 2. Does the repository hold the digest? The store keeps content by digest alone, and a digest may have come from
+ *    anywhere. The origin has said yes when a manifest of the repository named the digest, or when it was asked about the
+ *    digest itself, by this agent or by a member that asks with the same rights (`asking-scope.ts`). Each yes is recorded,
+ *    survives a restart, and carries the size when that is known. A temporary failure of the origin is no yes; for a
+ *    manifest, what the origin last told such a member counts then.
  *
- * What this protects: content pulled into one repository is not readable through another repository's name, and
- * nothing is readable that this node could not pull itself. What it does not yet do: tell apart local clients with
- * credentials of their own (all share the node's), or doubt a manifest of one registry that names content which only
- * another registry ever held. Both belong here, in front of the same question.
+ * What this protects: content pulled into one repository is not readable through another repository's name, and nobody reads
+ * here what the origin would not let them read. What it does not yet do: doubt a manifest of one registry that names
+ * content which only another registry ever held. That belongs here, in front of the second question.
  *
  * Called by `mirror` before every answer. It never reads content.
  */
 import type { Descriptor, Digest } from '@shoal/oci';
 import type { Logger } from 'pino';
+import type { Asker, ClientAuthorization } from '../origin/asker.ts';
+import { askerKey } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
+import type { Admissions, Question } from './admission.ts';
 import type { ClusterLookups } from './cluster-lookups.ts';
 import { withinDeadline } from './deadline.ts';
 import { type Readable, ReadableIndex } from './readable-index.ts';
@@ -31,18 +33,25 @@ export interface ReadRequest {
   repository: Repository;
   digest: Digest;
   kind: 'blob' | 'manifest';
+  /** What the client sent in Authorization. */
+  client?: ClientAuthorization | undefined;
   /** Sent upstream when a manifest has to be asked for. */
   accept?: string;
 }
 
 export type ReadVerdict =
-  | { allowed: true; sizeBytes: number | undefined; mediaType: string | undefined }
+  /** `asker`: in whose name the content is read, should it have to come from the origin. */
+  | { allowed: true; sizeBytes: number | undefined; mediaType: string | undefined; asker: Asker }
   /** `error` is what the origin answered, or why it could not be asked. */
   | { allowed: false; error: OriginError };
 
 export interface Access {
   /** @throws only the reason of `call.signal` */
   mayRead(request: ReadRequest, call: OriginCall): Promise<ReadVerdict>;
+  /** In whose name the origin is asked for what is never kept here, so that its answer is all the leave there is. */
+  askerFor(repository: Repository, client: ClientAuthorization | undefined): Asker;
+  /** The origin refused what this asker had been allowed to read: it must be asked again. */
+  refused(repository: Repository, asker: Asker): void;
   /**
    * The origin gave this manifest under this repository: it and its children are readable there from now on. Foreign
    * layers are not, because no registry checks that it holds them. Never throws: what cannot be kept is asked again.
@@ -60,6 +69,7 @@ export interface RepositoryAccessOptions {
 }
 
 export interface RepositoryAccessDependencies {
+  admissions: Admissions;
   origin: Pick<OriginClient, 'stat'>;
   lookups: Pick<ClusterLookups, 'resolve' | 'lastTold'>;
   notes: BlobStore['notes'];
@@ -81,17 +91,34 @@ export class RepositoryAccess implements Access {
   }
 
   async mayRead(request: ReadRequest, call: OriginCall): Promise<ReadVerdict> {
-    const recorded = await this.#recorded(request);
-    if (recorded !== undefined) return yes(recorded);
-    const { registry, name } = request.repository;
-    const key = [registry, name, request.digest, request.kind].join(' ');
+    const { repository, client } = request;
+    const { registry, name } = repository;
+    const question: Question<Readable> = {
+      recall: () => this.#recorded(request),
+      ask: (asker) => {
+        const key = [registry, name, request.digest, request.kind, askerKey(asker)].join(' ');
+        return this.#lookups.run(key, call.signal, (signal) => this.#ask(request, { ...call, signal, asker }));
+      },
+      ...(request.kind === 'manifest' && {
+        fallBack: (asker: Asker, error: OriginError) => this.#lastTold(request, asker, error),
+      }),
+    };
     try {
-      const found = await this.#lookups.run(key, call.signal, (signal) => this.#ask(request, { ...call, signal }));
-      return yes(found);
+      const { answer, asker } = await this.#dependencies.admissions.put(repository, client, question);
+      const { sizeBytes, mediaType } = answer;
+      return { allowed: true, sizeBytes, mediaType, asker };
     } catch (error) {
       call.signal.throwIfAborted();
       return { allowed: false, error: asOriginError(error) };
     }
+  }
+
+  askerFor(repository: Repository, client: ClientAuthorization | undefined): Asker {
+    return this.#dependencies.admissions.askerFor(repository, client);
+  }
+
+  refused(repository: Repository, asker: Asker): void {
+    this.#dependencies.admissions.refused(repository, asker);
   }
 
   async record(
@@ -126,15 +153,16 @@ export class RepositoryAccess implements Access {
 
   async #askManifest({ repository, digest, accept = '' }: ReadRequest, call: OriginCall): Promise<Readable> {
     const { lookups } = this.#dependencies;
-    try {
-      const { mediaType, sizeBytes } = await lookups.resolve({ repository, reference: digest, accept }, call);
-      return { digest, sizeBytes, mediaType };
-    } catch (error) {
-      if (!(error instanceof OriginError) || !error.temporary) throw error;
-      const told = await lookups.lastTold(repository, digest);
-      if (told === undefined || told.digest !== digest) throw error;
-      return { digest, sizeBytes: told.sizeBytes, mediaType: told.mediaType };
-    }
+    const { mediaType, sizeBytes } = await lookups.resolve({ repository, reference: digest, accept }, call);
+    return { digest, sizeBytes, mediaType };
+  }
+
+  async #lastTold({ repository, digest }: ReadRequest, asker: Asker, error: OriginError): Promise<Readable> {
+    const told = await this.#dependencies.lookups.lastTold(repository, digest, asker);
+    if (told === undefined || told.digest !== digest) throw error;
+    const found = { digest, sizeBytes: told.sizeBytes, mediaType: told.mediaType };
+    await this.#remember(repository, digest, [found]);
+    return found;
   }
 
   async #recorded({ repository, digest }: ReadRequest): Promise<Readable | undefined> {
@@ -153,10 +181,6 @@ export class RepositoryAccess implements Access {
       this.#dependencies.logger.warn({ err, digest: owner }, 'cannot record what is readable');
     }
   }
-}
-
-function yes({ sizeBytes, mediaType }: Readable): ReadVerdict {
-  return { allowed: true, sizeBytes, mediaType };
 }
 
 function readableChild({ digest, sizeBytes, mediaType, kind }: Descriptor): Readable {

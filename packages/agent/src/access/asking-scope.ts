@@ -3,7 +3,8 @@
  * rights, and a scope is the name of such rights:
  *
  * - `public`: anonymously, at the registry's own address;
- * - undefined: this machine's own registry (`localhost:5000`), which is another one on every node; never shared;
+ * - undefined: with a client's own credential, or at this machine's own registry (`localhost:5000`), which is another one on every
+ *   node; never shared;
  * - else a key derived from how the registry is reached here: its configured address, whether its certificate is looked
  *   at, user name and password. One of these differs, and the scope is another one.
  *
@@ -13,6 +14,7 @@
 import { createHmac, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
 import { normaliseRegistryHost } from '@shoal/oci';
+import type { Asker } from '../origin/asker.ts';
 import type { RegistryOptions } from '../origin/origin-options.ts';
 
 const PUBLIC = 'public';
@@ -39,20 +41,27 @@ export class AskingScopes {
   }
 
   /** At most 64 characters; undefined when answers of this registry are nobody else's business. */
-  async of(registry: string): Promise<string | undefined> {
-    if (isThisMachine(registry)) return undefined;
-    const options = this.#configured.get(registry);
+  async of(registry: string, asker: Asker = 'node'): Promise<string | undefined> {
+    if (typeof asker !== 'string' || isThisMachine(registry)) return undefined;
+    const configured = this.#configured.get(registry);
+    const options = asker === 'node' || configured === undefined ? configured : withoutCredentials(configured);
     if (options === undefined || isPlain(options)) return PUBLIC;
-    const scope = this.#derived.get(registry) ?? derive(this.#joinSecret, registry, options);
-    this.#derived.set(registry, scope);
+    const key = `${registry} ${options === configured ? 'node' : asker}`;
+    const scope = this.#derived.get(key) ?? derive(this.#joinSecret, registry, options);
+    this.#derived.set(key, scope);
     try {
       return await scope;
     } catch {
       // Only for want of memory: then nothing is shared for now.
-      this.#derived.delete(registry);
+      this.#derived.delete(key);
       return undefined;
     }
   }
+}
+
+function withoutCredentials(options: RegistryOptions): RegistryOptions {
+  const { username, password, ...rest } = options;
+  return username === undefined && password === undefined ? options : rest;
 }
 
 function isPlain({ url, insecureTls, username, password }: RegistryOptions): boolean {

@@ -1,6 +1,7 @@
 import { type Digest, OCI_INDEX, OCI_MANIFEST } from '@shoal/oci';
 import type { ReferenceTurn } from '@shoal/wire';
 import { expect, test, vi } from 'vitest';
+import { ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import type { RegistryOptions } from '../origin/origin-options.ts';
 import { AskingScopes } from './asking-scope.ts';
@@ -79,9 +80,26 @@ test.each([
 
 test('another member’s no is this agent’s, too', async () => {
   const { origin, tracker, resolve } = build();
-  tracker.turns.push({ turn: 'refused', code: 'unauthorized' });
-  await expect(resolve()).rejects.toMatchObject({ code: 'unauthorized', temporary: false });
+  tracker.turns.push({ turn: 'refused', code: 'not-found' });
+  await expect(resolve()).rejects.toMatchObject({ code: 'not-found', temporary: false });
   expect(origin.asked).toEqual([]);
+});
+
+test('18: a login is asked for only by the registry’s own word, whatever a member was told', async () => {
+  const { origin, tracker, resolve } = build();
+  tracker.turns.push({ turn: 'refused', code: 'unauthorized' });
+  origin.failure = new OriginError('unauthorized', 'no', { challenge: ['Bearer realm="https://auth.example/"'] });
+  await expect(resolve()).rejects.toBe(origin.failure);
+});
+
+test('19: what a client’s own credential opens is asked in its name, and shared with nobody', async () => {
+  const { origin, tracker, lookups } = build();
+  const asker = ClientAuthorization.from('Bearer token');
+  const question = { repository, reference: 'v1', accept: '' };
+  await lookups.resolve(question, { signal: new AbortController().signal, pullId: 'p', asker: asker! });
+  expect(origin.askers).toEqual([asker]);
+  expect(await lookups.lastTold(repository, 'v1', asker!)).toBeUndefined();
+  expect([tracker.lookups, tracker.reports]).toEqual([[], []]);
 });
 
 test('without a tracker the origin is asked at once', async () => {
@@ -196,12 +214,12 @@ test('what a member with a login was last told is told to nobody without it', as
   for (const registries of [{}, { 'ghcr.io': { ...login, password: 'guess-guess' } }]) {
     const other = build({}, registries);
     other.tracker.records.push(...member.tracker.records);
-    expect(await other.lookups.lastTold(repository, 'v1')).toBeUndefined();
-    expect(await other.lookups.lastTold(repository, digest)).toBeUndefined();
+    expect(await other.lookups.lastTold(repository, 'v1', 'node')).toBeUndefined();
+    expect(await other.lookups.lastTold(repository, digest, 'node')).toBeUndefined();
     await other.resolve();
     expect(other.tracker.lookups[0]?.scope).not.toBe(member.tracker.lookups[0]?.scope);
   }
-  expect(await member.lookups.lastTold(repository, 'v1')).toMatchObject({ digest });
+  expect(await member.lookups.lastTold(repository, 'v1', 'node')).toMatchObject({ digest });
   expect(JSON.stringify([member.tracker.reports, member.tracker.lookups])).not.toMatch(/robot|hunter2/);
 });
 
@@ -212,6 +230,6 @@ test('what a registry of this machine says stays here', async () => {
   const question = { repository: local, reference: 'v1', accept: '' };
   const call = { signal: new AbortController().signal, pullId: 'p' };
   expect((await lookups.resolve(question, call)).digest).toBe(sha256('local'));
-  expect(await lookups.lastTold(local, 'v1')).toBeUndefined();
+  expect(await lookups.lastTold(local, 'v1', 'node')).toBeUndefined();
   expect([tracker.lookups, tracker.reports]).toEqual([[], []]);
 });

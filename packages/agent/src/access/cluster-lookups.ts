@@ -15,6 +15,7 @@
 import { acceptCovers, MANIFEST_ACCEPT, parseDigest } from '@shoal/oci';
 import { MAX_REFERENCE_WAIT_MS, type ReferenceRecord, type ReferenceReport, type ReferenceTurn } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
+import type { Asker } from '../origin/asker.ts';
 import {
   type OriginCall,
   type OriginClient,
@@ -85,12 +86,13 @@ export class ClusterLookups {
   /** @throws OriginError (of this agent's own question or of another's), or the reason of `call.signal` */
   async resolve(question: Question, call: OriginCall): Promise<Answer> {
     const { registry, name } = question.repository;
-    const scope = await this.#dependencies.scopes.of(registry);
+    const scope = await this.#dependencies.scopes.of(registry, call.asker ?? 'node');
     if (scope === undefined) return await this.#askOrigin(question, call);
     const accept = acceptClass(question.accept);
     const subject = { registry, repository: name, reference: question.reference, scope, accept };
     const turn = this.#tagFreshMs === 0 ? undefined : await this.#askCluster(subject, call.signal);
-    if (turn?.turn === 'refused') throw refusal(registry, turn.code);
+    // The registry's challenge must come from the registry: a member could send the client's password anywhere with another.
+    if (turn?.turn === 'refused' && turn.code !== 'unauthorized') throw refusal(registry, turn.code);
     if (turn?.turn === 'told' && fits(question, turn)) {
       const { digest, mediaType, sizeBytes, ageMs } = turn;
       return { digest, mediaType, sizeBytes, resolvedAtMs: this.#dependencies.now() - ageMs };
@@ -99,9 +101,13 @@ export class ClusterLookups {
   }
 
   /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
-  async lastTold({ registry, name }: Repository, reference: string): Promise<ReferenceRecord | undefined> {
+  async lastTold(
+    { registry, name }: Repository,
+    reference: string,
+    asker: Asker,
+  ): Promise<ReferenceRecord | undefined> {
     const { scopes, tracker } = this.#dependencies;
-    const scope = await scopes.of(registry);
+    const scope = await scopes.of(registry, asker);
     if (scope === undefined) return undefined;
     return await tracker.findReference({ registry, repository: name, reference, scope });
   }
@@ -163,7 +169,7 @@ function fits({ reference, accept }: Question, { digest, mediaType }: ResolvedMa
   return (parseDigest(reference) ?? digest) === digest && acceptCovers(accept, mediaType);
 }
 
-function refusal(registry: string, code: 'unauthorized' | 'not-found' | 'refused'): OriginError {
+function refusal(registry: string, code: 'not-found' | 'refused'): OriginError {
   return new OriginError(code, `${registry} just said no to another member that asked in the same way`);
 }
 

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { type Digest, parseDigest } from '@shoal/oci';
 import type { ReferenceLookup, ReferenceQuery, ReferenceRecord, ReferenceReport, ReferenceTurn } from '@shoal/wire';
+import type { Asker } from '../origin/asker.ts';
 import { type OriginCall, OriginError, type Repository, type ResolvedManifest } from '../origin/origin-client.ts';
 import { AskingScopes } from './asking-scope.ts';
 import { ClusterLookups, type ClusterLookupsDependencies, type ClusterLookupsOptions } from './cluster-lookups.ts';
@@ -16,6 +17,10 @@ export class FakeUpstream {
   readonly manifests = new Map<string, ResolvedManifest>();
   readonly blobs = new Map<string, number | undefined>();
   readonly asked: string[] = [];
+  /** In whose name each question was asked. */
+  readonly askers: Asker[] = [];
+  /** Who is refused what, if anybody; the others get what there is. */
+  refuses: (asker: Asker, key: string) => OriginError | undefined = () => undefined;
   /** What every call fails with, while set. */
   failure: OriginError | undefined;
   /** Every call waits for it. */
@@ -36,10 +41,13 @@ export class FakeUpstream {
   }
 
   async #answer<T>(key: string, call: OriginCall, held: Map<string, T>): Promise<T | undefined> {
+    const { asker = 'node' } = call;
     this.asked.push(key);
+    this.askers.push(asker);
     await this.gate;
     call.signal.throwIfAborted();
-    if (this.failure !== undefined) throw this.failure;
+    const failure = this.failure ?? this.refuses(asker, key);
+    if (failure !== undefined) throw failure;
     return held.get(key);
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a tag is now. Within the freshness window the last answer counts; after it the origin is asked (a HEAD, which
+ * What a tag is now, for those who may read the repository (`admission.ts`). Within the freshness window the last answer counts; after it the origin is asked (a HEAD, which
  * counts nowhere) by one member of the cluster for all (`cluster-lookups.ts`), and callers who ask this agent at the same
  * moment share one question. Only when the origin cannot be asked (down, slow, or rate-limited) does an older answer
  * count: the newest of what this agent and the rest of the cluster were last told. A plain no from the origin is never
@@ -9,9 +9,11 @@ import { acceptCovers, parseDigest } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { type OriginCall, OriginError, type Repository, type ResolvedManifest } from '../origin/origin-client.ts';
+import { type Asker, askerKey, type ClientAuthorization } from '../origin/asker.ts';
+import type { OriginCall, OriginError, Repository, ResolvedManifest } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { acceptClass } from './accept-class.ts';
+import type { Admissions } from './admission.ts';
 import type { ClusterLookups } from './cluster-lookups.ts';
 import { SharedLookups } from './shared-lookups.ts';
 
@@ -29,9 +31,18 @@ export interface Resolution extends ResolvedManifest {
   stale: boolean;
 }
 
+export interface TagRequest {
+  repository: Repository;
+  tag: string;
+  /** As the client sent it; empty when it sent none. */
+  accept: string;
+  /** What the client sent in Authorization. */
+  client?: ClientAuthorization | undefined;
+}
+
 export interface References {
-  /** @throws OriginError, or the reason of `call.signal` */
-  resolve(repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution>;
+  /** `asker`: in whose name the manifest is read, should it have to come from the origin. @throws OriginError, or the reason of `call.signal` */
+  resolve(request: TagRequest, call: OriginCall): Promise<Resolution & { asker: Asker }>;
 }
 
 export interface ReferenceResolverOptions {
@@ -42,6 +53,7 @@ export interface ReferenceResolverOptions {
 }
 
 export interface ReferenceResolverDependencies {
+  admissions: Admissions;
   lookups: Pick<ClusterLookups, 'resolve' | 'lastTold'>;
   notes: BlobStore['notes'];
   logger: Logger;
@@ -67,15 +79,18 @@ export class ReferenceResolver implements References {
     this.#dependencies = dependencies;
   }
 
-  async resolve(repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
+  async resolve(request: TagRequest, call: OriginCall): Promise<Resolution & { asker: Asker }> {
+    const { repository, tag, accept, client } = request;
     const key = `${keyOf(repository, tag)} ${acceptClass(accept)}`;
-    const latest = this.#latest.get(key);
-    if (latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < this.#freshMs) {
-      return resolutionOf(latest, false);
-    }
-    return await this.#lookups.run(key, call.signal, (signal) =>
-      this.#ask(key, repository, tag, accept, { ...call, signal }),
-    );
+    const { answer, asker } = await this.#dependencies.admissions.put<Resolution>(repository, client, {
+      recall: async () => this.#fresh(key),
+      ask: (asker) =>
+        this.#lookups.run(`${key} ${askerKey(asker)}`, call.signal, (signal) =>
+          this.#ask(key, request, { ...call, signal, asker }),
+        ),
+      fallBack: (asker, error) => this.#lastKnown(request, asker, call, error),
+    });
+    return { ...answer, asker };
   }
 
   /** Forgets answers too old to be given. Meant to be called once, at the agent's start. */
@@ -86,15 +101,16 @@ export class ReferenceResolver implements References {
     }
   }
 
-  async #ask(key: string, repository: Repository, tag: string, accept: string, call: OriginCall): Promise<Resolution> {
-    try {
-      const answer = await this.#dependencies.lookups.resolve({ repository, reference: tag, accept }, call);
-      await this.#record(key, repository, tag, answer);
-      return resolutionOf(answer, false);
-    } catch (error) {
-      if (!(error instanceof OriginError) || !error.temporary) throw error;
-      return await this.#lastKnown(repository, tag, accept, call, error);
-    }
+  #fresh(key: string): Resolution | undefined {
+    const latest = this.#latest.get(key);
+    const isFresh = latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < this.#freshMs;
+    return isFresh ? resolutionOf(latest, false) : undefined;
+  }
+
+  async #ask(key: string, { repository, tag, accept }: TagRequest, call: OriginCall): Promise<Resolution> {
+    const answer = await this.#dependencies.lookups.resolve({ repository, reference: tag, accept }, call);
+    await this.#record(key, repository, tag, answer);
+    return resolutionOf(answer, false);
   }
 
   async #record(key: string, repository: Repository, tag: string, answer: Answer): Promise<void> {
@@ -116,13 +132,16 @@ export class ReferenceResolver implements References {
   }
 
   async #lastKnown(
-    repository: Repository,
-    tag: string,
-    accept: string,
+    { repository, tag, accept }: TagRequest,
+    asker: Asker,
     call: OriginCall,
     error: OriginError,
   ): Promise<Resolution> {
-    const [noted, told] = await Promise.all([this.#noted(repository, tag), this.#told(repository, tag)]);
+    // What was noted may have been told to anybody: it counts for those admitted, not for nobody in particular.
+    const [noted, told] = await Promise.all([
+      asker === 'anonymous' ? [] : this.#noted(repository, tag),
+      this.#told(repository, tag, asker),
+    ]);
     const newest = [...noted, ...told]
       .filter((answer) => this.#isUsable(answer) && acceptCovers(accept, answer.mediaType))
       .sort((a, b) => b.resolvedAtMs - a.resolvedAtMs)[0];
@@ -143,8 +162,8 @@ export class ReferenceResolver implements References {
     }
   }
 
-  async #told(repository: Repository, tag: string): Promise<Answer[]> {
-    const record = await this.#dependencies.lookups.lastTold(repository, tag);
+  async #told(repository: Repository, tag: string, asker: Asker): Promise<Answer[]> {
+    const record = await this.#dependencies.lookups.lastTold(repository, tag, asker);
     return record === undefined ? [] : [record];
   }
 

@@ -21,7 +21,7 @@ test('says nothing means the documented defaults', () => {
     registries: {},
     defaultRegistry: 'docker.io',
     origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
-    access: { tagFreshMs: 30_000 },
+    access: { tagFreshMs: 30_000, grantMs: 300_000, outageMs: 43_200_000 },
     peers: { uploadSlots: 6, maxConnections: 64 },
     limits: { pieceMemoryBytes: 50_331_648 },
     log: { level: 'info', format: 'auto' },

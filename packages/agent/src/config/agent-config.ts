@@ -72,6 +72,8 @@ const registry = z
     password: text((value) => value.length > 0, 'is empty; leave it out or fill it in').optional(),
     /** Accept any certificate. */
     insecureTls: z.boolean({ error: 'is not true or false; write one of them' }).optional(),
+    /** Every client of this node may read what user name and password open; else only who the registry accepts itself. */
+    openToClients: z.boolean({ error: 'is not true or false; write one of them' }).optional(),
     /** PEM certificates trusted beside the system's. */
     ca: z
       .string()
@@ -81,6 +83,9 @@ const registry = z
   })
   .refine(({ username, password }) => (username === undefined) === (password === undefined), {
     error: 'has only one of username and password; give both or neither',
+  })
+  .refine(({ username, openToClients }) => openToClients !== true || username !== undefined, {
+    error: 'is open to clients without a user name and password; give both, or leave open-to-clients out',
   })
   .transform(present);
 
@@ -180,6 +185,10 @@ export const agentConfigSchema = z
       .strictObject({
         /** How long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself. */
         tagFreshMs: wholeNumber(0, defaults.MAX_TAG_FRESH_MS, ' ms').default(defaults.DEFAULT_TAG_FRESH_MS),
+        /** How long a registry's yes to a client's credential counts. */
+        grantMs: wholeNumber(0, defaults.MAX_GRANT_MS, ' ms').default(defaults.DEFAULT_GRANT_MS),
+        /** How long it counts while the registry cannot be asked. */
+        outageMs: wholeNumber(0, defaults.MAX_OUTAGE_MS, ' ms').default(defaults.DEFAULT_OUTAGE_MS),
       })
       .prefault({}),
     peers: z

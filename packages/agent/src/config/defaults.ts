@@ -24,6 +24,12 @@ export const DEFAULT_LOG_FORMAT = 'auto';
 /** Smaller than this, one layer pushes the other out before both were used: 16 MiB. */
 export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
 export const MAX_DEADLINE_MS: number = 10 * 60_000;
+/** How long a registry's yes to a client's credential counts: 5 min. */
+export const DEFAULT_GRANT_MS: number = 5 * 60_000;
+/** The same while the registry cannot be asked: 12 h. */
+export const DEFAULT_OUTAGE_MS: number = 12 * 60 * 60_000;
+export const MAX_GRANT_MS: number = 60 * 60_000;
+export const MAX_OUTAGE_MS: number = 30 * 24 * 60 * 60_000;
 /** A tag that nobody asks for within an hour would be as good as a digest. */
 export const MAX_TAG_FRESH_MS: number = 60 * 60_000;
 /** With less, a piece does not pass within the time that an agent waits for its next 64 KiB: 64 KiB per second. */

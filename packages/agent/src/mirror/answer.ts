@@ -1,5 +1,5 @@
 /** What the mirror decided to say, before the first byte of it is sent. */
-import { type OciErrorCode, ociErrorBody } from '@shoal/oci';
+import { type OciErrorCode, ociErrorBody, parseChallenges } from '@shoal/oci';
 import { OriginError } from '../origin/origin-client.ts';
 
 /** `refused`: the request itself is at fault. `not-found`: the client may go upstream. */
@@ -7,7 +7,7 @@ export type AnswerResult = 'ok' | 'not-found' | 'refused';
 
 export interface Answer {
   status: number;
-  headers: Record<string, string>;
+  headers: Record<string, string | string[]>;
   body: string | Buffer | BodyStream;
   result: AnswerResult;
 }
@@ -52,6 +52,23 @@ export function notServed(code: OciErrorCode, error: unknown): SmallAnswer {
   const answer = refusal(404, code, origin === undefined ? 'no source has it' : `origin: ${origin.code}`);
   if (origin?.retryAfterMs !== undefined) answer.headers['retry-after'] = String(Math.ceil(origin.retryAfterMs / 1000));
   return answer;
+}
+
+/**
+ * The registry wants the client to log in: its own challenge, passed on as it is, so that the client can do so there and come
+ * back. Undefined when there is nothing that may be passed on: a password in clear text stays on this machine.
+ */
+export function relayedChallenge(error: unknown, isLocalClient: boolean): SmallAnswer | undefined {
+  const origin = originErrorIn(error);
+  if (origin?.code !== 'unauthorized' || origin.challenge === undefined) return undefined;
+  const values = origin.challenge.filter((value) => isLocalClient || isBearerOnly(value));
+  if (values.length === 0) return undefined;
+  const answer = refusal(401, 'UNAUTHORIZED', 'the registry wants a login');
+  return { ...answer, headers: { ...answer.headers, 'www-authenticate': values } };
+}
+
+function isBearerOnly(value: string): boolean {
+  return parseChallenges(value).every(({ scheme }) => scheme === 'bearer');
 }
 
 /** The origin's own error, also where a pull failed because of it. */

@@ -7,7 +7,7 @@ import { applyRange, type Digest, parseRangeHeader, type RangeHeader } from '@sh
 import type { Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
 import { type Answer, type BodyStream, unsatisfiableRange } from './answer.ts';
-import { type Exchange, openInTime, originCall, type Sources } from './exchange.ts';
+import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
 
 /** @throws OriginError, PullError, or the reason of a signal: nothing was sent, and nothing can be served */
 export async function answerBlob(
@@ -16,7 +16,8 @@ export async function answerBlob(
   exchange: Exchange,
   sources: Sources,
 ): Promise<Answer> {
-  const verdict = await sources.access.mayRead({ repository, digest, kind: 'blob' }, originCall(exchange));
+  const { client } = exchange;
+  const verdict = await sources.access.mayRead({ repository, digest, kind: 'blob', client }, originCall(exchange));
   if (!verdict.allowed) throw verdict.error;
   const hint = verdict.sizeBytes;
   const headers = headersOf(digest);
@@ -28,12 +29,11 @@ export async function answerBlob(
   const source = {
     repository,
     kind: 'blob',
+    asker: verdict.asker,
     pullId: exchange.pullId,
     ...(hint === undefined ? {} : { sizeHintBytes: hint }),
   } as const;
-  const reader = await openInTime(exchange, (signal) =>
-    sources.pulls.open(digest, source, likelyStart(range, hint), signal),
-  );
+  const reader = await openReader(exchange, sources, digest, source, likelyStart(range, hint));
   let answer: Answer | undefined;
   try {
     answer = exchange.isHead

@@ -1,9 +1,12 @@
 /** One request on its way through the mirror. */
+import type { Digest } from '@shoal/oci';
 import type { Logger } from 'pino';
 import type { Access } from '../access/access.ts';
 import type { References } from '../access/reference-resolver.ts';
+import type { ClientAuthorization } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
-import type { BlobReader, Pulls } from '../pull/pulls.ts';
+import type { BlobReader, PullSource, Pulls } from '../pull/pulls.ts';
+import { originErrorIn } from './answer.ts';
 
 export interface Sources {
   pulls: Pulls;
@@ -18,6 +21,8 @@ export interface Exchange {
   range: string | undefined;
   ifRange: string | undefined;
   accept: string | undefined;
+  /** What the client sent in Authorization. */
+  client: ClientAuthorization | undefined;
   logger: Logger;
   /** Aborts when the client has gone or the mirror closes. */
   signal: AbortSignal;
@@ -34,10 +39,7 @@ export function originCall(exchange: Exchange): OriginCall {
  * Opens a reader no later than the answer is due. The reader outlives that moment: it is bound to the client only.
  * @throws OriginError, PullError, or the reason of `exchange.signal`
  */
-export async function openInTime(
-  exchange: Exchange,
-  open: (signal: AbortSignal) => Promise<BlobReader>,
-): Promise<BlobReader> {
+async function openInTime(exchange: Exchange, open: (signal: AbortSignal) => Promise<BlobReader>): Promise<BlobReader> {
   exchange.due.throwIfAborted();
   const cancel = new AbortController();
   const onDue = () => cancel.abort(exchange.due.reason);
@@ -46,6 +48,25 @@ export async function openInTime(
     return await open(AbortSignal.any([cancel.signal, exchange.signal]));
   } finally {
     exchange.due.removeEventListener('abort', onDue);
+  }
+}
+
+/**
+ * Opens a blob for the client. Where the origin refuses what it had been known to allow, it is asked again next time.
+ * @throws OriginError, PullError, or the reason of `exchange.signal`
+ */
+export async function openReader(
+  exchange: Exchange,
+  { access, pulls }: Sources,
+  digest: Digest,
+  source: PullSource,
+  start: number,
+): Promise<BlobReader> {
+  try {
+    return await openInTime(exchange, (signal) => pulls.open(digest, source, start, signal));
+  } catch (error) {
+    if (originErrorIn(error)?.code === 'unauthorized') access.refused(source.repository, source.asker);
+    throw error;
   }
 }
 

@@ -2,9 +2,11 @@ import type { Digest } from '@shoal/oci';
 import { pino } from 'pino';
 import type { Access, ReadRequest } from '../access/access.ts';
 import { RepositoryAccess } from '../access/access.ts';
+import { Admissions } from '../access/admission.ts';
 import { anonymousLookups, FakeReferences, FakeUpstream, sha256 } from '../access/fake-upstream.fixture.ts';
 import { memoryNotes } from '../access/memory-notes.fixture.ts';
 import { ReferenceResolver } from '../access/reference-resolver.ts';
+import type { Asker } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import type { BlobReader, PullSource, Pulls } from '../pull/pulls.ts';
 import type { MirrorDependencies, RequestResult } from './mirror.ts';
@@ -88,8 +90,14 @@ export class OpenAccess implements Access {
   readonly sizes = new Map<Digest, number>();
 
   async mayRead({ digest }: ReadRequest) {
-    return { allowed: true, sizeBytes: this.sizes.get(digest), mediaType: undefined } as const;
+    return { allowed: true, sizeBytes: this.sizes.get(digest), mediaType: undefined, asker: 'node' } as const;
   }
+
+  askerFor(): Asker {
+    return 'node';
+  }
+
+  refused(): void {}
 
   async record(): Promise<void> {}
 }
@@ -110,7 +118,8 @@ export function fakeWorld(access?: Access): FakeWorld {
   const logged: string[] = [];
   const logger = pino({ level: 'debug' }, { write: (line) => void logged.push(line) });
   const asked = { origin: upstream, tracker: new FakeReferences(), now: Date.now };
-  const shared = { ...asked, lookups: anonymousLookups(asked), notes: memoryNotes(), logger };
+  const kept = { ...asked, notes: memoryNotes(), logger };
+  const shared = { ...kept, lookups: anonymousLookups(asked), admissions: new Admissions({}, kept) };
   const world: FakeWorld = {
     pulls: new FakePulls(),
     upstream,
@@ -122,6 +131,8 @@ export function fakeWorld(access?: Access): FakeWorld {
       allowed: (registry) => registry !== 'forbidden.example',
       relay: async (_, path, call) => {
         world.relayed.push({ path, accept: call.accept });
+        const refusal = upstream.refuses(call.asker ?? 'node', path);
+        if (refusal !== undefined) throw refusal;
         return world.relayAnswer;
       },
     },

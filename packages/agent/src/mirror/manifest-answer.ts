@@ -14,15 +14,17 @@ import {
   OCI_MANIFEST,
   parseRangeHeader,
 } from '@shoal/oci';
+import type { Asker } from '../origin/asker.ts';
 import { OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
 import { type Answer, unsatisfiableRange } from './answer.ts';
-import { type Exchange, openInTime, originCall, type Sources } from './exchange.ts';
+import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
 
 interface Wanted {
   digest: Digest;
   sizeHintBytes: number | undefined;
   mediaType: string | undefined;
+  asker: Asker;
 }
 
 /** @throws OriginError, PullError, or the reason of a signal: nothing was sent, and nothing can be served */
@@ -48,10 +50,11 @@ export async function answerManifest(
 }
 
 async function resolveTag(repository: Repository, tag: string, exchange: Exchange, sources: Sources): Promise<Wanted> {
-  const accept = exchange.accept ?? MANIFEST_ACCEPT;
-  const found = await sources.references.resolve(repository, tag, accept, originCall(exchange));
+  const { accept = MANIFEST_ACCEPT, client } = exchange;
+  const found = await sources.references.resolve({ repository, tag, accept, client }, originCall(exchange));
   await sources.access.record(repository, found, []);
-  return { digest: found.digest, sizeHintBytes: found.sizeBytes, mediaType: plain(found.mediaType) };
+  const { sizeBytes, mediaType, asker } = found;
+  return { digest: found.digest, sizeHintBytes: sizeBytes, mediaType: plain(mediaType), asker };
 }
 
 async function checkAccess(
@@ -60,28 +63,36 @@ async function checkAccess(
   exchange: Exchange,
   sources: Sources,
 ): Promise<Wanted> {
-  const { accept } = exchange;
-  const request = { repository, digest, kind: 'manifest', ...(accept === undefined ? {} : { accept }) } as const;
+  const { accept, client } = exchange;
+  const request = {
+    repository,
+    digest,
+    kind: 'manifest',
+    client,
+    ...(accept === undefined ? {} : { accept }),
+  } as const;
   const verdict = await sources.access.mayRead(request, originCall(exchange));
   if (!verdict.allowed) throw verdict.error;
-  return { digest, sizeHintBytes: verdict.sizeBytes, mediaType: plain(verdict.mediaType) };
+  const { sizeBytes, mediaType, asker } = verdict;
+  return { digest, sizeHintBytes: sizeBytes, mediaType: plain(mediaType), asker };
 }
 
 async function readManifest(
   repository: Repository,
-  { digest, sizeHintBytes, mediaType }: Wanted,
+  { digest, sizeHintBytes, mediaType, asker }: Wanted,
   exchange: Exchange,
-  { pulls }: Sources,
+  sources: Sources,
 ): Promise<{ bytes: Buffer; mediaType: string | undefined }> {
   const source = {
     repository,
     kind: 'manifest',
+    asker,
     pullId: exchange.pullId,
     accept: exchange.accept ?? MANIFEST_ACCEPT,
     ...(sizeHintBytes === undefined ? {} : { sizeHintBytes }),
     ...(mediaType === undefined ? {} : { mediaType }),
   } as const;
-  const reader = await openInTime(exchange, (signal) => pulls.open(digest, source, 0, signal));
+  const reader = await openReader(exchange, sources, digest, source, 0);
   try {
     return { bytes: await readWhole(reader, exchange.due), mediaType: reader.mediaType };
   } finally {

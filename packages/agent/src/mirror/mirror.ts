@@ -9,13 +9,14 @@
  * 4. send      small answers whole; blobs as they arrive, checked bytes only. From the first byte on nothing may fail:
  *              `pull` changes sources inside the body, and if none is left the connection is closed short, with a FIN.
  *
- * It is called by runtimes, over loopback by default. It never asks for credentials, never redirects, never encodes a
+ * It is called by runtimes, over loopback by default. It has no challenge of its own, never redirects, never encodes a
  * body, and knows neither peers nor the origin's protocol.
  */
 import { randomBytes } from 'node:crypto';
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
+import { ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import { PullError } from '../pull/pull-error.ts';
 import {
@@ -25,6 +26,7 @@ import {
   notServed,
   originErrorIn,
   refusal,
+  relayedChallenge,
   type SmallAnswer,
 } from './answer.ts';
 import { answerBlob } from './blob-answer.ts';
@@ -194,7 +196,7 @@ class MirrorServer implements Mirror {
     return parseRoute(request.raw.url ?? '', namespace, this.#options.defaultRegistry ?? DEFAULT_REGISTRY);
   }
 
-  /** Never rejects: whatever goes wrong is a 404. */
+  /** Never rejects: whatever goes wrong is a 404, or the registry's own challenge. */
   async #decide(route: Route, request: FastifyRequest, logger: Logger, signal: AbortSignal): Promise<Answer> {
     const deadline = new AbortController();
     const deadlineMs = this.#options.answerDeadlineMs ?? DEFAULT_ANSWER_DEADLINE_MS;
@@ -203,6 +205,7 @@ class MirrorServer implements Mirror {
     const ifRange = request.headers['if-range'];
     const accept = request.headers.accept;
     const exchange: Exchange = {
+      client: ClientAuthorization.from(request.headers.authorization),
       pullId: request.id,
       isHead: request.method === 'HEAD',
       range,
@@ -215,6 +218,8 @@ class MirrorServer implements Mirror {
     try {
       return await answerRoute(route, exchange, this.#dependencies);
     } catch (error) {
+      const challenge = signal.aborted ? undefined : relayedChallenge(error, isLoopback(request.socket.remoteAddress));
+      if (challenge !== undefined) return challenge;
       if (!signal.aborted) logNotServed(logger, route, error);
       return notServed(route.kind === 'blob' ? 'BLOB_UNKNOWN' : 'MANIFEST_UNKNOWN', error);
     } finally {
@@ -292,6 +297,10 @@ function unknownPath(): SmallAnswer {
 /** Bytes, never text: fastify adds a charset to the type of a text, and containerd then takes a manifest for none. */
 async function sendAnswer(reply: FastifyReply, { status, headers, body }: SmallAnswer): Promise<void> {
   await reply.code(status).headers(headers).send(Buffer.from(body));
+}
+
+function isLoopback(address: string | undefined): boolean {
+  return address !== undefined && /^(::1|(::ffff:)?127\.)/.test(address);
 }
 
 /** The client's own id when it is short and plain, so that its logs and ours meet. */

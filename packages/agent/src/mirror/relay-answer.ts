@@ -10,12 +10,14 @@ export async function answerRelay(
   route: Addressed,
   tail: string,
   exchange: Exchange,
-  { origin }: Sources,
+  { access, origin }: Sources,
 ): Promise<Answer> {
   const path = route.query === '' ? tail : `${tail}?${route.query}`;
   const { accept } = exchange;
   const call = { ...originCall(exchange), ...(accept === undefined ? {} : { accept }) };
-  const upstream = await origin.relay(route.repository, path, call);
+  const { repository } = route;
+  const asker = access.askerFor(repository, exchange.client);
+  const upstream = await origin.relay(repository, path, { ...call, asker });
   if (upstream.status === 404) return refusal(404, 'NAME_UNKNOWN', 'the origin does not know it');
   if (upstream.status !== 200) return notServed('NAME_UNKNOWN', new Error(`origin answered ${upstream.status}`));
   const headers: Record<string, string> = {};

@@ -2,14 +2,13 @@
  * Answers registries' challenges (distribution specification, "Token Authentication"; RFC 7617 for Basic).
  *
  * What a registry asked for is remembered per repository, so that the next request carries its Authorization at once.
- * Tokens are kept per (registry, realm, service, scope); the credential is fixed by the registry. One fetch at a time
- * for one token; a token past three quarters of its life is renewed in the background while it still serves.
+ * Tokens are kept per (registry, realm, service, scope) and for the node's credential and for none apart; a registry has one
+ * credential at most. One fetch at a time for one token; a token past three quarters of its life is renewed in the background while it still serves.
  */
 import { type Challenge, parseChallenges } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
 import { readWhole } from './body.ts';
 import type { Credential, Endpoint } from './endpoint.ts';
-import type { Answer } from './exchange.ts';
 import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import { DEFAULT_TOKEN_LIFETIME_MS, MAX_TOKEN_ANSWER_BYTES, MAX_TOKENS } from './origin-options.ts';
@@ -19,7 +18,13 @@ const RENEW_AFTER_LIFE_SHARE = 0.75;
 const MAX_TOKEN_LIFETIME_MS = 24 * 3600 * 1000;
 const MAX_CHALLENGE_PART = 2048;
 
-type Demand = { scheme: 'basic' } | { scheme: 'bearer'; realm: URL; service: string | undefined; scope: string };
+interface Bearer {
+  scheme: 'bearer';
+  realm: URL;
+  service: string | undefined;
+  scope: string;
+}
+type Demand = { scheme: 'basic' } | Bearer;
 
 interface Token {
   value: string;
@@ -52,9 +57,14 @@ export class RegistryAuth {
   }
 
   /** What to send with a first request; undefined when this repository never asked for anything. @throws OriginError */
-  async known(endpoint: Endpoint, repository: Repository, call: OriginCall): Promise<string | undefined> {
-    const demand = this.#demands.get(demandKey(repository));
-    return demand === undefined ? undefined : this.#satisfy(endpoint, demand, call);
+  async known(
+    endpoint: Endpoint,
+    credential: Credential | undefined,
+    repository: Repository,
+    call: OriginCall,
+  ): Promise<string | undefined> {
+    const demand = this.#demands.get(demandKey(repository, credential));
+    return demand === undefined ? undefined : this.#satisfy(endpoint, credential, demand, call);
   }
 
   /**
@@ -63,26 +73,30 @@ export class RegistryAuth {
    */
   async answer(
     endpoint: Endpoint,
+    credential: Credential | undefined,
     repository: Repository,
-    refusal: Answer,
+    challenge: readonly string[],
     rejected: string | undefined,
     call: OriginCall,
   ): Promise<string | undefined> {
-    const header = refusal.headers['www-authenticate'];
-    const demand = header === undefined ? undefined : this.#choose(endpoint, repository, parseChallenges(header));
+    const demand = this.#choose(credential, repository, parseChallenges(challenge));
     if (demand === undefined) return undefined;
-    this.#demands.set(demandKey(repository), demand);
+    this.#demands.set(demandKey(repository, credential), demand);
     if (demand.scheme === 'bearer') {
-      const key = tokenKey(endpoint, demand);
+      const key = tokenKey(endpoint, credential, demand);
       const held = this.#tokens.get(key);
       if (held !== undefined && bearer(held.value) === rejected) this.#tokens.delete(key);
     }
-    const authorization = await this.#satisfy(endpoint, demand, call);
+    const authorization = await this.#satisfy(endpoint, credential, demand, call);
     return authorization === rejected ? undefined : authorization;
   }
 
   /** Bearer before Basic: a token gives less away than a password. */
-  #choose(endpoint: Endpoint, repository: Repository, challenges: readonly Challenge[]): Demand | undefined {
+  #choose(
+    credential: Credential | undefined,
+    repository: Repository,
+    challenges: readonly Challenge[],
+  ): Demand | undefined {
     for (const { scheme, parameters } of challenges) {
       const realm = URL.parse(parameters.get('realm') ?? '');
       if (scheme !== 'bearer' || realm === null || realm.username !== '' || realm.password !== '') continue;
@@ -91,17 +105,22 @@ export class RegistryAuth {
       if (Math.max(realm.href.length, service?.length ?? 0, scope.length) > MAX_CHALLENGE_PART) continue;
       return { scheme: 'bearer', realm, service, scope };
     }
-    const basic = challenges.some(({ scheme }) => scheme === 'basic') && endpoint.credential !== undefined;
-    return basic ? { scheme: 'basic' } : undefined;
+    const isBasic = challenges.some(({ scheme }) => scheme === 'basic') && credential !== undefined;
+    return isBasic ? { scheme: 'basic' } : undefined;
   }
 
-  async #satisfy(endpoint: Endpoint, demand: Demand, call: OriginCall): Promise<string | undefined> {
-    if (demand.scheme === 'basic') return endpoint.credential && basic(endpoint.credential);
-    const key = tokenKey(endpoint, demand);
+  async #satisfy(
+    endpoint: Endpoint,
+    credential: Credential | undefined,
+    demand: Demand,
+    call: OriginCall,
+  ): Promise<string | undefined> {
+    if (demand.scheme === 'basic') return credential && basic(credential);
+    const key = tokenKey(endpoint, credential, demand);
     const nowMs = this.#dependencies.clock();
     const held = this.#tokens.get(key);
     if (held !== undefined && nowMs < held.renewAtMs) return bearer(held.value);
-    const renewal = this.#fetch(endpoint, demand, key, call.pullId);
+    const renewal = this.#fetch(endpoint, credential, demand, key, call.pullId);
     if (held !== undefined && nowMs < held.expiresAtMs) {
       // The held token still serves; should the renewal fail, the request after its end says why.
       renewal.catch(() => {});
@@ -110,10 +129,16 @@ export class RegistryAuth {
     return bearer(await unlessAborted(renewal, call.signal));
   }
 
-  #fetch(endpoint: Endpoint, demand: Demand & { scheme: 'bearer' }, key: string, pullId: string): Promise<string> {
+  #fetch(
+    endpoint: Endpoint,
+    credential: Credential | undefined,
+    demand: Bearer,
+    key: string,
+    pullId: string,
+  ): Promise<string> {
     const running = this.#fetches.get(key);
     if (running !== undefined) return running;
-    const fetch = this.#fetchToken(endpoint, demand, pullId)
+    const fetch = this.#fetchToken(endpoint, credential, demand, pullId)
       .then((token) => {
         this.#tokens.set(key, token);
         return token.value;
@@ -123,9 +148,14 @@ export class RegistryAuth {
     return fetch;
   }
 
-  async #fetchToken(endpoint: Endpoint, demand: Demand & { scheme: 'bearer' }, pullId: string): Promise<Token> {
+  async #fetchToken(
+    endpoint: Endpoint,
+    credential: Credential | undefined,
+    demand: Bearer,
+    pullId: string,
+  ): Promise<Token> {
     const { follow, clock, onBytes } = this.#dependencies;
-    const { credential, registry } = endpoint;
+    const { registry } = endpoint;
     const { realm, service, scope } = demand;
     if (credential !== undefined && realm.protocol === 'http:' && endpoint.baseUrl.protocol === 'https:') {
       throw new OriginError('unauthorized', `${registry} wants the password sent to ${realm.host} without TLS`);
@@ -184,12 +214,12 @@ function readToken(bytes: Buffer, askedAtMs: number, host: string): Token {
   };
 }
 
-function demandKey(repository: Repository): string {
-  return `${repository.registry}/${repository.name}`;
+function demandKey({ registry, name }: Repository, credential: Credential | undefined): string {
+  return `${registry}/${name} ${credential === undefined ? 'anonymous' : 'node'}`;
 }
 
-function tokenKey(endpoint: Endpoint, demand: Demand & { scheme: 'bearer' }): string {
-  return JSON.stringify([endpoint.registry, demand.realm.href, demand.service, demand.scope]);
+function tokenKey({ registry }: Endpoint, credential: Credential | undefined, demand: Bearer): string {
+  return JSON.stringify([registry, credential !== undefined, demand.realm.href, demand.service, demand.scope]);
 }
 
 function bearer(token: string): string {

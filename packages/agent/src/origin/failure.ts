@@ -9,14 +9,15 @@ const MAX_RETRY_AFTER_MS = 24 * 3600 * 1000;
 
 /** The error for an answer whose status is not what was asked for. */
 export function statusFailure(
-  answer: { status: number; headers: IncomingHttpHeaders; url: URL },
+  answer: { status: number; headers: IncomingHttpHeaders; url: URL; challenge?: readonly string[] },
   nowMs: number,
 ): OriginError {
-  const { status, headers, url } = answer;
+  const { status, headers, url, challenge } = answer;
   const retryAfterMs = parseRetryAfter(headers['retry-after'], nowMs);
   return new OriginError(statusCode(status), `${url.host} answered ${status}`, {
     status,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(challenge === undefined ? {} : { challenge }),
   });
 }
 

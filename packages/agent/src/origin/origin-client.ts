@@ -4,6 +4,7 @@
  * Credentials never appear in an error, a log line or an address.
  */
 import type { Digest } from '@shoal/oci';
+import type { Asker } from './asker.ts';
 
 /** An upstream repository. `registry` is a normalised host (`docker.io`, `ghcr.io`, `127.0.0.1:5000`). */
 export interface Repository {
@@ -35,17 +36,32 @@ export class OriginError extends Error {
   readonly code: OriginErrorCode;
   readonly status: number | undefined;
   readonly retryAfterMs: number | undefined;
+  /** The registry's own WWW-Authenticate values, of an `unauthorized` that a login may help against. */
+  readonly challenge: readonly string[] | undefined;
   constructor(
     code: OriginErrorCode,
     message: string,
-    options: ErrorOptions & { status?: number; retryAfterMs?: number } = {},
+    options: ErrorOptions & { status?: number; retryAfterMs?: number; challenge?: readonly string[] } = {},
   ) {
     super(message, options);
     this.name = 'OriginError';
     this.code = code;
     this.status = options.status;
     this.retryAfterMs = options.retryAfterMs;
+    this.challenge = options.challenge;
   }
+
+  /** The same failure, with what the registry itself says about logging in. */
+  withChallenge(challenge: readonly string[]): OriginError {
+    const { code, message, status, retryAfterMs } = this;
+    return new OriginError(code, message, {
+      cause: this,
+      challenge,
+      ...(status === undefined ? {} : { status }),
+      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    });
+  }
+
   /** Whether asking the same thing again can help. */
   get temporary(): boolean {
     return ['rate-limited', 'unavailable', 'unreachable', 'timeout', 'cut-short'].includes(this.code);
@@ -75,6 +91,8 @@ export interface OriginCall {
   signal: AbortSignal;
   /** Follows one pull through the logs, and is sent upstream as X-Request-Id. */
   pullId: string;
+  /** @default node */
+  asker?: Asker;
 }
 
 export interface OriginClient {
@@ -98,7 +116,10 @@ export interface OriginClient {
     range: { offset: number; end?: number },
     call: OriginCall,
   ): Promise<OriginBody>;
-  /** Passes a read-only call through as it is (`tags/list`, `referrers/…`); `path` starts after the repository name. */
+  /**
+   * Passes a read-only call through as it is (`tags/list`, `referrers/…`); `path` starts after the repository name. Of statuses
+   * only 401 and 403 throw. @throws OriginError
+   */
   relay(
     repository: Repository,
     path: string,

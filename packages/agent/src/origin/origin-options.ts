@@ -8,6 +8,8 @@ export interface RegistryOptions {
   url?: string;
   username?: string;
   password?: string;
+  /** Not for this room: whether every client of this node may read what user name and password open. @default false */
+  openToClients?: boolean;
   /** Accept any certificate. @default false */
   insecureTls?: boolean;
   /** PEM certificates trusted beside the system's. */

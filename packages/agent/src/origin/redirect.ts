@@ -24,6 +24,8 @@ export interface FollowedAnswer extends Answer {
   /** The answer comes from another scheme, host or port than was asked first. */
   leftOrigin: boolean;
   redirected: boolean;
+  /** What the registry said to whoever came without credentials that it accepts; absent when it accepted them. */
+  challenge?: readonly string[];
 }
 
 /** Sends requests on behalf of one registry. */

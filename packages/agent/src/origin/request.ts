@@ -2,12 +2,14 @@
  * One request to a registry, with everything that is not about its meaning:
  *
  *   1. the registry's endpoint, or `blocked-host`
- *   2. the Authorization that this repository is known to want
+ *   2. the Authorization that this repository is known to want; for a client, the client's own
  *   3. the request, and its redirects
- *   4. after a 401 from the registry itself: a fresh Authorization, and the request once more
+ *   4. after a 401 from the registry itself: a fresh Authorization, and the request once more; not for a client, which alone
+ *      can log in
  *
  * Any status may come back; the caller knows which of them it can use.
  */
+import { ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
 import { type Endpoints, repositoryUrl } from './endpoint.ts';
@@ -50,17 +52,38 @@ export class RegistryRequester {
         await follow(endpoint, { kind, method, url, headers, authorization, pullId: call.pullId }, call.signal),
       );
 
-    const authorization = await auth.known(endpoint, repository, call);
-    const answer = await ask(authorization);
-    if (answer.status !== 401 || answer.leftOrigin) return answer;
-    const fresh = await auth.answer(endpoint, repository, answer, authorization, call).catch((error: unknown) => {
-      answer.body.destroy();
-      throw error;
-    });
+    const { asker = 'node' } = call;
+    if (asker instanceof ClientAuthorization) return withChallenge(await ask(asker.header));
+
+    const credential = asker === 'node' ? endpoint.credential : undefined;
+    const authorization = await auth.known(endpoint, credential, repository, call);
+    const answer = withChallenge(await ask(authorization));
+    const { challenge } = answer;
+    if (challenge === undefined) return answer;
+    const fresh = await auth
+      .answer(endpoint, credential, repository, challenge, authorization, call)
+      .catch((error: unknown) => {
+        answer.body.destroy();
+        throw isUnauthorized(error) ? error.withChallenge(challenge) : error;
+      });
     if (fresh === undefined) return answer;
     await discard(answer, this.#stallMs);
-    return ask(fresh);
+    const second = await ask(fresh);
+    return second.status === 401 || second.status === 403 ? { ...second, challenge } : second;
   }
+}
+
+/** The token server, asked with what there is, said no. */
+function isUnauthorized(error: unknown): error is OriginError {
+  return error instanceof OriginError && error.code === 'unauthorized';
+}
+
+/** A storage server that the registry redirected to has nothing to say about logging in. */
+function withChallenge(answer: FollowedAnswer): FollowedAnswer {
+  // A header that may come several times; undici gives one of them as a string.
+  const header: string | string[] | undefined = answer.headers['www-authenticate'];
+  if (answer.status !== 401 || answer.leftOrigin || header === undefined) return answer;
+  return { ...answer, challenge: Array.isArray(header) ? header : [header] };
 }
 
 /** Digests and ranges are about the bytes themselves; an encoded body was asked not to be sent. */

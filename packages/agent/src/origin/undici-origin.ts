@@ -183,6 +183,7 @@ class UndiciOrigin implements OriginClient {
   ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }> {
     const headers = call.accept === undefined ? {} : { accept: call.accept };
     const answer = await this.#parts.requester.send({ repository, kind: 'relay', method: 'GET', path, headers }, call);
+    if (answer.status === 401 || answer.status === 403) throw await this.#refused(answer);
     const body = await this.#readWhole(answer, repository, MAX_RELAY_BYTES);
     const kept = RELAYED_HEADERS.flatMap((name) => {
       const value = answer.headers[name];

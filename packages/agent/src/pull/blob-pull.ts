@@ -133,7 +133,7 @@ export class BlobPull {
   }
 
   addSource(source: PullSource): void {
-    this.#driver.origin.addSource(source);
+    if (this.#driver.origin.addSource(source)) this.#driver.react({ type: 'origin-allowed' });
   }
 
   /** Members that hold or want the blob, as the tracker says. */

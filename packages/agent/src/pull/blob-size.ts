@@ -4,7 +4,7 @@ import type { PeerRecord } from '@shoal/wire';
 import type { OriginClient } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
-import type { PullSource } from './pulls.ts';
+import { callFor, type PullSource } from './pulls.ts';
 
 /** How long peers are waited for after the origin failed. */
 const PEERS_WITHIN_MS = 2_000;
@@ -29,7 +29,7 @@ export async function findSize(
 ): Promise<number | undefined> {
   if (source.sizeHintBytes !== undefined) return source.sizeHintBytes;
   const stop = new AbortController();
-  const call = { signal: AbortSignal.any([deadline, stop.signal]), pullId: source.pullId };
+  const call = callFor(source, AbortSignal.any([deadline, stop.signal]));
   let want: { close(): void } | undefined;
   const fromPeer = new Promise<number>((resolve) => {
     want = network.want(digest, {

@@ -2,9 +2,10 @@
 import type { Digest } from '@shoal/oci';
 import { type OriginEnd, pieceCountOf, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
+import { askerKey } from '../origin/asker.ts';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
 import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
-import type { PullSource } from './pulls.ts';
+import { callFor, type PullSource } from './pulls.ts';
 
 const MAX_SOURCES = 8;
 const BYTES_EVENT_EVERY_MS = 200;
@@ -52,13 +53,27 @@ export class OriginReader {
     return this.#sources[this.#turn % this.#sources.length] as PullSource;
   }
 
-  /** Another repository that has the blob, should the first refuse. */
-  addSource(source: PullSource): void {
-    const known = this.#sources.some(
-      ({ repository: { registry, name } }) =>
-        registry === source.repository.registry && name === source.repository.name,
+  /**
+   * Another repository that has the blob, should the first refuse, or another asker for one that is known: the last one to log
+   * in has the freshest token. True when everything refused until now, so that it is worth while to ask again.
+   */
+  addSource(source: PullSource): boolean {
+    const { registry, name } = source.repository;
+    const at = this.#sources.findIndex(
+      ({ repository }) => repository.registry === registry && repository.name === name,
     );
-    if (!known && this.#sources.length < MAX_SOURCES) this.#sources.push(source);
+    const known = this.#sources[at];
+    if (known === undefined && this.#sources.length >= MAX_SOURCES) return false;
+    if (known !== undefined && askerKey(known.asker) === askerKey(source.asker)) return false;
+    if (known === undefined) this.#sources.push(source);
+    else this.#sources[at] = source;
+    const allRefused = this.#refusals > 0 && this.#refusals >= this.#sources.length - (known === undefined ? 1 : 0);
+    if (!allRefused) return false;
+    this.#turn = this.#sources.indexOf(source);
+    this.#refusals = 0;
+    this.#failuresInARow = 0;
+    this.#lastError = undefined;
+    return true;
   }
 
   /**
@@ -84,7 +99,7 @@ export class OriginReader {
     let keeping: Promise<void> | undefined;
     let end: { how: OriginEnd; retryAfterMs?: number };
     try {
-      for await (const piece of readOriginRun(origin, source, run, { signal, pullId: source.pullId }, events)) {
+      for await (const piece of readOriginRun(origin, source, run, callFor(source, signal), events)) {
         this.#failuresInARow = 0;
         await keeping;
         if (signal.aborted) break;

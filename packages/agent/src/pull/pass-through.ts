@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { type Digest, digestAlgorithm, digestHex } from '@shoal/oci';
 import { type OriginBody, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import { PullError } from './pull-error.ts';
-import type { PullSource } from './pulls.ts';
+import { callFor, type PullSource } from './pulls.ts';
 
 const MAX_ATTEMPTS_WITHOUT_PROGRESS = 4;
 const FIRST_PAUSE_MS = 100;
@@ -84,7 +84,7 @@ async function openBody(
   { offset, end }: { offset: number; end: number | undefined },
   signal: AbortSignal,
 ): Promise<OriginBody> {
-  const call = { signal, pullId: source.pullId };
+  const call = callFor(source, signal);
   if (source.kind === 'blob') {
     return origin.blob(source.repository, digest, end === undefined ? { offset } : { offset, end }, call);
   }

@@ -3,12 +3,15 @@
  * The mirror sees only this interface.
  */
 import type { Digest } from '@shoal/oci';
-import type { Repository } from '../origin/origin-client.ts';
+import type { Asker } from '../origin/asker.ts';
+import type { OriginCall, Repository } from '../origin/origin-client.ts';
 
 /** Where a blob may be read from, should neither store nor peers have it. */
 export interface PullSource {
   repository: Repository;
   kind: 'blob' | 'manifest';
+  /** In whose name it is read. */
+  asker: Asker;
   /** From the manifest that names the blob. */
   sizeHintBytes?: number;
   /** Sent upstream for manifests. */
@@ -16,6 +19,10 @@ export interface PullSource {
   /** What the origin said a manifest is; kept with it. */
   mediaType?: string;
   pullId: string;
+}
+
+export function callFor({ pullId, asker }: PullSource, signal: AbortSignal): OriginCall {
+  return { pullId, asker, signal };
 }
 
 /** A blob being read by one client; `sizeBytes` is known, bytes are verified before they come out. */

@@ -27,6 +27,7 @@ export const digest = `sha256:${createHash('sha256').update(content).digest('hex
 export const source: PullSource = {
   repository: { registry: 'r.test', name: 'org/app' },
   kind: 'blob',
+  asker: 'node',
   sizeHintBytes: content.length,
   pullId: 'test',
 };

@@ -14,9 +14,12 @@ const FIELDS: ReadonlyMap<string, { field: string; secret: boolean; isFile: bool
   ['username', { field: 'username', secret: false, isFile: false }],
   ['password', { field: 'password', secret: true, isFile: false }],
   ['password-file', { field: 'password', secret: true, isFile: true }],
+  ['open-to-clients', { field: 'openToClients', secret: false, isFile: false }],
   ['insecure-tls', { field: 'insecureTls', secret: false, isFile: false }],
   ['ca-file', { field: 'ca', secret: false, isFile: true }],
 ]);
+
+const BOOLEANS: ReadonlySet<string> = new Set(['insecureTls', 'openToClients']);
 
 interface Registry {
   readonly host: string;
@@ -153,7 +156,7 @@ function readField(
   const { value } = part.value;
   written.push({ path: [...path, field], source, value, secret: secret && !isFile });
   if (!isFile) {
-    fields[field] = field === 'insecureTls' ? value : String(value);
+    fields[field] = BOOLEANS.has(field) ? value : String(value);
     return;
   }
   const read = readNamedFile(String(value));

@@ -74,6 +74,8 @@ describe('precedence', () => {
       'origin-headers-timeout': '4s',
       'origin-stall-timeout': '5s',
       'tag-fresh': '0',
+      'access-fresh': '1m',
+      'access-outage': '1h',
       'peer-upload-slots': '3',
       'peer-max-connections': '5',
       'upload-rate': '50MiB/s',
