@@ -7,15 +7,16 @@ import { Stage } from './stage.ts';
 import { describeSuite } from './suite.ts';
 
 const requestTimeoutMs = 20_000;
+const noCredentials = [undefined, 'shoal-test:wrong', 'nobody:test-password'];
 
-// Two agents of one cluster in front of a registry that wants credentials. The trusted one has credentials in its
-// configuration. The plain one has none and must not give out what it could get from the other: it answers 404, and
-// whoever has credentials goes to the registry itself.
+// Three agents of one cluster in front of a registry that wants credentials. Two have none: they pass the registry's challenge
+// on and serve whom the registry accepts. The open one has credentials of its own that are declared to serve every client.
 describeSuite('containerd', 'a registry that wants credentials', () => {
   const resources = new AsyncDisposableStack();
   let stage: Stage;
-  let plain: ClusterAgent;
-  let trusted: ClusterAgent;
+  let first: ClusterAgent;
+  let second: ClusterAgent;
+  let open: ClusterAgent;
   let containerd: Containerd;
 
   beforeAll(async () => {
@@ -25,11 +26,11 @@ describeSuite('containerd', 'a registry that wants credentials', () => {
         registryName: 'registry.example',
         repository: 'org/img',
         isPrivate: true,
-        nodes: 2,
-        withCredentials: [1],
+        nodes: 3,
+        withCredentials: [2],
       }),
     );
-    [plain, trusted] = stage.cluster.agents as [ClusterAgent, ClusterAgent];
+    [first, second, open] = stage.cluster.agents as [ClusterAgent, ClusterAgent, ClusterAgent];
     containerd = resources.use(await Containerd.start({ cri: false }));
   });
   afterAll(() => resources.disposeAsync());
@@ -43,50 +44,85 @@ describeSuite('containerd', 'a registry that wants credentials', () => {
     });
   }
 
-  test('an agent with credentials of its own reads the image once for a containerd without any', async () => {
-    await mirrorThrough(trusted);
-    await containerd.pull(stage.reference);
-    await stage.expectReadOnceByAgents();
+  async function pullsThrough(agent: ClusterAgent, credentials?: string): Promise<void> {
+    await mirrorThrough(agent);
+    await containerd.pull(stage.reference, credentials);
     expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
     await containerd.remove(stage.reference);
+  }
+
+  test('18: containerd logs in through the agent with its own credentials, and the registry is read once', async () => {
+    await pullsThrough(first, registryCredentials);
+    await stage.expectReadOnceByAgents();
   });
 
-  test.for([undefined, 'shoal-test:wrong'])(
-    'through an agent without credentials, containerd with %s gets nothing',
+  test('containerd with credentials gets the layers from the neighbour on another node', async () => {
+    await pullsThrough(second, registryCredentials);
+    await stage.expectServedFromCluster();
+  });
+
+  test.for(noCredentials)(
+    '19: containerd with %s gets nothing, although both agents hold the image',
     async (credentials) => {
-      await mirrorThrough(plain);
-      const { code } = await containerd.tryPull(stage.reference, credentials);
-      expect(code).not.toBe(0);
+      for (const agent of [first, second]) {
+        await mirrorThrough(agent);
+        const { code } = await containerd.tryPull(stage.reference, credentials);
+        expect(code).not.toBe(0);
+      }
       await stage.registry.settle();
       expect(stage.registry.requests.filter(({ status }) => status === 200)).toEqual([]);
     },
   );
 
-  test('an agent without credentials gives out nothing by digest, although its neighbour holds it', async () => {
+  test.for(noCredentials)('19: nothing is given out by digest, range or HEAD to %s', async (credentials) => {
     const { registryName, repository, image } = stage;
-    const paths = [...image.blobs.map(({ digest }) => `blobs/${digest}`), `manifests/${image.manifest.digest}`];
-    for (const path of paths) {
-      const url = `${plain.mirrorUrl}/v2/${repository}/${path}?ns=${registryName}`;
-      const response = await fetch(url, { signal: AbortSignal.timeout(requestTimeoutMs) });
-      await response.body?.cancel();
-      expect([401, 404], path).toContain(response.status);
+    const authorization = `Basic ${Buffer.from(credentials ?? '').toString('base64')}`;
+    const objects = [...image.blobs.map(({ digest }) => `blobs/${digest}`), `manifests/${image.manifest.digest}`];
+    const paths = [...objects, `manifests/${image.tag}`, 'tags/list', `referrers/${image.manifest.digest}`];
+    for (const { mirrorUrl } of [first, second]) {
+      for (const path of paths) {
+        const addressed = [`/v2/${repository}/${path}?ns=${registryName}`, `/v2/${registryName}/${repository}/${path}`];
+        for (const url of addressed) {
+          for (const range of [undefined, 'bytes=0-', 'bytes=1-2']) {
+            for (const method of ['GET', 'HEAD']) {
+              const response = await fetch(mirrorUrl + url, {
+                method,
+                headers: {
+                  ...(credentials === undefined ? {} : { authorization }),
+                  ...(range === undefined ? {} : { range }),
+                },
+                signal: AbortSignal.timeout(requestTimeoutMs),
+              });
+              await response.body?.cancel();
+              expect([401, 404], `${method} ${url}`).toContain(response.status);
+            }
+          }
+        }
+      }
     }
   });
 
-  test('containerd with credentials gets the image past an agent without', async () => {
-    await mirrorThrough(plain);
-    await containerd.pull(stage.reference, registryCredentials);
-    await stage.registry.settle();
-    for (const { digest } of stage.image.layers) expect(stage.registry.blobGets(digest)).not.toEqual([]);
-    expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
+  test('an agent whose credentials are open to its clients serves a containerd without any', async () => {
+    await pullsThrough(open);
+    await stage.expectServedFromCluster();
   });
 
-  test('skopeo with credentials gets the image past an agent without', async () => {
+  test('skopeo with credentials gets the image, past an agent whose challenge it does not follow', async () => {
     const { registry, registryName, repository, image } = stage;
-    const mirror = `${new URL(plain.mirrorUrl).host}/${registryName}`;
+    const mirror = `${new URL(first.mirrorUrl).host}/${registryName}`;
     await using skopeo = await Skopeo.start([{ registry: registry.host, mirror }]);
     await skopeo.copyToLayout(`${registry.host}/${repository}:${image.tag}`, registryCredentials);
     await registry.settle();
     for (const { digest } of image.layers) expect(registry.blobGets(digest)).not.toEqual([]);
+  });
+
+  test('while the registry is down, whom it accepted before is served, and nobody else', async () => {
+    await pullsThrough(first, registryCredentials);
+    await stage.registry.stop();
+    await pullsThrough(first, registryCredentials);
+    await mirrorThrough(first);
+    for (const credentials of noCredentials) {
+      expect((await containerd.tryPull(stage.reference, credentials)).code).not.toBe(0);
+    }
   });
 });

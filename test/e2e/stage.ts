@@ -17,7 +17,7 @@ export interface StageOptions {
   readonly isPrivate?: boolean;
   /** How many agents. @default 1 */
   readonly nodes?: number;
-  /** Which agents have credentials for the registry in their configuration, by index. @default none */
+  /** Which agents have credentials for the registry, open to all their clients, in their configuration, by index. @default none */
   readonly withCredentials?: readonly number[];
   /** Whether there is a tracker. @default true */
   readonly tracker?: boolean;
@@ -57,7 +57,8 @@ export class Stage implements AsyncDisposable {
     const folder = resources.use(await DaemonFolder.create('nodes'));
     const name = options.registryName ?? registry.host;
     const [username, password] = registryCredentials.split(':');
-    const settings = { registry: { [name]: { url: registry.url, username, password } } };
+    const open = { url: registry.url, username, password, 'open-to-clients': true };
+    const settings = { registry: { [name]: open } };
     // JSON is YAML too.
     const configFile = await folder.write('with-credentials.yaml', JSON.stringify(settings));
     const cluster = await startCluster({

@@ -158,6 +158,16 @@ test('while the registry is down, those accepted before are admitted for the tim
   await expect(world.put(alice)).rejects.toBe(down);
 });
 
+test('while the registry is down, its challenge is repeated to those whom it refused before', async () => {
+  const world = build({ grantMs: 1_000 });
+  await expect(world.put()).rejects.toBe(no);
+  await world.put(alice);
+  world.failure = down;
+  world.nowMs += 60_000;
+  await expect(world.put(undefined, { told: 'anonymous' })).rejects.toBe(no);
+  expect((await world.put(alice)).answer).toBe('recalled');
+});
+
 test('an outage of 0 ends private images with the registry', async () => {
   const world = build({ grantMs: 1_000, outageMs: 0 });
   await world.put(alice);

@@ -109,6 +109,9 @@ export class Admissions {
       if (error.code === 'unauthorized') this.#deny(repository, client, error);
       if (!error.temporary) throw error;
       this.#down.set(repository.registry, this.#dependencies.now());
+      // Whoever comes without credentials is told of the login that there was, and may come back with some that were accepted.
+      const denial = this.#denials.get(keyOf(repository, client));
+      if (before === undefined && denial !== undefined) throw denial.error;
       const answer = await this.#withoutRegistry(question, before, error);
       // Another member was told what nobody in particular may know.
       if (before === undefined)

@@ -2,6 +2,7 @@ import { OCI_MANIFEST } from '@shoal/oci';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { sha256 } from '../access/fake-upstream.fixture.ts';
 import { OriginError } from '../origin/origin-client.ts';
+import { relayedChallenge } from './answer.ts';
 import { type FakeWorld, fakeWorld } from './fake-sources.fixture.ts';
 import { ask, type HttpAnswer } from './http-client.fixture.ts';
 import { type Mirror, startMirror } from './mirror.ts';
@@ -101,6 +102,15 @@ test('19: the right to read a repository is no right to read what another one ho
       expect((await get(`/v2/org/public/${object}?ns=ghcr.io`, login)).status).toBe(404);
     }
   }
+});
+
+test('20: a password does not travel in clear text between machines: Basic is passed on to local clients only', () => {
+  const wants = (...values: string[]) => new OriginError('unauthorized', 'no', { challenge: values });
+  const relayed = (error: Error, isLocal: boolean) => relayedChallenge(error, isLocal)?.headers['www-authenticate'];
+  expect(relayed(wants(basic), true)).toEqual([basic]);
+  expect(relayed(wants(basic), false)).toBeUndefined();
+  expect(relayed(wants(bearer, basic), false)).toEqual([bearer]);
+  expect(relayed(wants(`${bearer}, ${basic}`), false)).toBeUndefined();
 });
 
 test('20: without a challenge from the registry there is a 404, never a challenge of the mirror’s own', async () => {

@@ -24,7 +24,7 @@ export interface FollowedAnswer extends Answer {
   /** The answer comes from another scheme, host or port than was asked first. */
   leftOrigin: boolean;
   redirected: boolean;
-  /** What the registry said to whoever came without credentials that it accepts; absent when it accepted them. */
+  /** Of a refusal: what the registry says about logging in, when a client of this agent may be told. */
   challenge?: readonly string[];
 }
 

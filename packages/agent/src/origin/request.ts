@@ -53,23 +53,26 @@ export class RegistryRequester {
       );
 
     const { asker = 'node' } = call;
-    if (asker instanceof ClientAuthorization) return withChallenge(await ask(asker.header));
-
+    if (asker instanceof ClientAuthorization) {
+      const answer = await ask(asker.header);
+      return tell(answer, challengeOf(answer));
+    }
     const credential = asker === 'node' ? endpoint.credential : undefined;
     const authorization = await auth.known(endpoint, credential, repository, call);
-    const answer = withChallenge(await ask(authorization));
-    const { challenge } = answer;
+    const answer = await ask(authorization);
+    const challenge = challengeOf(answer);
     if (challenge === undefined) return answer;
+    // That the node's own credentials are refused is nothing that a client could mend.
+    const told = credential === undefined ? challenge : undefined;
     const fresh = await auth
       .answer(endpoint, credential, repository, challenge, authorization, call)
       .catch((error: unknown) => {
         answer.body.destroy();
-        throw isUnauthorized(error) ? error.withChallenge(challenge) : error;
+        throw told !== undefined && isUnauthorized(error) ? error.withChallenge(told) : error;
       });
-    if (fresh === undefined) return answer;
+    if (fresh === undefined) return tell(answer, told);
     await discard(answer, this.#stallMs);
-    const second = await ask(fresh);
-    return second.status === 401 || second.status === 403 ? { ...second, challenge } : second;
+    return tell(await ask(fresh), told);
   }
 }
 
@@ -79,11 +82,16 @@ function isUnauthorized(error: unknown): error is OriginError {
 }
 
 /** A storage server that the registry redirected to has nothing to say about logging in. */
-function withChallenge(answer: FollowedAnswer): FollowedAnswer {
+function challengeOf({ status, leftOrigin, headers }: FollowedAnswer): string[] | undefined {
   // A header that may come several times; undici gives one of them as a string.
-  const header: string | string[] | undefined = answer.headers['www-authenticate'];
-  if (answer.status !== 401 || answer.leftOrigin || header === undefined) return answer;
-  return { ...answer, challenge: Array.isArray(header) ? header : [header] };
+  const header: string | string[] | undefined = headers['www-authenticate'];
+  if (status !== 401 || leftOrigin || header === undefined) return undefined;
+  return Array.isArray(header) ? header : [header];
+}
+
+function tell(answer: FollowedAnswer, challenge: string[] | undefined): FollowedAnswer {
+  const isRefused = answer.status === 401 || answer.status === 403;
+  return isRefused && challenge !== undefined && !answer.leftOrigin ? { ...answer, challenge } : answer;
 }
 
 /** Digests and ranges are about the bytes themselves; an encoded body was asked not to be sent. */

@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import { PeerError } from '../peers/peer-network.ts';
 import { StoreError } from '../store/blob-store.ts';
@@ -203,5 +204,33 @@ describe('pulls', () => {
     const bytes = await readAll(await stage.open());
     expect(bytes.equals(content)).toBe(true);
     expect(stage.origin.reads).toHaveLength(1);
+  });
+
+  it('goes on for everybody when a client comes back with a fresh token, after the origin refused the old one', async () => {
+    await stage.start();
+    const [old, fresh] = [ClientAuthorization.from('Bearer old')!, ClientAuthorization.from('Bearer fresh')!];
+    const askers: unknown[] = [];
+    stage.origin.onOpen = ({ asker }) => {
+      askers.push(asker);
+      if (asker === old && askers.length > 1) throw new OriginError('unauthorized', 'expired', { status: 401 });
+    };
+    stage.origin.onChunk = (position) => {
+      if (askers.length === 1 && position > 1_000_000) throw new OriginError('cut-short', 'cut');
+    };
+    const reading = readAll(await stage.open(0, old));
+    await expect.poll(() => askers.length, { timeout: 5_000 }).toBe(2);
+    const again = readAll(await stage.open(500_000, fresh), 500_000);
+    expect((await reading).equals(content)).toBe(true);
+    expect((await again).equals(content.subarray(500_000))).toBe(true);
+    expect(new Set(askers)).toEqual(new Set([old, fresh]));
+  });
+
+  it('ends with the origin’s refusal when no token opens it', async () => {
+    await stage.start();
+    const challenge = ['Bearer realm="https://auth.test/"'];
+    stage.origin.onOpen = () => {
+      throw new OriginError('unauthorized', 'expired', { status: 401, challenge });
+    };
+    await expect(stage.open(0, ClientAuthorization.from('Bearer old')!)).rejects.toMatchObject({ challenge });
   });
 });

@@ -7,7 +7,8 @@ import type { Digest } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent, seededRandom } from '@shoal/swarm';
 import type { LeaseAnswer, LeaseRequest } from '@shoal/wire';
 import pino from 'pino';
-import type { OriginBody, OriginClient } from '../origin/origin-client.ts';
+import type { Asker } from '../origin/asker.ts';
+import type { OriginBody, OriginCall, OriginClient } from '../origin/origin-client.ts';
 import { PeerError, type PeerNetwork, type WantListener } from '../peers/peer-network.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { openStore } from '../store/open-store.ts';
@@ -55,7 +56,8 @@ export class ScriptedOrigin {
   sentBytes = 0;
   /** Called before each chunk; may throw. */
   onChunk: (position: number) => void | Promise<void> = () => {};
-  onOpen: () => void = () => {};
+  /** Called before each body; may throw. */
+  onOpen: (call: OriginCall) => void = () => {};
 
   get client(): OriginClient {
     const unused = (): never => {
@@ -67,14 +69,14 @@ export class ScriptedOrigin {
       manifest: unused,
       relay: unused,
       stat: async () => ({ sizeBytes: this.bytes.length }),
-      blob: async (_repository, _digest, { offset, end }) => this.#open(offset, end),
+      blob: async (_repository, _digest, { offset, end }, call) => this.#open(offset, end, call),
       close: async () => {},
     };
   }
 
-  #open(offset: number, end: number | undefined): OriginBody {
+  #open(offset: number, end: number | undefined, call: OriginCall): OriginBody {
     this.reads.push({ offset, end });
-    this.onOpen();
+    this.onOpen(call);
     const ranged = this.honoursRanges && (offset > 0 || end !== undefined);
     const [from, to] = ranged ? [offset, end ?? this.bytes.length] : [0, this.bytes.length];
     return { offset: from, ranged, sizeBytes: this.bytes.length, chunks: this.#chunks(from, to), close: () => {} };
@@ -246,8 +248,8 @@ export class PullStage implements AsyncDisposable {
     this.#started = undefined;
   }
 
-  open(start = 0): Promise<BlobReader> {
-    return this.pulls.open(digest, source, start, never);
+  open(start = 0, asker: Asker = 'node'): Promise<BlobReader> {
+    return this.pulls.open(digest, { ...source, asker }, start, never);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
