@@ -21,10 +21,18 @@ class CriError extends Error {
   }
 }
 
-/** `PullImage`: gives the image's reference in the runtime, `sha256:…` of its config. */
-export async function criPullImage(socket: string, image: string): Promise<string> {
-  // PullImageRequest { ImageSpec image = 1 { string image = 1 } } → PullImageResponse { string image_ref = 1 }
-  const answer = await call(socket, 'PullImage', field(1, field(1, Buffer.from(image))));
+/**
+ * `PullImage`: gives the image's reference in the runtime, `sha256:…` of its config.
+ * @param login `USER:PASSWORD`, as the kubelet finds it in the pod's pull secret
+ */
+export async function criPullImage(socket: string, image: string, login?: string): Promise<string> {
+  // PullImageRequest { ImageSpec image = 1 { string image = 1 }, AuthConfig auth = 2 { string username = 1, string
+  // password = 2 } } → PullImageResponse { string image_ref = 1 }
+  const spec = field(1, field(1, Buffer.from(image)));
+  const [user, password] = (login ?? '').split(':').map((text) => Buffer.from(text));
+  const auth =
+    user === undefined || password === undefined ? [] : [field(2, Buffer.concat([field(1, user), field(2, password)]))];
+  const answer = await call(socket, 'PullImage', Buffer.concat([spec, ...auth]));
   return firstField(answer, 1)?.toString() ?? '';
 }
 

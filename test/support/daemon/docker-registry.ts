@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { DaemonFolder } from './daemon-folder.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
+import { type TokenServer, tokenIssuer, tokenService } from './token-server.ts';
 
 /** One line of the access log. */
 export interface RegistryRequest {
@@ -17,6 +18,8 @@ export interface RegistryRequest {
 export interface DockerRegistryOptions {
   /** Whether it answers only to `registryCredentials`, by a Basic challenge. @default false */
   readonly isPrivate?: boolean;
+  /** Whose tokens it accepts instead. */
+  readonly tokens?: TokenServer;
 }
 
 const user = 'shoal-test';
@@ -53,8 +56,8 @@ export class DockerRegistry implements AsyncDisposable {
 
   static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const folder = await DaemonFolder.create('registry');
-    const passwords = options.isPrivate ? await folder.write('htpasswd', `${user}:${passwordHash}\n`) : undefined;
-    const config = await folder.write('config.yml', configuration(folder.join('data'), passwords));
+    const auth = await authSettings(folder, options);
+    const config = await folder.write('config.yml', configuration(folder.join('data'), auth));
     const registry = new DockerRegistry(folder, config);
     await using unready = new AsyncDisposableStack();
     unready.use(registry);
@@ -125,8 +128,17 @@ export class DockerRegistry implements AsyncDisposable {
   }
 }
 
-function configuration(data: string, passwords: string | undefined): string {
-  const auth = passwords === undefined ? '' : `auth:\n  htpasswd:\n    realm: shoal-test\n    path: ${passwords}\n`;
+async function authSettings(folder: DaemonFolder, { isPrivate, tokens }: DockerRegistryOptions): Promise<object> {
+  if (tokens !== undefined) {
+    const rootcertbundle = await folder.write('tokens.pem', tokens.certificate);
+    return { token: { realm: tokens.realm, service: tokenService, issuer: tokenIssuer, rootcertbundle } };
+  }
+  if (isPrivate !== true) return {};
+  return { htpasswd: { realm: 'shoal-test', path: await folder.write('htpasswd', `${user}:${passwordHash}\n`) } };
+}
+
+/** JSON is YAML. */
+function configuration(data: string, auth: object): string {
   return `version: 0.1
 log:
   level: info
@@ -136,5 +148,6 @@ storage:
 http:
   addr: 127.0.0.1:0
   secret: shoal-test
-${auth}`;
+auth: ${JSON.stringify(auth)}
+`;
 }
