@@ -20,6 +20,7 @@ import type { AgentConfig } from './config/agent-config.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
 import { KnownPeers } from './known-peers.ts';
 import { startMirror } from './mirror/mirror.ts';
+import { dockerConfigProblem } from './origin/credentials.ts';
 import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
@@ -159,8 +160,9 @@ async function start(
   stops.push(() => client.close());
   await announceStored(store, client);
 
+  await checkDockerConfigs(config.dockerConfigs);
   const origin = createOriginClient(
-    { registries: config.registries, deadlines: config.origin },
+    { registries: config.registries, dockerConfigs: config.dockerConfigs, deadlines: config.origin },
     {
       logger: logger.child({ room: 'origin' }),
       downloadLane: downloads?.lane(),
@@ -197,7 +199,8 @@ async function start(
 
   const { tagFreshMs, grantMs, outageMs } = config.access;
   const joinSecret = parseJoinToken(config.joinToken ?? '')?.secret;
-  const scopes = new AskingScopes({ registries: config.registries, joinSecret });
+  const { registries, dockerConfigs } = config;
+  const scopes = new AskingScopes({ registries, joinSecret, hasDockerConfig: dockerConfigs.length > 0 });
   const lookups = new ClusterLookups({ tagFreshMs }, { origin, tracker: client, scopes, now: clock });
   const kept = { notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
   const openRegistries = registriesOpenToClients(config);
@@ -257,6 +260,15 @@ async function start(
     peerId: identity.peerId,
     peerAddresses: peers.addresses(),
   };
+}
+
+/** While the agent runs they may come and go. @throws StartError */
+async function checkDockerConfigs(paths: readonly string[]): Promise<void> {
+  for (const path of paths) {
+    const problem = await dockerConfigProblem(path);
+    if (problem !== undefined)
+      throw new StartError('wrong-usage', `--docker-config: "${path}" ${problem}`, 'Check the path');
+  }
 }
 
 /** Their configured credentials serve every client of this node. */

@@ -100,7 +100,7 @@ export class RepositoryAccess implements Access {
         return this.#lookups.run(key, call.signal, (signal) => this.#ask(request, { ...call, signal, asker }));
       },
       ...(request.kind === 'manifest' && {
-        fallBack: (asker: Asker, error: OriginError) => this.#lastTold(request, asker, error),
+        fallBack: ({ asker }: { asker: Asker }, error: OriginError) => this.#lastTold(request, asker, error),
       }),
     };
     try {

@@ -36,7 +36,7 @@ function build(options: AdmissionsOptions = {}) {
     admissions.put<string>(repository, client, {
       recall: more.recall ?? (async () => 'recalled'),
       ask,
-      fallBack: async (asker, error) => {
+      fallBack: async ({ asker }, error) => {
         if (asker === more.told) return 'told';
         throw error;
       },

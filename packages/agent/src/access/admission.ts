@@ -57,15 +57,25 @@ export interface Question<T> {
   recall?: () => Promise<T | undefined>;
   /** @throws OriginError */
   ask: (asker: Asker) => Promise<T>;
-  /** What those with this asker's rights were told before. @throws `error` when there is nothing */
-  fallBack?: (asker: Asker, error: OriginError) => Promise<T>;
+  /** What those with the asker's rights were told before; this agent, too, if the client is admitted. @throws `error` when there is nothing */
+  fallBack?: (to: { asker: Asker; isAdmitted: boolean }, error: OriginError) => Promise<T>;
 }
 
 export interface Admitted<T> {
   answer: T;
-  /** In whose name the client's further questions are asked. */
+  /** In whose name the content is read. */
   asker: Asker;
 }
+
+/** In whose name questions are asked, and content is read. */
+interface Standing {
+  ask: Asker;
+  read: Asker;
+}
+
+const OPEN: Standing = { ask: 'node', read: 'node' };
+/** What is asked anonymously is shared with all members; what is read counts for the node, where it has a login. */
+const PUBLIC: Standing = { ask: 'anonymous', read: 'node' };
 
 export class Admissions {
   readonly #openRegistries: ReadonlySet<string>;
@@ -93,13 +103,13 @@ export class Admissions {
     client: ClientAuthorization | undefined,
     question: Question<T>,
   ): Promise<Admitted<T>> {
-    const asker = this.#admitted(repository, client);
-    if (asker !== undefined) return await this.#answer(repository, client, asker, question);
+    const standing = this.#admitted(repository, client);
+    if (standing !== undefined) return await this.#answer(repository, client, standing, question);
     const denied = this.#denied(repository, client);
     if (denied !== undefined) throw denied;
     const before = await this.#admittedBefore(repository, client);
     const known = before !== undefined && this.#isDown(repository) ? await question.recall?.() : undefined;
-    if (before !== undefined && known !== undefined) return { answer: known, asker: before };
+    if (before !== undefined && known !== undefined) return { answer: known, asker: before.read };
     try {
       const answer = await question.ask(client ?? 'anonymous');
       await this.#accept(repository, client);
@@ -116,13 +126,13 @@ export class Admissions {
       // Another member was told what nobody in particular may know.
       if (before === undefined)
         this.#grants.set(keyOf(repository, undefined), this.#dependencies.now() - this.#grantMs);
-      return { answer, asker: before ?? 'node' };
+      return { answer, asker: (before ?? PUBLIC).read };
     }
   }
 
   /** As whom the client would be answered now; whether it may read is not asked. */
   askerFor(repository: Repository, client: ClientAuthorization | undefined): Asker {
-    return this.#admitted(repository, client) ?? client ?? 'anonymous';
+    return this.#admitted(repository, client)?.ask ?? client ?? 'anonymous';
   }
 
   /** The registry refused this client what it had been admitted to: its next question is put to the registry. */
@@ -142,51 +152,55 @@ export class Admissions {
   async #answer<T>(
     repository: Repository,
     client: ClientAuthorization | undefined,
-    asker: Asker,
+    standing: Standing,
     question: Question<T>,
   ): Promise<Admitted<T>> {
+    const { ask, read: asker } = standing;
     const known = await question.recall?.();
     if (known !== undefined) return { answer: known, asker };
     try {
-      return { answer: await question.ask(asker), asker };
+      return { answer: await question.ask(ask), asker };
     } catch (error) {
       if (!(error instanceof OriginError)) throw error;
-      if (error.temporary) return { answer: await this.#withoutRegistry(question, asker, error), asker };
-      if (error.code !== 'unauthorized' || this.#openRegistries.has(repository.registry)) throw error;
-      if (asker === client) {
-        this.#deny(repository, client, error);
-        throw error;
-      }
-      // What was public is not any more, as it seems.
-      this.refused(repository, asker);
+      if (error.temporary) return { answer: await this.#withoutRegistry(question, standing, error), asker };
+      if (error.code !== 'unauthorized' || standing === OPEN) throw error;
+      this.#deny(repository, standing === PUBLIC ? undefined : client, error);
+      if (standing !== PUBLIC || client === undefined) throw error;
       return await this.put(repository, client, question);
     }
   }
 
-  async #withoutRegistry<T>(question: Question<T>, asker: Asker | undefined, error: OriginError): Promise<T> {
+  async #withoutRegistry<T>(question: Question<T>, standing: Standing | undefined, error: OriginError): Promise<T> {
     const { recall, fallBack } = question;
-    const known = asker === undefined ? undefined : await recall?.();
+    const known = standing === undefined ? undefined : await recall?.();
     if (known !== undefined) return known;
     if (fallBack === undefined) throw error;
-    return await fallBack(asker ?? 'anonymous', error);
+    return await fallBack({ asker: standing?.ask ?? 'anonymous', isAdmitted: standing !== undefined }, error);
   }
 
   /** In whose name, if the registry lately said yes. */
-  #admitted(repository: Repository, client: ClientAuthorization | undefined): Asker | undefined {
-    if (this.#openRegistries.has(repository.registry)) return 'node';
-    if (this.#isGranted(keyOf(repository, undefined), this.#grantMs)) return 'node';
-    return client !== undefined && this.#isGranted(keyOf(repository, client), this.#grantMs) ? client : undefined;
+  #admitted(repository: Repository, client: ClientAuthorization | undefined): Standing | undefined {
+    if (this.#openRegistries.has(repository.registry)) return OPEN;
+    if (this.#isGranted(keyOf(repository, undefined), this.#grantMs)) return PUBLIC;
+    return client !== undefined && this.#isGranted(keyOf(repository, client), this.#grantMs)
+      ? { ask: client, read: client }
+      : undefined;
   }
 
   /** In whose name, if the registry said yes not so long ago that it does not even count while it cannot be asked. */
-  async #admittedBefore(repository: Repository, client: ClientAuthorization | undefined): Promise<Asker | undefined> {
+  async #admittedBefore(
+    repository: Repository,
+    client: ClientAuthorization | undefined,
+  ): Promise<Standing | undefined> {
     const key = keyOf(repository, undefined);
     if (!this.#grants.has(key)) {
       const noted = Number(await this.#dependencies.notes.get(PREFIX + key).catch(() => undefined));
       if (noted > 0) this.#grants.set(key, Math.min(noted, this.#dependencies.now() - this.#grantMs));
     }
-    if (this.#isGranted(key, PUBLIC_OUTAGE_MS)) return 'node';
-    return client !== undefined && this.#isGranted(keyOf(repository, client), this.#outageMs) ? client : undefined;
+    if (this.#isGranted(key, PUBLIC_OUTAGE_MS)) return PUBLIC;
+    return client !== undefined && this.#isGranted(keyOf(repository, client), this.#outageMs)
+      ? { ask: client, read: client }
+      : undefined;
   }
 
   #isGranted(key: string, withinMs: number): boolean {

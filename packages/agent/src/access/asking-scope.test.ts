@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
+import { ClientAuthorization } from '../origin/asker.ts';
 import type { RegistryOptions } from '../origin/origin-options.ts';
 import { AskingScopes } from './asking-scope.ts';
 
@@ -22,6 +23,15 @@ test('two agents that ask in the same way are of one scope, however they spell i
   expect(await scopeOf({ ...login, url: 'https://CACHE.example.com:443/' })).toBe(one);
   const registries = { 'Registry.Example.COM': { ...login, url: 'https://cache.example.com' } };
   expect(await new AskingScopes({ registries, joinSecret: 'secret' }).of(host)).toBe(one);
+});
+
+test('what the node asks with a login from a docker config is shared with nobody; what anybody may ask is', async () => {
+  const scopes = new AskingScopes({ registries: { [host]: login }, joinSecret: 'secret', hasDockerConfig: true });
+  expect(await scopes.of('ghcr.io', 'node')).toBeUndefined();
+  expect(await scopes.of('ghcr.io', 'anonymous')).toBe('public');
+  expect(await scopes.of(host, 'node')).toBe(await scopeOf(login));
+  expect(await scopes.of(host, 'anonymous')).toBe('public');
+  expect(await scopes.of(host, ClientAuthorization.from('Bearer token')!)).toBeUndefined();
 });
 
 test('any other login, address or look at certificates is another scope', async () => {

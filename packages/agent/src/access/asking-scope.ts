@@ -3,7 +3,7 @@
  * rights, and a scope is the name of such rights:
  *
  * - `public`: anonymously, at the registry's own address;
- * - undefined: with a client's own credential, or at this machine's own registry (`localhost:5000`), which is another one on every
+ * - undefined: with a client's own credential, with one from a docker config (a helper may give each node another one), or at this machine's own registry (`localhost:5000`), which is another one on every
  *   node; never shared;
  * - else a key derived from how the registry is reached here: its configured address, whether its certificate is looked
  *   at, user name and password. One of these differs, and the scope is another one.
@@ -23,6 +23,8 @@ const SCOPE_BYTES = 32;
 export interface AskingScopesOptions {
   /** As the origin room is told them. */
   registries: Readonly<Record<string, RegistryOptions>>;
+  /** Whether the node may have credentials that are not among these options. @default false */
+  hasDockerConfig?: boolean;
   /** The cluster's; without one there is nobody to share with. */
   joinSecret: string | undefined;
 }
@@ -30,10 +32,12 @@ export interface AskingScopesOptions {
 export class AskingScopes {
   readonly #configured: ReadonlyMap<string, RegistryOptions>;
   readonly #joinSecret: string;
+  readonly #hasDockerConfig: boolean;
   /** Bounded by the configuration. */
   readonly #derived = new Map<string, Promise<string>>();
 
-  constructor({ registries, joinSecret = '' }: AskingScopesOptions) {
+  constructor({ registries, joinSecret = '', hasDockerConfig = false }: AskingScopesOptions) {
+    this.#hasDockerConfig = hasDockerConfig;
     this.#configured = new Map(
       Object.entries(registries).map(([name, options]) => [normaliseRegistryHost(name) ?? name, options]),
     );
@@ -44,6 +48,7 @@ export class AskingScopes {
   async of(registry: string, asker: Asker = 'node'): Promise<string | undefined> {
     if (typeof asker !== 'string' || isThisMachine(registry)) return undefined;
     const configured = this.#configured.get(registry);
+    if (asker === 'node' && this.#hasDockerConfig && configured?.username === undefined) return undefined;
     const options = asker === 'node' || configured === undefined ? configured : withoutCredentials(configured);
     if (options === undefined || isPlain(options)) return PUBLIC;
     const key = `${registry} ${options === configured ? 'node' : asker}`;

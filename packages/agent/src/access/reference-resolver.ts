@@ -88,7 +88,7 @@ export class ReferenceResolver implements References {
         this.#lookups.run(`${key} ${askerKey(asker)}`, call.signal, (signal) =>
           this.#ask(key, request, { ...call, signal, asker }),
         ),
-      fallBack: (asker, error) => this.#lastKnown(request, asker, call, error),
+      fallBack: (to, error) => this.#lastKnown(request, to, call, error),
     });
     return { ...answer, asker };
   }
@@ -133,13 +133,12 @@ export class ReferenceResolver implements References {
 
   async #lastKnown(
     { repository, tag, accept }: TagRequest,
-    asker: Asker,
+    { asker, isAdmitted }: { asker: Asker; isAdmitted: boolean },
     call: OriginCall,
     error: OriginError,
   ): Promise<Resolution> {
-    // What was noted may have been told to anybody: it counts for those admitted, not for nobody in particular.
     const [noted, told] = await Promise.all([
-      asker === 'anonymous' ? [] : this.#noted(repository, tag),
+      isAdmitted ? this.#noted(repository, tag) : [],
       this.#told(repository, tag, asker),
     ]);
     const newest = [...noted, ...told]

@@ -19,6 +19,7 @@ test('says nothing means the documented defaults', () => {
     minFreeDiskBytes: 1_073_741_824,
     zone: 'default',
     registries: {},
+    dockerConfigs: [],
     defaultRegistry: 'docker.io',
     origin: { dialMs: 3_000, headersMs: 10_000, stallMs: 2_000 },
     access: { tagFreshMs: 30_000, grantMs: 300_000, outageMs: 43_200_000 },

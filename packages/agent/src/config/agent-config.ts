@@ -84,9 +84,7 @@ const registry = z
   .refine(({ username, password }) => (username === undefined) === (password === undefined), {
     error: 'has only one of username and password; give both or neither',
   })
-  .refine(({ username, openToClients }) => openToClients !== true || username !== undefined, {
-    error: 'is open to clients without a user name and password; give both, or leave open-to-clients out',
-  })
+
   .transform(present);
 
 /** Without the keys whose value is undefined, as `exactOptionalPropertyTypes` wants it. */
@@ -172,6 +170,10 @@ export const agentConfigSchema = z
     zone: zone.default(defaults.DEFAULT_ZONE),
     /** By registry host. A host outside the public internet is dialled only when it is named here. */
     registries: registries.default({}),
+    /** Files as `docker login` writes them, or pull secrets of that form, for registries without configured credentials. */
+    dockerConfigs: list(text((value) => value.length > 0 && !value.includes('\0'), 'is not a file; name one')).default(
+      [],
+    ),
     /** The registry of images whose request names none. */
     defaultRegistry: registryHost.default(defaults.DEFAULT_REGISTRY),
     origin: z
@@ -223,6 +225,12 @@ export const agentConfigSchema = z
     if (config.trackers.length > 0 && config.joinToken === undefined) {
       const message = 'is missing; every agent with a tracker needs the token that the tracker made, as TOKEN or @FILE';
       context.addIssue({ code: 'custom', message, path: ['joinToken'], input: undefined });
+    }
+    for (const [host, { openToClients, username }] of Object.entries(config.registries)) {
+      if (openToClients !== true || username !== undefined || config.dockerConfigs.length > 0) continue;
+      const message =
+        'is true without any credentials; give a username and password or a docker-config, or leave it out';
+      context.addIssue({ code: 'custom', message, path: ['registries', host, 'openToClients'] });
     }
     const { mirror, admin } = config;
     if (mirror.port !== 0 && mirror.port === admin.port && mirror.host === admin.host) {

@@ -2,17 +2,17 @@
  * Answers registries' challenges (distribution specification, "Token Authentication"; RFC 7617 for Basic).
  *
  * What a registry asked for is remembered per repository, so that the next request carries its Authorization at once.
- * Tokens are kept per (registry, realm, service, scope) and for the node's credential and for none apart; a registry has one
- * credential at most. One fetch at a time for one token; a token past three quarters of its life is renewed in the background while it still serves.
+ * Tokens are kept per (registry, realm, service, scope, credential). One fetch at a time for one token; a token past three quarters of its life is renewed in the background while it still serves.
  */
 import { type Challenge, parseChallenges } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
 import { readWhole } from './body.ts';
-import type { Credential, Endpoint } from './endpoint.ts';
+import { type Credential, credentialKey } from './credentials.ts';
+import type { Endpoint } from './endpoint.ts';
 import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import { DEFAULT_TOKEN_LIFETIME_MS, MAX_TOKEN_ANSWER_BYTES, MAX_TOKENS } from './origin-options.ts';
-import type { Follow } from './redirect.ts';
+import type { Follow, FollowedRequest } from './redirect.ts';
 
 const RENEW_AFTER_LIFE_SHARE = 0.75;
 const MAX_TOKEN_LIFETIME_MS = 24 * 3600 * 1000;
@@ -105,7 +105,8 @@ export class RegistryAuth {
       if (Math.max(realm.href.length, service?.length ?? 0, scope.length) > MAX_CHALLENGE_PART) continue;
       return { scheme: 'bearer', realm, service, scope };
     }
-    const isBasic = challenges.some(({ scheme }) => scheme === 'basic') && credential !== undefined;
+    const isBasic =
+      challenges.some(({ scheme }) => scheme === 'basic') && credential !== undefined && 'username' in credential;
     return isBasic ? { scheme: 'basic' } : undefined;
   }
 
@@ -115,7 +116,7 @@ export class RegistryAuth {
     demand: Demand,
     call: OriginCall,
   ): Promise<string | undefined> {
-    if (demand.scheme === 'basic') return credential && basic(credential);
+    if (demand.scheme === 'basic') return basic(credential);
     const key = tokenKey(endpoint, credential, demand);
     const nowMs = this.#dependencies.clock();
     const held = this.#tokens.get(key);
@@ -168,10 +169,10 @@ export class RegistryAuth {
       endpoint,
       {
         kind: 'token',
-        method: 'GET',
-        url,
-        headers: { accept: 'application/json' },
-        authorization: credential && basic(credential),
+        ...(credential !== undefined && 'identityToken' in credential
+          ? oauthRequest(realm, demand, credential.identityToken)
+          : { method: 'GET', url, headers: { accept: 'application/json' } }),
+        authorization: basic(credential),
         pullId,
       },
       this.#options.signal,
@@ -215,19 +216,33 @@ function readToken(bytes: Buffer, askedAtMs: number, host: string): Token {
 }
 
 function demandKey({ registry, name }: Repository, credential: Credential | undefined): string {
-  return `${registry}/${name} ${credential === undefined ? 'anonymous' : 'node'}`;
+  return `${registry}/${name} ${credentialKey(credential)}`;
 }
 
 function tokenKey({ registry }: Endpoint, credential: Credential | undefined, demand: Bearer): string {
-  return JSON.stringify([registry, credential !== undefined, demand.realm.href, demand.service, demand.scope]);
+  return JSON.stringify([registry, credentialKey(credential), demand.realm.href, demand.service, demand.scope]);
+}
+
+/** https://distribution.github.io/distribution/spec/auth/oauth/ */
+function oauthRequest(
+  url: URL,
+  { service, scope }: Bearer,
+  identityToken: string,
+): Pick<FollowedRequest, 'method' | 'url' | 'headers' | 'body'> {
+  const form = new URLSearchParams({ grant_type: 'refresh_token', client_id: 'shoal', scope });
+  if (service !== undefined) form.set('service', service);
+  form.set('refresh_token', identityToken);
+  const headers = { accept: 'application/json', 'content-type': 'application/x-www-form-urlencoded' };
+  return { method: 'POST', url, headers, body: form.toString() };
 }
 
 function bearer(token: string): string {
   return `Bearer ${token}`;
 }
 
-function basic({ username, password }: Credential): string {
-  return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`;
+function basic(credential: Credential | undefined): string | undefined {
+  if (credential === undefined || !('username' in credential)) return undefined;
+  return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
 }
 
 async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -1,5 +1,5 @@
 /**
- * Where a registry host is really reached, with which credentials and under which rules. A registry configured by
+ * Where a registry host is really reached, and under which rules. A registry configured by
  * name is trusted: it may be anywhere, and so may what it redirects to. Any other must be on the public internet over
  * HTTPS, redirects and token servers included.
  */
@@ -14,17 +14,11 @@ const HUB_URL = 'https://registry-1.docker.io';
 /** How long an idle connection is kept when the registry does not say; most close theirs after 5 s or more. */
 const KEEP_ALIVE_MS = 4000;
 
-export interface Credential {
-  username: string;
-  password: string;
-}
-
 export interface Endpoint {
   registry: string;
   baseUrl: URL;
   /** Configured by name. */
   trusted: boolean;
-  credential: Credential | undefined;
   /** Blob bodies may hold their connections for long, so that everything else has connections of its own. */
   bulk: Dispatcher;
   small: Dispatcher;
@@ -57,7 +51,6 @@ export class Endpoints {
         registry: host,
         baseUrl: baseUrl(host, registry.url),
         trusted: true,
-        credential: credentialOf(host, registry),
         ...agents(registry),
       });
     }
@@ -86,7 +79,7 @@ export class Endpoints {
     if (configured !== undefined) return configured;
     const url = baseUrl(host, undefined);
     if (!mayBePublicHost(url.hostname)) return undefined;
-    return { registry: host, baseUrl: url, trusted: false, credential: undefined, ...this.#publicAgents };
+    return { registry: host, baseUrl: url, trusted: false, ...this.#publicAgents };
   }
 }
 
@@ -145,11 +138,4 @@ function baseUrl(host: string, configured: string | undefined): URL {
 
 function isLoopback(hostname: string): boolean {
   return hostname === 'localhost' || hostname === '[::1]' || hostname.startsWith('127.');
-}
-
-function credentialOf(host: string, registry: RegistryOptions): Credential | undefined {
-  const { username, password } = registry;
-  if (username === undefined && password === undefined) return undefined;
-  if (username === undefined || password === undefined) throw new TypeError(`${host} needs both username and password`);
-  return { username, password };
 }

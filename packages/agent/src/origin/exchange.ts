@@ -9,8 +9,10 @@ import { networkFailure } from './failure.ts';
 import { OriginError } from './origin-client.ts';
 import type { OriginDeadlines } from './origin-options.ts';
 
+export type Method = 'GET' | 'HEAD' | 'POST';
+
 export interface Answer {
-  method: 'GET' | 'HEAD';
+  method: Method;
   status: number;
   headers: IncomingHttpHeaders;
   /** Where the answer came from. */
@@ -20,9 +22,10 @@ export interface Answer {
 }
 
 export interface ExchangeRequest {
-  method: 'GET' | 'HEAD';
+  method: Method;
   url: URL;
   headers: Record<string, string>;
+  body?: string | undefined;
 }
 
 /** @throws OriginError `timeout`, `unreachable`, `invalid`, `blocked-host`, `cancelled` */
@@ -32,7 +35,7 @@ export async function exchange(
   deadlines: OriginDeadlines,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const { method, url, headers } = request;
+  const { method, url, headers, body: sentBody } = request;
   const controller = new AbortController();
   const stopped = Promise.withResolvers<never>();
   stopped.promise.catch(() => {});
@@ -60,6 +63,7 @@ export async function exchange(
         path: url.pathname + url.search,
         method,
         headers,
+        body: sentBody ?? null,
         signal: controller.signal,
       });
     const { statusCode, headers: answered, body } = await Promise.race([sent, stopped.promise]);

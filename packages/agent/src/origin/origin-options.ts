@@ -28,6 +28,8 @@ export interface OriginDeadlines {
 export interface OriginOptions {
   /** By registry host as it stands in image names. @default none */
   registries?: Record<string, RegistryOptions>;
+  /** Docker's config.json or pull secrets of that form, for registries without configured credentials. @default none */
+  dockerConfigs?: readonly string[];
   deadlines?: Partial<OriginDeadlines>;
   /** For blobs; requests beyond wait. Manifests and tokens have a few connections of their own. @default 16 */
   maxConnectionsPerRegistry?: number;

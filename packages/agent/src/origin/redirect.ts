@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import { contentLength, discard } from './body.ts';
 import { checkTarget, type Endpoint } from './endpoint.ts';
-import { type Answer, exchange } from './exchange.ts';
+import { type Answer, exchange, type Method } from './exchange.ts';
 import { OriginError } from './origin-client.ts';
 import { MAX_REDIRECTS, type OriginDeadlines, type OriginDependencies, type RequestKind } from './origin-options.ts';
 
@@ -13,9 +13,10 @@ const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
 export interface FollowedRequest {
   kind: RequestKind;
-  method: 'GET' | 'HEAD';
+  method: Method;
   url: URL;
   headers: Record<string, string>;
+  body?: string;
   authorization: string | undefined;
   pullId: string;
 }
@@ -43,7 +44,7 @@ export function createFollow(
   const { logger, onRequest } = dependencies;
 
   return async (endpoint, request, signal) => {
-    const { kind, method, pullId, authorization } = request;
+    const { kind, method, body, pullId, authorization } = request;
     const { registry } = endpoint;
     const dispatcher = kind === 'blob' && method === 'GET' ? endpoint.bulk : endpoint.small;
     const everywhere = { ...request.headers, 'accept-encoding': 'identity', 'user-agent': `shoal/${version}` };
@@ -60,7 +61,7 @@ export function createFollow(
       const headers = leftOrigin ? everywhere : { ...everywhere, ...atHome };
       let answer: Answer;
       try {
-        answer = await exchange(dispatcher, { method, url, headers }, deadlines, signal);
+        answer = await exchange(dispatcher, { method, url, headers, body }, deadlines, signal);
       } catch (error) {
         onRequest?.(registry, kind, 0);
         logger.debug({ registry, pullId, kind, method, host: url.host, err: error }, 'origin request failed');
@@ -72,7 +73,8 @@ export function createFollow(
         { registry, pullId, kind, method, host: url.host, status, sizeBytes: contentLength(answer) },
         'origin answered',
       );
-      const location = REDIRECTS.has(status) ? answer.headers.location : undefined;
+      // A secret that is posted goes where it was meant to go, or nowhere.
+      const location = REDIRECTS.has(status) && method !== 'POST' ? answer.headers.location : undefined;
       if (location === undefined) return { ...answer, leftOrigin, redirected: hops > 0 };
       await discard(answer, deadlines.stallMs);
       const next = URL.parse(location, url);

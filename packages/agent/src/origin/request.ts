@@ -12,6 +12,7 @@
 import { ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
+import type { Credentials } from './credentials.ts';
 import { type Endpoints, repositoryUrl } from './endpoint.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import type { RequestKind } from './origin-options.ts';
@@ -28,6 +29,7 @@ export interface RegistryRequest {
 
 export interface RegistryRequesterDependencies {
   endpoints: Endpoints;
+  credentials: Pick<Credentials, 'of' | 'refused'>;
   auth: RegistryAuth;
   follow: Follow;
 }
@@ -43,7 +45,7 @@ export class RegistryRequester {
 
   /** @throws OriginError; never for a status */
   async send(request: RegistryRequest, call: OriginCall): Promise<FollowedAnswer> {
-    const { endpoints, auth, follow } = this.#dependencies;
+    const { endpoints, credentials, auth, follow } = this.#dependencies;
     const { repository, kind, method, headers = {} } = request;
     const endpoint = endpoints.find(repository.registry);
     const url = repositoryUrl(endpoint, repository.name, request.path);
@@ -57,7 +59,7 @@ export class RegistryRequester {
       const answer = await ask(asker.header);
       return tell(answer, challengeOf(answer));
     }
-    const credential = asker === 'node' ? endpoint.credential : undefined;
+    const credential = asker === 'node' ? await credentials.of(repository) : undefined;
     const authorization = await auth.known(endpoint, credential, repository, call);
     const answer = await ask(authorization);
     const challenge = challengeOf(answer);
@@ -68,11 +70,17 @@ export class RegistryRequester {
       .answer(endpoint, credential, repository, challenge, authorization, call)
       .catch((error: unknown) => {
         answer.body.destroy();
+        if (credential !== undefined && isUnauthorized(error)) credentials.refused(credential);
         throw told !== undefined && isUnauthorized(error) ? error.withChallenge(told) : error;
       });
-    if (fresh === undefined) return tell(answer, told);
+    if (fresh === undefined) {
+      if (credential !== undefined) credentials.refused(credential);
+      return tell(answer, told);
+    }
     await discard(answer, this.#stallMs);
-    return tell(await ask(fresh), told);
+    const second = await ask(fresh);
+    if (second.status === 401 && credential !== undefined) credentials.refused(credential);
+    return tell(second, told);
   }
 }
 

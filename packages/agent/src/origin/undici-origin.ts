@@ -9,6 +9,7 @@ import {
   MANIFEST_ACCEPT,
   MAX_MANIFEST_BYTES,
   manifestMediaTypeOf,
+  normaliseRegistryHost,
   parseDigest,
 } from '@shoal/oci';
 import type { RateLane } from '../rate/rate-limit.ts';
@@ -16,6 +17,7 @@ import { RegistryAuth } from './auth.ts';
 import { isRanged, readBlobAnswer } from './blob-answer.ts';
 import { contentLength, discard, readBody, readWhole } from './body.ts';
 import { parseContentRange } from './content-range.ts';
+import { type Credential, Credentials } from './credentials.ts';
 import { Endpoints } from './endpoint.ts';
 import type { Answer } from './exchange.ts';
 import { statusFailure } from './failure.ts';
@@ -33,6 +35,7 @@ import {
   MAX_RELAY_BYTES,
   type OriginDependencies,
   type OriginOptions,
+  type RegistryOptions,
 } from './origin-options.ts';
 import { createFollow, type FollowedAnswer } from './redirect.ts';
 import { RegistryRequester } from './request.ts';
@@ -51,6 +54,7 @@ const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
   const {
     registries = {},
+    dockerConfigs = [],
     maxConnectionsPerRegistry = DEFAULT_MAX_CONNECTIONS_PER_REGISTRY,
     version = 'dev',
   } = options;
@@ -63,9 +67,25 @@ export function createOriginClient(options: OriginOptions, dependencies: OriginD
     { deadlines, version },
     { logger: dependencies.logger, ...(onRequest === undefined ? {} : { onRequest }) },
   );
+  const credentials = new Credentials(
+    { configured: configuredCredentials(registries), dockerConfigs },
+    { logger: dependencies.logger, clock, signal: closing.signal },
+  );
   const auth = new RegistryAuth({ stallMs, signal: closing.signal }, { follow, clock, onBytes });
-  const requester = new RegistryRequester({ stallMs }, { endpoints, auth, follow });
+  const requester = new RegistryRequester({ stallMs }, { endpoints, credentials, auth, follow });
   return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, downloadLane, closing });
+}
+
+/** @throws TypeError when one of user name and password is missing */
+function configuredCredentials(registries: Record<string, RegistryOptions>): ReadonlyMap<string, Credential> {
+  const found = new Map<string, Credential>();
+  for (const [name, { username, password }] of Object.entries(registries)) {
+    if (username === undefined && password === undefined) continue;
+    if (username === undefined || password === undefined)
+      throw new TypeError(`${name} needs both username and password`);
+    found.set(normaliseRegistryHost(name) ?? name, { username, password });
+  }
+  return found;
 }
 
 interface Parts {

@@ -147,6 +147,14 @@ export const agentSettings: readonly Setting[] = [
     shape: 'one',
   },
   {
+    key: 'docker-config',
+    path: ['dockerConfigs'],
+    placeholder: 'FILE',
+    help: 'credentials as docker login writes them, e.g. ~/.docker/config.json, or a mounted pull secret; may be repeated',
+    reader: plainText,
+    shape: 'list',
+  },
+  {
     key: 'access-fresh',
     path: ['access', 'grantMs'],
     placeholder: 'TIME',

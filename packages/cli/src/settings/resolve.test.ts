@@ -74,6 +74,7 @@ describe('precedence', () => {
       'origin-headers-timeout': '4s',
       'origin-stall-timeout': '5s',
       'tag-fresh': '0',
+      'docker-config': '/root/.docker/config.json',
       'access-fresh': '1m',
       'access-outage': '1h',
       'peer-upload-slots': '3',
