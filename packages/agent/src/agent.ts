@@ -14,6 +14,7 @@ import { Admissions } from './access/admission.ts';
 import { AskingScopes } from './access/asking-scope.ts';
 import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
+import type { TagPolicies } from './access/tag-policy.ts';
 import { startAdmin } from './admin/admin.ts';
 import { createMetrics } from './admin/metrics.ts';
 import type { AgentConfig } from './config/agent-config.ts';
@@ -160,14 +161,19 @@ async function start(
   stops.push(() => client.close());
   await announceStored(store, client);
 
-  await checkDockerConfigs(config.dockerConfigs);
+  const { registries, dockerConfigs } = config;
+  await checkDockerConfigs(dockerConfigs);
   const origin = createOriginClient(
-    { registries: config.registries, dockerConfigs: config.dockerConfigs, deadlines: config.origin },
+    { registries, dockerConfigs, allowRegistries: config.allowRegistries, deadlines: config.origin },
     {
       logger: logger.child({ room: 'origin' }),
       downloadLane: downloads?.lane(),
       onBytes: (_registry, bytes) => metrics.bytes('origin', 'in', bytes),
-      onRequest: (_registry, kind, status) => metrics.originRequest(kind, status),
+      onRequest: (host, kind, status) => {
+        metrics.originRequest(kind, status);
+        if (status === 429) metrics.rateLimited(host);
+      },
+      onRateLimit: (host, { remaining, limit }) => metrics.rateLimit(host, remaining, limit),
     },
   );
   stops.push(() => origin.close());
@@ -197,16 +203,16 @@ async function start(
   const stopMeeting = meetKnownPeers(knownPeers, client, peers);
   stops.push(async () => stopMeeting());
 
-  const { tagFreshMs, grantMs, outageMs } = config.access;
+  const { grantMs, outageMs } = config.access;
+  const tags = tagPolicies(config);
   const joinSecret = parseJoinToken(config.joinToken ?? '')?.secret;
-  const { registries, dockerConfigs } = config;
   const scopes = new AskingScopes({ registries, joinSecret, hasDockerConfig: dockerConfigs.length > 0 });
-  const lookups = new ClusterLookups({ tagFreshMs }, { origin, tracker: client, scopes, now: clock });
+  const lookups = new ClusterLookups({ tags }, { origin, tracker: client, scopes, now: clock });
   const kept = { notes: store.notes, logger: logger.child({ room: 'access' }), now: clock };
   const openRegistries = registriesOpenToClients(config);
   const admissions = new Admissions({ openRegistries, grantMs, outageMs }, kept);
   const access = new RepositoryAccess({}, { ...kept, admissions, origin, lookups });
-  const references = new ReferenceResolver({ freshMs: tagFreshMs }, { ...kept, admissions, lookups });
+  const references = new ReferenceResolver(tags, { ...kept, admissions, lookups });
   await Promise.all([admissions.prune(), access.prune(), references.prune()]);
   const mirror = await startMirror(
     { ...config.mirror, defaultRegistry: config.defaultRegistry },
@@ -249,6 +255,7 @@ async function start(
       pullsOpen: registry.openCount(),
       cache: store.usage(),
     }),
+    forget: (repository, tag) => references.forget(repository, tag),
     logger: logger.child({ room: 'admin' }),
   }).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });
@@ -269,6 +276,13 @@ async function checkDockerConfigs(paths: readonly string[]): Promise<void> {
     if (problem !== undefined)
       throw new StartError('wrong-usage', `--docker-config: "${path}" ${problem}`, 'Check the path');
   }
+}
+
+function tagPolicies({ access: { tagFreshMs, tagStaleMs }, registries }: AgentConfig): TagPolicies {
+  return (registry) => {
+    const own = registries[registry];
+    return { freshMs: own?.tagFreshMs ?? tagFreshMs, maxStaleMs: own?.tagStaleMs ?? tagStaleMs };
+  };
 }
 
 /** Their configured credentials serve every client of this node. */

@@ -7,6 +7,7 @@ import { registerAgent } from './agent-command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
+import { registerForget } from './forget-command.ts';
 import { withoutSecrets } from './log/without-secrets.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
 import { closest } from './settings/closest.ts';
@@ -19,7 +20,8 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
 
   shoal demo      shows it on this machine, with nothing to set up
   shoal tracker   runs once per cluster
-  shoal agent     runs on every node; point the container runtime at its mirror`;
+  shoal agent     runs on every node; point the container runtime at its mirror
+  shoal forget    has the next pull of a tag ask its registry`;
 
 /** @param args what follows the program's name */
 export async function runCli(args: readonly string[], io: CliIo, programs: Programs = realPrograms): Promise<number> {
@@ -42,6 +44,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
     .exitOverride();
   registerAgent(program, io, programs);
   registerTracker(program, io, programs);
+  registerForget(program, io);
   registerDemo(program, io);
   program.addHelpText(
     'after',
@@ -84,7 +87,11 @@ function tell(error: unknown, command: Command, io: CliIo): number {
 
 /** Commander's words, without anything that may be a secret given under a wrong name or in a wrong place. */
 function usageProblem(error: CommanderError, command: Command): string {
-  if (error.code === 'commander.excessArguments') return 'only flags are expected, as --NAME VALUE, but there is more.';
+  if (error.code === 'commander.excessArguments') {
+    const [argument] = command.registeredArguments.map((registered) => registered.name());
+    const expected = argument === undefined ? 'only flags are' : `one ${argument} and flags are`;
+    return `${expected} expected, as --NAME VALUE, but there is more.`;
+  }
   const flag = error.code === 'commander.unknownOption' ? /'--([^'=]*)/.exec(error.message)?.[1] : undefined;
   if (flag !== undefined) return unknownFlag(withoutSecrets(oneLine(flag)), command);
   const sentence = withoutSecrets(oneLine(error.message))

@@ -19,7 +19,7 @@ function build(options: ClusterLookupsOptions = {}, registries: Record<string, R
   const tracker = new FakeReferences();
   const scopes = new AskingScopes({ registries, joinSecret: 'secret' });
   const lookups = new ClusterLookups(
-    { tagFreshMs: 30_000, ...options },
+    { tags: () => ({ freshMs: 30_000, maxStaleMs: 0 }), ...options },
     { origin, tracker, scopes, now: () => clock.nowMs },
   );
   origin.manifests.set(key, manifest('of the origin'));
@@ -134,7 +134,7 @@ test('who has waited long enough asks the origin, and tells the others what it s
 });
 
 test('a freshness of 0 asks the origin every time, tags and digests, and tells the cluster once a minute', async () => {
-  const { clock, origin, tracker, resolve } = build({ tagFreshMs: 0 });
+  const { clock, origin, tracker, resolve } = build({ tags: () => ({ freshMs: 0, maxStaleMs: 0 }) });
   const reference = sha256('of the origin');
   origin.manifests.set(`ghcr.io/org/app@${reference}`, manifest('of the origin'));
   tracker.turns.push(told('of the cluster'), told('of the cluster'));

@@ -27,6 +27,7 @@ import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { acceptClass } from './accept-class.ts';
 import type { AskingScopes } from './asking-scope.ts';
 import { withinDeadline } from './deadline.ts';
+import type { TagPolicies } from './tag-policy.ts';
 
 const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
 /** One whole turn of another member and most of its successor's. */
@@ -38,8 +39,8 @@ const REPORT_AGAIN_AFTER_MS = 60_000;
 const MAX_REMEMBERED_REPORTS = 1_024;
 
 export interface ClusterLookupsOptions {
-  /** An answer about a tag that is younger than this is as good as the origin's; 0: always ask. @default 0 */
-  tagFreshMs?: number;
+  /** How old an answer of another member about a tag may be. @default the origin is always asked */
+  tags?: TagPolicies;
   /** The origin must answer within this time. @default 4 s */
   lookupDeadlineMs?: number;
   /** The cluster must answer within this time. @default 2.5 s */
@@ -70,14 +71,16 @@ export interface Answer extends ResolvedManifest {
 type Subject = Pick<ReferenceReport, 'registry' | 'repository' | 'reference' | 'scope' | 'accept'>;
 
 export class ClusterLookups {
-  readonly #tagFreshMs: number;
+  readonly #tags: TagPolicies;
   readonly #lookupDeadlineMs: number;
   readonly #shareWithinMs: number;
   readonly #dependencies: ClusterLookupsDependencies;
   readonly #reported = new LRUCache<string, { digest: string; atMs: number }>({ max: MAX_REMEMBERED_REPORTS });
 
+  readonly #distrusted = new LRUCache<string, true>({ max: MAX_REMEMBERED_REPORTS });
+
   constructor(options: ClusterLookupsOptions, dependencies: ClusterLookupsDependencies) {
-    this.#tagFreshMs = options.tagFreshMs ?? 0;
+    this.#tags = options.tags ?? (() => ({ freshMs: 0, maxStaleMs: 0 }));
     this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
     this.#shareWithinMs = options.shareWithinMs ?? DEFAULT_SHARE_WITHIN_MS;
     this.#dependencies = dependencies;
@@ -90,7 +93,9 @@ export class ClusterLookups {
     if (scope === undefined) return await this.#askOrigin(question, call);
     const accept = acceptClass(question.accept);
     const subject = { registry, repository: name, reference: question.reference, scope, accept };
-    const turn = this.#tagFreshMs === 0 ? undefined : await this.#askCluster(subject, call.signal);
+    const { freshMs } = this.#tags(registry);
+    const isDistrusted = this.#distrusted.delete(distrustKey(question));
+    const turn = freshMs === 0 || isDistrusted ? undefined : await this.#askCluster(subject, freshMs, call.signal);
     // The registry's challenge must come from the registry: a member could send the client's password anywhere with another.
     if (turn?.turn === 'refused' && turn.code !== 'unauthorized') throw refusal(registry, turn.code);
     if (turn?.turn === 'told' && fits(question, turn)) {
@@ -98,6 +103,11 @@ export class ClusterLookups {
       return { digest, mediaType, sizeBytes, resolvedAtMs: this.#dependencies.now() - ageMs };
     }
     return await this.#askAndReport(question, subject, turn?.turn === 'ask', call);
+  }
+
+  /** The next question about this is for the origin, whatever the cluster was told. */
+  distrust(question: Pick<Question, 'repository' | 'reference'>): void {
+    this.#distrusted.set(distrustKey(question), true);
   }
 
   /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
@@ -113,10 +123,10 @@ export class ClusterLookups {
   }
 
   /** Undefined: neither told nor refused, and not asked to ask. @throws the reason of `signal` */
-  async #askCluster(subject: Subject, signal: AbortSignal): Promise<ReferenceTurn | undefined> {
+  async #askCluster(subject: Subject, tagFreshMs: number, signal: AbortSignal): Promise<ReferenceTurn | undefined> {
     const { tracker, now } = this.#dependencies;
     const untilMs = now() + this.#shareWithinMs;
-    const maxAgeMs = parseDigest(subject.reference) === undefined ? this.#tagFreshMs : DIGEST_FRESH_MS;
+    const maxAgeMs = parseDigest(subject.reference) === undefined ? tagFreshMs : DIGEST_FRESH_MS;
     for (;;) {
       const waitMs = Math.min(MAX_REFERENCE_WAIT_MS, untilMs - now());
       if (waitMs <= 0) return undefined;
@@ -162,6 +172,13 @@ export class ClusterLookups {
     this.#reported.set(key, { digest, atMs: resolvedAtMs });
     return true;
   }
+}
+
+function distrustKey({
+  repository: { registry, name },
+  reference,
+}: Pick<Question, 'repository' | 'reference'>): string {
+  return `${registry}/${name} ${reference}`;
 }
 
 /** Whether what another member was told can be passed on to this client. */

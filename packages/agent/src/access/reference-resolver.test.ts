@@ -5,7 +5,8 @@ import { OriginError } from '../origin/origin-client.ts';
 import { Admissions } from './admission.ts';
 import { anonymousLookups, FakeReferences, FakeUpstream, sha256 } from './fake-upstream.fixture.ts';
 import { memoryNotes } from './memory-notes.fixture.ts';
-import { ReferenceResolver, type ReferenceResolverOptions } from './reference-resolver.ts';
+import { ReferenceResolver } from './reference-resolver.ts';
+import type { TagPolicy } from './tag-policy.ts';
 
 const repository = { registry: 'docker.io', name: 'library/alpine' };
 const key = 'docker.io/library/alpine:latest';
@@ -13,7 +14,10 @@ const call = () => ({ signal: new AbortController().signal, pullId: 'p' });
 const answer = (content: string, mediaType = OCI_MANIFEST) => ({ digest: sha256(content), mediaType, sizeBytes: 7 });
 const down = new OriginError('unreachable', 'down');
 
-function build(options: ReferenceResolverOptions = {}, lookupDeadlineMs?: number) {
+const WEEK_MS = 7 * 24 * 60 * 60_000;
+const policy = (given: Partial<TagPolicy>) => () => ({ freshMs: 0, maxStaleMs: WEEK_MS, ...given });
+
+function build(options: Partial<TagPolicy> = {}, lookupDeadlineMs?: number) {
   const world = {
     origin: new FakeUpstream(),
     tracker: new FakeReferences(),
@@ -25,10 +29,15 @@ function build(options: ReferenceResolverOptions = {}, lookupDeadlineMs?: number
   const lookups = anonymousLookups({ ...world, now }, lookupDeadlineMs === undefined ? {} : { lookupDeadlineMs });
   const open = () => {
     const admissions = new Admissions({}, { ...world, now });
-    return new ReferenceResolver(options, { ...world, admissions, lookups, now });
+    return new ReferenceResolver(policy(options), { ...world, admissions, lookups, now });
   };
   const resolver = open();
-  return { ...world, open, resolve: (accept = '') => resolver.resolve({ repository, tag: 'latest', accept }, call()) };
+  return {
+    ...world,
+    open,
+    resolver,
+    resolve: (accept = '') => resolver.resolve({ repository, tag: 'latest', accept }, call()),
+  };
 }
 
 test('22: without a freshness window a tag is asked for again every time', async () => {
@@ -72,11 +81,14 @@ test('within the freshness window the last answer is given', async () => {
 test('an answer that another member got ages from when the origin gave it', async () => {
   const { origin, tracker, notes, logger, clock } = build();
   const now = () => clock.nowMs;
-  const lookups = anonymousLookups({ origin, tracker, now }, { tagFreshMs: 1_000 });
-  const resolver = new ReferenceResolver(
-    { freshMs: 1_000 },
-    { admissions: new Admissions({}, { notes, logger, now }), lookups, notes, logger, now },
-  );
+  const lookups = anonymousLookups({ origin, tracker, now }, { tags: policy({ freshMs: 1_000 }) });
+  const resolver = new ReferenceResolver(policy({ freshMs: 1_000 }), {
+    admissions: new Admissions({}, { notes, logger, now }),
+    lookups,
+    notes,
+    logger,
+    now,
+  });
   const resolve = () => resolver.resolve({ repository, tag: 'latest', accept: '' }, call());
   tracker.turns.push({ turn: 'told', ...answer('a'), ageMs: 700 }, { turn: 'told', ...answer('b'), ageMs: 0 });
   await resolve();
@@ -143,4 +155,16 @@ test('2: an origin that never answers counts as down after the deadline', async 
   const world = build({}, 20);
   world.origin.gate = new Promise(() => {});
   await expect(world.resolve()).rejects.toMatchObject({ code: 'timeout' });
+});
+
+test('a tag that is forgotten is asked of the registry, not of the cluster, and remembered anew', async () => {
+  const world = build({ freshMs: WEEK_MS });
+  world.origin.manifests.set(key, answer('old'));
+  await world.resolve();
+  world.origin.manifests.set(key, answer('new'));
+  expect((await world.resolve()).digest).toBe(sha256('old'));
+  await world.resolver.forget(repository, 'latest');
+  expect((await world.resolve()).digest).toBe(sha256('new'));
+  expect((await world.resolve()).digest).toBe(sha256('new'));
+  expect(world.origin.asked).toHaveLength(2);
 });

@@ -16,9 +16,8 @@ import { acceptClass } from './accept-class.ts';
 import type { Admissions } from './admission.ts';
 import type { ClusterLookups } from './cluster-lookups.ts';
 import { SharedLookups } from './shared-lookups.ts';
+import type { TagPolicies } from './tag-policy.ts';
 
-const DEFAULT_FRESH_MS = 0;
-const DEFAULT_MAX_STALE_MS: number = 7 * 24 * 60 * 60_000;
 /** The same answer is not written down again within a minute. */
 const RECORD_AGAIN_AFTER_MS = 60_000;
 const MAX_CACHED = 1024;
@@ -45,16 +44,9 @@ export interface References {
   resolve(request: TagRequest, call: OriginCall): Promise<Resolution & { asker: Asker }>;
 }
 
-export interface ReferenceResolverOptions {
-  /** An answer younger than this is given without asking anybody. @default 0 */
-  freshMs?: number;
-  /** An answer older than this is never given; 0 turns stale answers off. @default 7 days */
-  maxStaleMs?: number;
-}
-
 export interface ReferenceResolverDependencies {
   admissions: Admissions;
-  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold'>;
+  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold' | 'distrust'>;
   notes: BlobStore['notes'];
   logger: Logger;
   /** Milliseconds since the epoch. */
@@ -67,15 +59,13 @@ const answersSchema = z.array(
 type Answer = ResolvedManifest & { resolvedAtMs: number };
 
 export class ReferenceResolver implements References {
-  readonly #freshMs: number;
-  readonly #maxStaleMs: number;
+  readonly #policyOf: TagPolicies;
   readonly #dependencies: ReferenceResolverDependencies;
   readonly #lookups = new SharedLookups<Resolution>();
   readonly #latest = new LRUCache<string, Answer & { writtenAtMs: number }>({ max: MAX_CACHED });
 
-  constructor(options: ReferenceResolverOptions, dependencies: ReferenceResolverDependencies) {
-    this.#freshMs = options.freshMs ?? DEFAULT_FRESH_MS;
-    this.#maxStaleMs = options.maxStaleMs ?? DEFAULT_MAX_STALE_MS;
+  constructor(policyOf: TagPolicies, dependencies: ReferenceResolverDependencies) {
+    this.#policyOf = policyOf;
     this.#dependencies = dependencies;
   }
 
@@ -83,7 +73,7 @@ export class ReferenceResolver implements References {
     const { repository, tag, accept, client } = request;
     const key = `${keyOf(repository, tag)} ${acceptClass(accept)}`;
     const { answer, asker } = await this.#dependencies.admissions.put<Resolution>(repository, client, {
-      recall: async () => this.#fresh(key),
+      recall: async () => this.#fresh(key, repository),
       ask: (asker) =>
         this.#lookups.run(`${key} ${askerKey(asker)}`, call.signal, (signal) =>
           this.#ask(key, request, { ...call, signal, asker }),
@@ -93,17 +83,27 @@ export class ReferenceResolver implements References {
     return { ...answer, asker };
   }
 
+  /** Forgets what the tag was: the registry, and no member, says what it is the next time. */
+  async forget(repository: Repository, tag: string): Promise<void> {
+    const name = keyOf(repository, tag);
+    for (const key of this.#latest.keys()) if (key.startsWith(`${name} `)) this.#latest.delete(key);
+    this.#dependencies.lookups.distrust({ repository, reference: tag });
+    await this.#dependencies.notes.delete(name);
+  }
+
   /** Forgets answers too old to be given. Meant to be called once, at the agent's start. */
   async prune(): Promise<void> {
     const { notes } = this.#dependencies;
     for await (const [key, value] of notes.entries(PREFIX)) {
-      if (!decode(value).some((answer) => this.#isUsable(answer))) await notes.delete(key);
+      const registry = key.slice(PREFIX.length, key.indexOf('/', PREFIX.length));
+      if (!decode(value).some((answer) => this.#isUsable(answer, registry))) await notes.delete(key);
     }
   }
 
-  #fresh(key: string): Resolution | undefined {
+  #fresh(key: string, { registry }: Repository): Resolution | undefined {
     const latest = this.#latest.get(key);
-    const isFresh = latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < this.#freshMs;
+    const { freshMs } = this.#policyOf(registry);
+    const isFresh = latest !== undefined && this.#dependencies.now() - latest.resolvedAtMs < freshMs;
     return isFresh ? resolutionOf(latest, false) : undefined;
   }
 
@@ -142,7 +142,7 @@ export class ReferenceResolver implements References {
       this.#told(repository, tag, asker),
     ]);
     const newest = [...noted, ...told]
-      .filter((answer) => this.#isUsable(answer) && acceptCovers(accept, answer.mediaType))
+      .filter((answer) => this.#isUsable(answer, repository.registry) && acceptCovers(accept, answer.mediaType))
       .sort((a, b) => b.resolvedAtMs - a.resolvedAtMs)[0];
     if (newest === undefined) throw error;
     this.#dependencies.logger.warn(
@@ -166,8 +166,8 @@ export class ReferenceResolver implements References {
     return record === undefined ? [] : [record];
   }
 
-  #isUsable(answer: Answer): boolean {
-    return this.#dependencies.now() - answer.resolvedAtMs < this.#maxStaleMs;
+  #isUsable({ resolvedAtMs }: Answer, registry: string): boolean {
+    return this.#dependencies.now() - resolvedAtMs < this.#policyOf(registry).maxStaleMs;
   }
 }
 

@@ -15,6 +15,7 @@ async function start(given: Partial<AdminDependencies> = {}): Promise<Admin> {
       metrics: createMetrics(),
       readiness: () => ({ ready: true, reasons: [] }),
       status: () => ({}),
+      forget: async () => {},
       logger: pino({ level: 'silent' }),
       ...given,
     },
@@ -82,8 +83,34 @@ test('rejects with the system error when its port is taken', async () => {
         metrics: createMetrics(),
         readiness: () => ({ ready: true, reasons: [] }),
         status: () => ({}),
+        forget: async () => {},
         logger: pino({ level: 'silent' }),
       },
     ),
   ).rejects.toMatchObject({ code: 'EADDRINUSE' });
+});
+
+test('a tag is forgotten by its full name', async () => {
+  const forgotten: string[] = [];
+  const admin = await start({
+    forget: async ({ registry, name }, tag) => void forgotten.push(`${registry} ${name} ${tag}`),
+  });
+  const post = (body: string, type = 'application/json') =>
+    fetch(`${admin.url}/v1/forget`, { method: 'POST', body, headers: { 'content-type': type } });
+  expect(await (await post('{"image":"alpine"}')).json()).toEqual({ forgotten: 'docker.io/library/alpine:latest' });
+  expect((await post('{"image":"ghcr.io/org/app:v1"}')).status).toBe(200);
+  expect(forgotten).toEqual(['docker.io library/alpine latest', 'ghcr.io org/app v1']);
+  for (const wrong of [
+    '{"image":"A"}',
+    `{"image":"a@sha256:${'a'.repeat(64)}"}`,
+    '{"image":7}',
+    '[]',
+    'null',
+    '{',
+    '',
+  ]) {
+    expect((await post(wrong)).status, wrong).toBe(400);
+  }
+  expect((await post('{"image":"alpine"}', 'text/plain')).status).toBe(415);
+  expect(forgotten).toHaveLength(2);
 });

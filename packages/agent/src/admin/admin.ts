@@ -1,20 +1,27 @@
 /**
- * The agent's face toward its operator, on loopback unless told otherwise. Read only: nothing here changes the agent.
+ * The agent's face toward its operator, on loopback unless told otherwise.
  *
- * | path       | answer |
- * | ---------- | ------ |
- * | /healthz   | 200 while the process answers at all: a liveness probe that fails asks for a restart |
- * | /readyz    | 200, or 503 with the reasons why the mirror should not be used now |
- * | /metrics   | Prometheus text |
- * | /v1/status | JSON for `shoal status` |
+ * | path            | answer |
+ * | --------------- | ------ |
+ * | /healthz        | 200 while the process answers at all: a liveness probe that fails asks for a restart |
+ * | /readyz         | 200, or 503 with the reasons why the mirror should not be used now |
+ * | /metrics        | Prometheus text |
+ * | /v1/status      | JSON for `shoal status` |
+ * | POST /v1/forget | `{"image":"ghcr.io/org/app:v1"}`: what this tag was is forgotten; `{"forgotten":"ghcr.io/org/app:v1"}`, or 400 |
+ *
+ * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave.
  */
 import type { AddressInfo } from 'node:net';
+import { parseImageReference } from '@shoal/oci';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
+import type { Repository } from '../origin/origin-client.ts';
 import type { Metrics } from './metrics.ts';
 
 const REQUEST_DEADLINE_MS = 5_000;
 const MAX_CONNECTIONS = 64;
+const MAX_BODY_BYTES = 4_096;
+const DEFAULT_TAG = 'latest';
 
 export interface AdminOptions {
   host: string;
@@ -33,6 +40,7 @@ export interface AdminDependencies {
   readiness: () => Readiness;
   /** Anything JSON can hold; without secrets. */
   status: () => object;
+  forget: (repository: Repository, tag: string) => Promise<void>;
   logger: Logger;
 }
 
@@ -44,7 +52,7 @@ export interface Admin {
 
 /** @throws the error of `listen` */
 export async function startAdmin(options: AdminOptions, dependencies: AdminDependencies): Promise<Admin> {
-  const { metrics, readiness, status, logger } = dependencies;
+  const { metrics, readiness, status, forget, logger } = dependencies;
   const server = fastify({
     forceCloseConnections: true,
     connectionTimeout: REQUEST_DEADLINE_MS,
@@ -61,15 +69,35 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
   });
   server.get('/metrics', async (_request, reply) => reply.type(metrics.contentType).send(await metrics.text()));
   server.get('/v1/status', async () => status());
+  server.removeContentTypeParser('text/plain');
+  server.post('/v1/forget', { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
+    const image = imageIn(request.body);
+    const reference = image === undefined ? undefined : parseImageReference(image);
+    if (reference === undefined || reference.digest !== undefined) {
+      return reply.status(400).send({ error: 'not an image with a tag; an example: {"image":"ghcr.io/org/app:v1"}' });
+    }
+    const { registry, repository, tag = DEFAULT_TAG } = reference;
+    await forget({ registry, name: repository }, tag);
+    return { forgotten: `${registry}/${repository}:${tag}` };
+  });
   server.setNotFoundHandler((_request, reply) =>
-    reply.status(404).send({ error: 'not found', paths: ['/healthz', '/readyz', '/metrics', '/v1/status'] }),
+    reply
+      .status(404)
+      .send({ error: 'not found', paths: ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget'] }),
   );
   server.setErrorHandler((err, request, reply) => {
+    const { statusCode, message } = err as { statusCode?: number; message: string };
+    if (statusCode !== undefined && statusCode < 500) return reply.status(statusCode).send({ error: message });
     logger.error({ err, path: request.routeOptions.url }, 'an admin request failed');
     return reply.status(500).send({ error: 'internal error' });
   });
   await listen(server, options);
   return { url: urlOf(options.host, server.server.address()), stop: () => server.close() };
+}
+
+function imageIn(body: unknown): string | undefined {
+  const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
+  return typeof image === 'string' ? image : undefined;
 }
 
 async function listen(server: FastifyInstance, options: AdminOptions): Promise<void> {

@@ -55,3 +55,14 @@ test('a pull that ended is counted and timed', async () => {
 test('the process itself is measured', async () => {
   expect(await createMetrics().text()).toContain('process_resident_memory_bytes');
 });
+
+test('what a registry says of its limits is told by its name, for the first 16 registries', async () => {
+  const metrics = createMetrics();
+  metrics.rateLimit('docker.io', 76, 100);
+  for (let index = 0; index < 20; index++) metrics.rateLimited(`r${index}.example`);
+  const page = await metrics.text();
+  expect(page).toContain('shoal_origin_ratelimit_remaining_pulls{registry="docker.io"} 76\n');
+  expect(page).toContain('shoal_origin_ratelimit_limit_pulls{registry="docker.io"} 100\n');
+  expect(page).toContain('shoal_origin_rate_limited_total{registry="r14.example"} 1\n');
+  expect(page).toContain('shoal_origin_rate_limited_total{registry="other"} 5\n');
+});

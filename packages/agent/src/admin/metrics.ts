@@ -2,7 +2,8 @@
  * All metrics of an agent, in one registry of its own. The rooms know nothing of Prometheus: the composition root calls
  * these methods from their hooks, and hands over one function that is asked for the gauges at each scrape.
  *
- * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class.
+ * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class, and of
+ * registries that limit their pulls the first 16 names.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
@@ -28,6 +29,9 @@ export interface Metrics {
   pullEnded(result: string, seconds: number): void;
   /** @param status 0 when no answer came */
   originRequest(kind: string, status: number): void;
+  /** Pulls that a registry said are left, and of how many. */
+  rateLimit(registry: string, remaining: number, limit: number | undefined): void;
+  rateLimited(registry: string): void;
   mirrorRequest(kind: string, result: string, seconds?: number): void;
   pieceRejected(reason: string): void;
   lease(source: string): void;
@@ -39,6 +43,7 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
+const MAX_REGISTRY_LABELS = 16;
 const PULL_SECONDS_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900];
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2, 10, 60];
 
@@ -70,6 +75,30 @@ export function createMetrics(): Metrics {
     labelNames: ['kind', 'status'],
     registers,
   });
+  const rateRemaining = new Gauge({
+    name: 'shoal_origin_ratelimit_remaining_pulls',
+    help: 'Pulls that the registry said are left in its window (RateLimit-Remaining).',
+    labelNames: ['registry'],
+    registers,
+  });
+  const rateLimit = new Gauge({
+    name: 'shoal_origin_ratelimit_limit_pulls',
+    help: 'Pulls that the registry allows in its window (RateLimit-Limit).',
+    labelNames: ['registry'],
+    registers,
+  });
+  const rateLimited = new Counter({
+    name: 'shoal_origin_rate_limited_total',
+    help: 'Answers 429 of registries.',
+    labelNames: ['registry'],
+    registers,
+  });
+  const named = new Set<string>();
+  /** The first registries are told apart. */
+  const labelOf = (host: string): string => {
+    if (named.size < MAX_REGISTRY_LABELS) named.add(host);
+    return named.has(host) ? host : 'other';
+  };
   const mirrorRequests = new Counter({
     name: 'shoal_mirror_requests_total',
     help: 'Requests of the container runtime, by kind and result.',
@@ -126,6 +155,11 @@ export function createMetrics(): Metrics {
       pullSeconds.observe(seconds);
     },
     originRequest: (kind, status) => originRequests.inc({ kind, status: statusClass(status) }),
+    rateLimit(host, remaining, limit) {
+      rateRemaining.set({ registry: labelOf(host) }, remaining);
+      if (limit !== undefined) rateLimit.set({ registry: labelOf(host) }, limit);
+    },
+    rateLimited: (host) => rateLimited.inc({ registry: labelOf(host) }),
     mirrorRequest(kind, result, seconds) {
       mirrorRequests.inc({ kind, result });
       if (seconds !== undefined) mirrorSeconds.observe({ kind }, seconds);

@@ -10,6 +10,7 @@ import { normaliseRegistryHost } from '@shoal/oci';
 import { DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
 import { z } from 'zod';
+import { isRegistryPattern } from '../origin/allow-list.ts';
 import * as defaults from './defaults.ts';
 import { isAnnounceAddress, isListenAddress } from './peer-address.ts';
 
@@ -72,6 +73,9 @@ const registry = z
     password: text((value) => value.length > 0, 'is empty; leave it out or fill it in').optional(),
     /** Accept any certificate. */
     insecureTls: z.boolean({ error: 'is not true or false; write one of them' }).optional(),
+    /** As `access.tagFreshMs` and `access.tagStaleMs`, for this registry. */
+    tagFreshMs: wholeNumber(0, defaults.MAX_TAG_FRESH_MS, ' ms').optional(),
+    tagStaleMs: wholeNumber(0, defaults.MAX_TAG_STALE_MS, ' ms').optional(),
     /** Every client of this node may read what user name and password open; else only who the registry accepts itself. */
     openToClients: z.boolean({ error: 'is not true or false; write one of them' }).optional(),
     /** PEM certificates trusted beside the system's. */
@@ -170,6 +174,10 @@ export const agentConfigSchema = z
     zone: zone.default(defaults.DEFAULT_ZONE),
     /** By registry host. A host outside the public internet is dialled only when it is named here. */
     registries: registries.default({}),
+    /** Registries that may be asked beside those configured by name, `HOST` or `*.DOMAIN`. None: any public one. */
+    allowRegistries: list(
+      text(isRegistryPattern, 'is not a registry host; write it like docker.io or *.dkr.ecr.eu-west-1.amazonaws.com'),
+    ).default([]),
     /** Files as `docker login` writes them, or pull secrets of that form, for registries without configured credentials. */
     dockerConfigs: list(text((value) => value.length > 0 && !value.includes('\0'), 'is not a file; name one')).default(
       [],
@@ -187,6 +195,8 @@ export const agentConfigSchema = z
       .strictObject({
         /** How long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself. */
         tagFreshMs: wholeNumber(0, defaults.MAX_TAG_FRESH_MS, ' ms').default(defaults.DEFAULT_TAG_FRESH_MS),
+        /** How long what a tag last was is given while its registry cannot be asked; 0: not at all. */
+        tagStaleMs: wholeNumber(0, defaults.MAX_TAG_STALE_MS, ' ms').default(defaults.DEFAULT_TAG_STALE_MS),
         /** How long a registry's yes to a client's credential counts. */
         grantMs: wholeNumber(0, defaults.MAX_GRANT_MS, ' ms').default(defaults.DEFAULT_GRANT_MS),
         /** How long it counts while the registry cannot be asked. */

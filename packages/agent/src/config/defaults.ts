@@ -24,6 +24,9 @@ export const DEFAULT_LOG_FORMAT = 'auto';
 /** Smaller than this, one layer pushes the other out before both were used: 16 MiB. */
 export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
 export const MAX_DEADLINE_MS: number = 10 * 60_000;
+/** How long what a tag last was is given while its registry cannot be asked: 7 days. */
+export const DEFAULT_TAG_STALE_MS: number = 7 * 24 * 60 * 60_000;
+export const MAX_TAG_STALE_MS: number = 365 * 24 * 60 * 60_000;
 /** How long a registry's yes to a client's credential counts: 5 min. */
 export const DEFAULT_GRANT_MS: number = 5 * 60_000;
 /** The same while the registry cannot be asked: 12 h. */

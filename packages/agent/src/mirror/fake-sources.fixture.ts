@@ -124,7 +124,7 @@ export function fakeWorld(access?: Access): FakeWorld {
     pulls: new FakePulls(),
     upstream,
     access: access ?? new RepositoryAccess({}, shared),
-    references: new ReferenceResolver({}, shared),
+    references: new ReferenceResolver(() => ({ freshMs: 0, maxStaleMs: 60_000 }), shared),
     relayed: [],
     relayAnswer: { status: 200, headers: {}, body: Buffer.from('{}') },
     origin: {

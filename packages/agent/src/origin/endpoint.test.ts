@@ -1,6 +1,7 @@
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { expect, onTestFinished, test } from 'vitest';
+import { AllowList } from './allow-list.ts';
 import { createConnector } from './connector.ts';
 import { Endpoints, repositoryUrl } from './endpoint.ts';
 import type { RegistryOptions } from './origin-options.ts';
@@ -32,6 +33,18 @@ test('a configured address replaces the usual one, path included', () => {
 
 test('a loopback registry configured by name is plain HTTP', () => {
   expect(endpoints({ '127.0.0.1:5000': {} }).find('127.0.0.1:5000').baseUrl.href).toBe('http://127.0.0.1:5000/');
+});
+
+test('21: with a list of allowed registries, others are not dialled but when configured by name', () => {
+  const allow = new AllowList(['ghcr.io', '10.0.0.1']);
+  const opened = new Endpoints({ registries: { 'my.io': {} }, dialMs: 1000, maxConnectionsPerRegistry: 2, allow });
+  onTestFinished(() => opened.close());
+  expect(['ghcr.io', 'my.io', 'docker.io', '10.0.0.1'].map((host) => opened.allowed(host))).toEqual([
+    true,
+    true,
+    false,
+    false,
+  ]);
 });
 
 test('hosts that are not public are refused unless configured', () => {

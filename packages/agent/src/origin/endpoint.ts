@@ -5,6 +5,7 @@
  */
 import { DOCKER_HUB, normaliseRegistryHost } from '@shoal/oci';
 import { Agent, type buildConnector, type Dispatcher } from 'undici';
+import { AllowList } from './allow-list.ts';
 import { createConnector } from './connector.ts';
 import { OriginError } from './origin-client.ts';
 import { type RegistryOptions, SMALL_REQUEST_CONNECTIONS } from './origin-options.ts';
@@ -28,14 +29,18 @@ export interface EndpointsOptions {
   registries: Record<string, RegistryOptions>;
   dialMs: number;
   maxConnectionsPerRegistry: number;
+  /** Which others may be dialled. @default any public one */
+  allow?: AllowList;
 }
 
 export class Endpoints {
   readonly #configured = new Map<string, Endpoint>();
+  readonly #allow: AllowList;
   /** Shared by all registries that nobody configured; an agent keeps one pool per host and drops idle ones. */
   readonly #publicAgents: { bulk: Agent; small: Agent };
 
   constructor(options: EndpointsOptions) {
+    this.#allow = options.allow ?? new AllowList([]);
     const agents = (registry: RegistryOptions | undefined): { bulk: Agent; small: Agent } => {
       const connect = createConnector({ ...registry, dialMs: options.dialMs, publicOnly: registry === undefined });
       return {
@@ -78,7 +83,7 @@ export class Endpoints {
     const configured = this.#configured.get(host);
     if (configured !== undefined) return configured;
     const url = baseUrl(host, undefined);
-    if (!mayBePublicHost(url.hostname)) return undefined;
+    if (!this.#allow.allows(host) || !mayBePublicHost(url.hostname)) return undefined;
     return { registry: host, baseUrl: url, trusted: false, ...this.#publicAgents };
   }
 }

@@ -1,6 +1,7 @@
 /** What the origin room can be told, its defaults, and what it reports. */
 import type { Logger } from 'pino';
 import type { RateLane } from '../rate/rate-limit.ts';
+import type { RateLimitReading } from './rate-limits.ts';
 
 /** How to reach one registry, and leave to do so wherever it is: naming it here lifts the public-hosts-only rule. */
 export interface RegistryOptions {
@@ -28,6 +29,8 @@ export interface OriginDeadlines {
 export interface OriginOptions {
   /** By registry host as it stands in image names. @default none */
   registries?: Record<string, RegistryOptions>;
+  /** `HOST` or `*.DOMAIN` of registries that may be asked beside those above. @default any public one */
+  allowRegistries?: readonly string[];
   /** Docker's config.json or pull secrets of that form, for registries without configured credentials. @default none */
   dockerConfigs?: readonly string[];
   deadlines?: Partial<OriginDeadlines>;
@@ -48,7 +51,9 @@ export interface OriginDependencies {
   /** Body bytes as they come in, of every kind of request. */
   onBytes?: (registry: string, sizeBytes: number) => void;
   /** Every request sent, redirects included; status 0 when no answer came. */
-  onRequest?: (registry: string, kind: RequestKind, status: number) => void;
+  onRequest?: ((registry: string, kind: RequestKind, status: number) => void) | undefined;
+  /** What a registry said is left of its pulls. */
+  onRateLimit?: ((registry: string, reading: RateLimitReading) => void) | undefined;
 }
 
 export const DEFAULT_DEADLINES: OriginDeadlines = { dialMs: 3000, headersMs: 10_000, stallMs: 2000 };

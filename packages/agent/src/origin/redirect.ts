@@ -8,6 +8,7 @@ import { checkTarget, type Endpoint } from './endpoint.ts';
 import { type Answer, exchange, type Method } from './exchange.ts';
 import { OriginError } from './origin-client.ts';
 import { MAX_REDIRECTS, type OriginDeadlines, type OriginDependencies, type RequestKind } from './origin-options.ts';
+import { readRateLimit } from './rate-limits.ts';
 
 const REDIRECTS: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
 
@@ -32,7 +33,7 @@ export interface FollowedAnswer extends Answer {
 /** Sends requests on behalf of one registry. */
 export type Follow = (endpoint: Endpoint, request: FollowedRequest, signal: AbortSignal) => Promise<FollowedAnswer>;
 
-export interface FollowDependencies extends Pick<OriginDependencies, 'onRequest'> {
+export interface FollowDependencies extends Pick<OriginDependencies, 'onRequest' | 'onRateLimit'> {
   logger: Logger;
 }
 
@@ -41,7 +42,7 @@ export function createFollow(
   dependencies: FollowDependencies,
 ): Follow {
   const { deadlines, version } = options;
-  const { logger, onRequest } = dependencies;
+  const { logger, onRequest, onRateLimit } = dependencies;
 
   return async (endpoint, request, signal) => {
     const { kind, method, body, pullId, authorization } = request;
@@ -69,6 +70,8 @@ export function createFollow(
       }
       const { status } = answer;
       onRequest?.(registry, kind, status);
+      const limit = leftOrigin ? undefined : readRateLimit(answer.headers);
+      if (limit !== undefined) onRateLimit?.(registry, limit);
       logger.debug(
         { registry, pullId, kind, method, host: url.host, status, sizeBytes: contentLength(answer) },
         'origin answered',

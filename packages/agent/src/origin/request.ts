@@ -9,13 +9,14 @@
  *
  * Any status may come back; the caller knows which of them it can use.
  */
-import { ClientAuthorization } from './asker.ts';
+import { askerKey, ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
 import type { Credentials } from './credentials.ts';
 import { type Endpoints, repositoryUrl } from './endpoint.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import type { RequestKind } from './origin-options.ts';
+import type { RateLimits } from './rate-limits.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
 
 export interface RegistryRequest {
@@ -32,6 +33,7 @@ export interface RegistryRequesterDependencies {
   credentials: Pick<Credentials, 'of' | 'refused'>;
   auth: RegistryAuth;
   follow: Follow;
+  limits: RateLimits;
 }
 
 export class RegistryRequester {
@@ -45,16 +47,20 @@ export class RegistryRequester {
 
   /** @throws OriginError; never for a status */
   async send(request: RegistryRequest, call: OriginCall): Promise<FollowedAnswer> {
-    const { endpoints, credentials, auth, follow } = this.#dependencies;
+    const { endpoints, credentials, auth, follow, limits } = this.#dependencies;
     const { repository, kind, method, headers = {} } = request;
     const endpoint = endpoints.find(repository.registry);
     const url = repositoryUrl(endpoint, repository.name, request.path);
-    const ask = async (authorization: string | undefined): Promise<FollowedAnswer> =>
-      refuseEncoded(
-        await follow(endpoint, { kind, method, url, headers, authorization, pullId: call.pullId }, call.signal),
-      );
-
     const { asker = 'node' } = call;
+    const ask = async (authorization: string | undefined): Promise<FollowedAnswer> => {
+      const sent = { kind, method, url, headers, authorization, pullId: call.pullId };
+      const answer = await follow(endpoint, sent, call.signal);
+      if (!answer.leftOrigin) limits.answered(repository.registry, askerKey(asker), answer.status, answer.headers);
+      return refuseEncoded(answer);
+    };
+
+    // Pieces of blobs have their own pauses, told to the tracker.
+    if (kind !== 'blob') limits.mustMayAsk(repository.registry, askerKey(asker));
     if (asker instanceof ClientAuthorization) {
       const answer = await ask(asker.header);
       return tell(answer, challengeOf(answer));

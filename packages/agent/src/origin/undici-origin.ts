@@ -13,6 +13,7 @@ import {
   parseDigest,
 } from '@shoal/oci';
 import type { RateLane } from '../rate/rate-limit.ts';
+import { AllowList } from './allow-list.ts';
 import { RegistryAuth } from './auth.ts';
 import { isRanged, readBlobAnswer } from './blob-answer.ts';
 import { contentLength, discard, readBody, readWhole } from './body.ts';
@@ -37,6 +38,7 @@ import {
   type OriginOptions,
   type RegistryOptions,
 } from './origin-options.ts';
+import { RateLimits } from './rate-limits.ts';
 import { createFollow, type FollowedAnswer } from './redirect.ts';
 import { RegistryRequester } from './request.ts';
 
@@ -54,25 +56,31 @@ const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
   const {
     registries = {},
+    allowRegistries = [],
     dockerConfigs = [],
     maxConnectionsPerRegistry = DEFAULT_MAX_CONNECTIONS_PER_REGISTRY,
     version = 'dev',
   } = options;
-  const { clock = Date.now, onBytes = () => {}, onRequest, downloadLane } = dependencies;
+  const { clock = Date.now, onBytes = () => {}, onRequest, onRateLimit, downloadLane } = dependencies;
   const deadlines = { ...DEFAULT_DEADLINES, ...options.deadlines };
   const { dialMs, stallMs } = deadlines;
   const closing = new AbortController();
-  const endpoints = new Endpoints({ registries, dialMs, maxConnectionsPerRegistry });
-  const follow = createFollow(
-    { deadlines, version },
-    { logger: dependencies.logger, ...(onRequest === undefined ? {} : { onRequest }) },
-  );
+  const endpoints = new Endpoints({
+    registries,
+    dialMs,
+    maxConnectionsPerRegistry,
+    allow: new AllowList(allowRegistries),
+  });
+  const follow = createFollow({ deadlines, version }, { logger: dependencies.logger, onRequest, onRateLimit });
   const credentials = new Credentials(
     { configured: configuredCredentials(registries), dockerConfigs },
     { logger: dependencies.logger, clock, signal: closing.signal },
   );
   const auth = new RegistryAuth({ stallMs, signal: closing.signal }, { follow, clock, onBytes });
-  const requester = new RegistryRequester({ stallMs }, { endpoints, credentials, auth, follow });
+  const requester = new RegistryRequester(
+    { stallMs },
+    { endpoints, credentials, auth, follow, limits: new RateLimits(clock) },
+  );
   return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, downloadLane, closing });
 }
 

@@ -147,6 +147,23 @@ export const agentSettings: readonly Setting[] = [
     shape: 'one',
   },
   {
+    key: 'tag-stale',
+    path: ['access', 'tagStaleMs'],
+    placeholder: 'TIME',
+    help: 'how long what a tag last was is given while its registry cannot be asked; 0: not at all',
+    defaultText: '168h',
+    reader: duration,
+    shape: 'one',
+  },
+  {
+    key: 'allow-registry',
+    path: ['allowRegistries'],
+    placeholder: 'HOST',
+    help: 'registries that may be asked, e.g. docker.io or *.amazonaws.com; may be repeated; without one, any public registry',
+    reader: plainText,
+    shape: 'list',
+  },
+  {
     key: 'docker-config',
     path: ['dockerConfigs'],
     placeholder: 'FILE',

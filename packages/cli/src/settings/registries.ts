@@ -4,6 +4,7 @@
  * it, so that the credentials of one place never go to the address of another.
  */
 import { normaliseRegistryHost } from '@shoal/oci';
+import { duration } from './reader.ts';
 import { readNamedFile } from './secret-file.ts';
 import { type Setting, type Source, variableOf } from './setting.ts';
 import { type Complain, type Layers, plain, splitList, unknownKey, type Written } from './written.ts';
@@ -14,11 +15,14 @@ const FIELDS: ReadonlyMap<string, { field: string; secret: boolean; isFile: bool
   ['username', { field: 'username', secret: false, isFile: false }],
   ['password', { field: 'password', secret: true, isFile: false }],
   ['password-file', { field: 'password', secret: true, isFile: true }],
+  ['tag-fresh', { field: 'tagFreshMs', secret: false, isFile: false }],
+  ['tag-stale', { field: 'tagStaleMs', secret: false, isFile: false }],
   ['open-to-clients', { field: 'openToClients', secret: false, isFile: false }],
   ['insecure-tls', { field: 'insecureTls', secret: false, isFile: false }],
   ['ca-file', { field: 'ca', secret: false, isFile: true }],
 ]);
 
+const DURATIONS: ReadonlySet<string> = new Set(['tagFreshMs', 'tagStaleMs']);
 const BOOLEANS: ReadonlySet<string> = new Set(['insecureTls', 'openToClients']);
 
 interface Registry {
@@ -155,6 +159,12 @@ function readField(
   }
   const { value } = part.value;
   written.push({ path: [...path, field], source, value, secret: secret && !isFile });
+  if (DURATIONS.has(field)) {
+    const read = duration.read(String(value));
+    if (read === undefined) complain({ source, value, secret }, duration.complaint);
+    else fields[field] = read;
+    return;
+  }
   if (!isFile) {
     fields[field] = BOOLEANS.has(field) ? value : String(value);
     return;

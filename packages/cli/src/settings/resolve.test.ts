@@ -74,6 +74,8 @@ describe('precedence', () => {
       'origin-headers-timeout': '4s',
       'origin-stall-timeout': '5s',
       'tag-fresh': '0',
+      'tag-stale': '1h',
+      'allow-registry': 'ghcr.io',
       'docker-config': '/root/.docker/config.json',
       'access-fresh': '1m',
       'access-outage': '1h',
@@ -142,9 +144,18 @@ describe('registries', () => {
   test('read passwords and certificates from files', () => {
     const pem = '-----BEGIN CERTIFICATE-----\nabc\n-----END CERTIFICATE-----';
     const [password, ca] = [temporaryFile('password.txt', 'p w\n'), temporaryFile('ca.txt', `${pem}\n`)];
-    const yaml = `registry:\n  c.io: { username: u, password-file: ${password}, ca-file: ${ca}, insecure-tls: true }\n`;
+    const login = `username: u, password-file: ${password}, open-to-clients: true`;
+    const yaml = `registry:\n  c.io: { ${login}, ca-file: ${ca}, insecure-tls: true, tag-fresh: 5m, tag-stale: 0 }\n`;
     expect(resolve({ yaml }).config.registries).toEqual({
-      'c.io': { username: 'u', password: 'p w', ca: pem, insecureTls: true },
+      'c.io': {
+        username: 'u',
+        password: 'p w',
+        openToClients: true,
+        ca: pem,
+        insecureTls: true,
+        tagFreshMs: 300_000,
+        tagStaleMs: 0,
+      },
     });
   });
 });
