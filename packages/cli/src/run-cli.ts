@@ -11,6 +11,7 @@ import { registerForget } from './forget-command.ts';
 import { withoutSecrets } from './log/without-secrets.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
 import { closest } from './settings/closest.ts';
+import { registerSetup } from './setup/command.ts';
 import { registerTracker } from './tracker-command.ts';
 import { version } from './version.ts';
 
@@ -21,6 +22,7 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal demo      shows it on this machine, with nothing to set up
   shoal tracker   runs once per cluster
   shoal agent     runs on every node; point the container runtime at its mirror
+  shoal setup     points the container runtime at the agent, and takes it back
   shoal forget    has the next pull of a tag ask its registry`;
 
 /** @param args what follows the program's name */
@@ -44,6 +46,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
     .exitOverride();
   registerAgent(program, io, programs);
   registerTracker(program, io, programs);
+  registerSetup(program, io);
   registerForget(program, io);
   registerDemo(program, io);
   program.addHelpText(

@@ -27,7 +27,8 @@ function build() {
   const world = {
     /** What every client may read, and a clock that stands still keeps so. */
     public: async () => {
-      for (const one of [repository, other]) await admissions.put(one, undefined, { ask: async () => true });
+      for (const one of [repository, other])
+        await admissions.put(one, undefined, { ask: async () => ({ answer: true, atMs: world.clock.nowMs }) });
     },
     origin: new FakeUpstream(),
     tracker: new FakeReferences(),

@@ -20,7 +20,7 @@ import type { Asker, ClientAuthorization } from '../origin/asker.ts';
 import { askerKey } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
-import type { Admissions, Question } from './admission.ts';
+import type { Admissions, Question, Said } from './admission.ts';
 import type { ClusterLookups } from './cluster-lookups.ts';
 import { withinDeadline } from './deadline.ts';
 import { type Readable, ReadableIndex } from './readable-index.ts';
@@ -82,7 +82,7 @@ export class RepositoryAccess implements Access {
   readonly #lookupDeadlineMs: number;
   readonly #dependencies: RepositoryAccessDependencies;
   readonly #index: ReadableIndex;
-  readonly #lookups = new SharedLookups<Readable>();
+  readonly #lookups = new SharedLookups<Said<Readable>>();
 
   constructor(options: RepositoryAccessOptions, dependencies: RepositoryAccessDependencies) {
     this.#lookupDeadlineMs = options.lookupDeadlineMs ?? DEFAULT_LOOKUP_DEADLINE_MS;
@@ -138,31 +138,31 @@ export class RepositoryAccess implements Access {
   }
 
   /** @throws OriginError */
-  async #ask(request: ReadRequest, call: OriginCall): Promise<Readable> {
-    const found = await (request.kind === 'blob' ? this.#askBlob(request, call) : this.#askManifest(request, call));
-    await this.#remember(request.repository, request.digest, [found]);
-    return found;
+  async #ask(request: ReadRequest, call: OriginCall): Promise<Said<Readable>> {
+    const said = await (request.kind === 'blob' ? this.#askBlob(request, call) : this.#askManifest(request, call));
+    await this.#remember(request.repository, request.digest, [said.answer]);
+    return said;
   }
 
-  async #askBlob({ repository, digest }: ReadRequest, call: OriginCall): Promise<Readable> {
+  async #askBlob({ repository, digest }: ReadRequest, call: OriginCall): Promise<Said<Readable>> {
     const { sizeBytes } = await withinDeadline(this.#lookupDeadlineMs, call.signal, (signal) =>
       this.#dependencies.origin.stat(repository, digest, { ...call, signal }),
     );
-    return { digest, sizeBytes };
+    return { answer: { digest, sizeBytes }, atMs: this.#dependencies.now() };
   }
 
-  async #askManifest({ repository, digest, accept = '' }: ReadRequest, call: OriginCall): Promise<Readable> {
-    const { lookups } = this.#dependencies;
-    const { mediaType, sizeBytes } = await lookups.resolve({ repository, reference: digest, accept }, call);
-    return { digest, sizeBytes, mediaType };
+  async #askManifest({ repository, digest, accept = '' }: ReadRequest, call: OriginCall): Promise<Said<Readable>> {
+    const found = await this.#dependencies.lookups.resolve({ repository, reference: digest, accept }, call);
+    const { mediaType, sizeBytes, resolvedAtMs } = found;
+    return { answer: { digest, sizeBytes, mediaType }, atMs: resolvedAtMs };
   }
 
-  async #lastTold({ repository, digest }: ReadRequest, asker: Asker, error: OriginError): Promise<Readable> {
+  async #lastTold({ repository, digest }: ReadRequest, asker: Asker, error: OriginError): Promise<Said<Readable>> {
     const told = await this.#dependencies.lookups.lastTold(repository, digest, asker);
     if (told === undefined || told.digest !== digest) throw error;
     const found = { digest, sizeBytes: told.sizeBytes, mediaType: told.mediaType };
     await this.#remember(repository, digest, [found]);
-    return found;
+    return { answer: found, atMs: told.resolvedAtMs };
   }
 
   async #recorded({ repository, digest }: ReadRequest): Promise<Readable | undefined> {

@@ -3,7 +3,7 @@ import { pino } from 'pino';
 import { expect, test } from 'vitest';
 import { type Asker, ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
-import { Admissions, type AdmissionsOptions } from './admission.ts';
+import { Admissions, type AdmissionsOptions, type Question } from './admission.ts';
 import { memoryNotes } from './memory-notes.fixture.ts';
 
 const repository = { registry: 'ghcr.io', name: 'org/secret' };
@@ -21,6 +21,8 @@ function build(options: AdmissionsOptions = {}) {
     readers: new Set<Asker>([alice]),
     failure: undefined as OriginError | undefined,
     asked: [] as Asker[],
+    /** How long ago the registry said what is told, to another member. */
+    ageMs: 0,
     notes: memoryNotes(),
   };
   const dependencies = { notes: world.notes, logger: pino({ level: 'silent' }), now: () => world.nowMs };
@@ -30,14 +32,14 @@ function build(options: AdmissionsOptions = {}) {
     world.asked.push(asker);
     if (world.failure !== undefined) throw world.failure;
     if (!world.readers.has(asker)) throw no;
-    return 'asked';
+    return { answer: 'asked', atMs: world.nowMs - world.ageMs };
   };
   const put = (client?: ClientAuthorization, more: { told?: Asker; recall?: () => Promise<string | undefined> } = {}) =>
     admissions.put<string>(repository, client, {
       recall: more.recall ?? (async () => 'recalled'),
       ask,
       fallBack: async ({ asker }, error) => {
-        if (asker === more.told) return 'told';
+        if (asker === more.told) return { answer: 'told', atMs: world.nowMs - world.ageMs };
         throw error;
       },
     });
@@ -45,7 +47,13 @@ function build(options: AdmissionsOptions = {}) {
     admissions = open();
     return admissions;
   };
-  return Object.assign(world, { put, restart, refused: (asker: Asker) => admissions.refused(repository, asker) });
+  const question = (asked: Question<string>, client?: ClientAuthorization) => admissions.put(repository, client, asked);
+  return Object.assign(world, {
+    put,
+    question,
+    restart,
+    refused: (asker: Asker) => admissions.refused(repository, asker),
+  });
 }
 
 test('19: a client is told what is known only after the registry accepted its own credential', async () => {
@@ -213,4 +221,83 @@ test('a restart forgets clients, and remembers for a week that a repository is p
   await expect(world.put(bob)).rejects.toBe(down);
   await world.restart().prune();
   expect(world.notes.held.size).toBe(0);
+});
+
+test('a repository that turned private is private, also while the registry is down or limits the rate', async () => {
+  const world = build({ grantMs: 1_000 });
+  world.readers.add('anonymous');
+  await world.put();
+  world.readers.delete('anonymous');
+  world.nowMs += 1_000;
+  await expect(world.put()).rejects.toBe(no);
+  for (const failure of [down, new OriginError('rate-limited', 'slow down')]) {
+    world.failure = failure;
+    world.nowMs += 10_000;
+    await expect(world.put()).rejects.toBe(no);
+    await expect(world.put(bob)).rejects.toBe(failure);
+    world.restart();
+    await expect(world.put()).rejects.toBe(failure);
+    world.failure = undefined;
+    await expect(world.put()).rejects.toBe(no);
+  }
+});
+
+test('a client does not keep what it had by having its rate limited, nor when it is told that there is nothing', async () => {
+  const world = build({ grantMs: 1_000 });
+  await world.put(alice);
+  world.nowMs += 1_000;
+  world.failure = new OriginError('rate-limited', 'slow down');
+  await expect(world.put(alice)).rejects.toBe(world.failure);
+  world.failure = missing;
+  await expect(world.put(alice)).rejects.toBe(missing);
+  world.failure = down;
+  await expect(world.put(alice)).rejects.toBe(down);
+});
+
+test('only a registry that cannot be reached is down for all its repositories', async () => {
+  const world = build({ grantMs: 1_000 });
+  await world.put(alice);
+  world.nowMs += 1_000;
+  world.failure = new OriginError('unavailable', 'a tag that it stumbles over');
+  await world.put(alice, { recall: async () => undefined, told: alice });
+  world.failure = undefined;
+  world.readers.delete(alice);
+  await expect(world.put(alice)).rejects.toBe(no);
+});
+
+test('a yes counts from when the registry said it, not from when it was heard of', async () => {
+  const world = build({ grantMs: 1_000 });
+  world.readers.add('anonymous');
+  world.ageMs = 900;
+  await world.put();
+  world.readers.delete('anonymous');
+  world.nowMs += 99;
+  expect((await world.put()).answer).toBe('recalled');
+  world.nowMs += 1;
+  await expect(world.put()).rejects.toBe(no);
+});
+
+test('what another member was told more than a week ago makes nothing public', async () => {
+  const world = build();
+  world.failure = down;
+  world.ageMs = 7 * 24 * 60 * 60_000;
+  await expect(world.put(undefined, { told: 'anonymous' })).rejects.toBe(down);
+  world.ageMs -= 1;
+  expect((await world.put(undefined, { told: 'anonymous' })).answer).toBe('told');
+  world.nowMs += 1;
+  await expect(world.put(undefined)).rejects.toBe(down);
+});
+
+test('where strangers have used up their rate, a client is asked for in its own name', async () => {
+  const world = build();
+  world.readers.add('anonymous');
+  await world.put();
+  const limited = new OriginError('rate-limited', 'slow down');
+  const ask = async (asker: Asker) => {
+    if (asker === 'anonymous') throw limited;
+    return { answer: 'own', atMs: world.nowMs };
+  };
+  const fallBack = async () => ({ answer: 'stale', atMs: 0 });
+  expect(await world.question({ ask, fallBack }, alice)).toEqual({ answer: 'own', asker: alice });
+  expect(await world.question({ ask, fallBack })).toEqual({ answer: 'stale', asker: 'node' });
 });

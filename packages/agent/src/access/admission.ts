@@ -51,14 +51,20 @@ export interface AdmissionsDependencies {
   now: () => number;
 }
 
+/** What a registry said, to this agent or another member, and when. */
+export interface Said<T> {
+  answer: T;
+  atMs: number;
+}
+
 /** What a client wants to know about a repository. */
 export interface Question<T> {
   /** What can be told to everybody who may read the repository without asking the registry. */
   recall?: () => Promise<T | undefined>;
   /** @throws OriginError */
-  ask: (asker: Asker) => Promise<T>;
+  ask: (asker: Asker) => Promise<Said<T>>;
   /** What those with the asker's rights were told before; this agent, too, if the client is admitted. @throws `error` when there is nothing */
-  fallBack?: (to: { asker: Asker; isAdmitted: boolean }, error: OriginError) => Promise<T>;
+  fallBack?: (to: { asker: Asker; isAdmitted: boolean }, error: OriginError) => Promise<Said<T>>;
 }
 
 export interface Admitted<T> {
@@ -111,28 +117,18 @@ export class Admissions {
     const known = before !== undefined && this.#isDown(repository) ? await question.recall?.() : undefined;
     if (before !== undefined && known !== undefined) return { answer: known, asker: before.read };
     try {
-      const answer = await question.ask(client ?? 'anonymous');
-      await this.#accept(repository, client);
+      const { answer, atMs } = await question.ask(client ?? 'anonymous');
+      await this.#accept(repository, client, atMs);
       return { answer, asker: client ?? 'node' };
     } catch (error) {
       if (!(error instanceof OriginError)) throw error;
-      if (error.code === 'unauthorized') this.#deny(repository, client, error);
-      if (!error.temporary) throw error;
-      this.#down.set(repository.registry, this.#dependencies.now());
-      // Whoever comes without credentials is told of the login that there was, and may come back with some that were accepted.
-      const denial = this.#denials.get(keyOf(repository, client));
-      if (before === undefined && denial !== undefined) throw denial.error;
-      const answer = await this.#withoutRegistry(question, before, error);
-      // Another member was told what nobody in particular may know.
-      if (before === undefined)
-        this.#grants.set(keyOf(repository, undefined), this.#dependencies.now() - this.#grantMs);
-      return { answer, asker: (before ?? PUBLIC).read };
+      return await this.#refusedOrDown(repository, client, before, question, error);
     }
   }
 
-  /** As whom the client would be answered now; whether it may read is not asked. */
-  askerFor(repository: Repository, client: ClientAuthorization | undefined): Asker {
-    return this.#admitted(repository, client)?.ask ?? client ?? 'anonymous';
+  /** As whom the client's own question goes to the registry; whether it may read is not asked. */
+  askerFor({ registry }: Repository, client: ClientAuthorization | undefined): Asker {
+    return this.#openRegistries.has(registry) ? 'node' : (client ?? 'anonymous');
   }
 
   /** The registry refused this client what it had been admitted to: its next question is put to the registry. */
@@ -149,6 +145,32 @@ export class Admissions {
     }
   }
 
+  async #refusedOrDown<T>(
+    repository: Repository,
+    client: ClientAuthorization | undefined,
+    before: Standing | undefined,
+    question: Question<T>,
+    error: OriginError,
+  ): Promise<Admitted<T>> {
+    if (error.code === 'unauthorized') this.#deny(repository, client, error);
+    // So do registries say it that tell nobody of what is private.
+    if (error.code === 'not-found' && client !== undefined) this.#grants.delete(keyOf(repository, client));
+    // A client could bring a limit upon itself to keep the rights that it has lost.
+    const isTooMany = error.code === 'rate-limited' && before !== undefined && before !== PUBLIC;
+    if (!error.temporary || isTooMany) throw error;
+    if (error.code === 'unreachable') this.#down.set(repository.registry, this.#dependencies.now());
+    // Whoever comes without credentials is told of the login that there was, and may come back with some that were accepted.
+    const denial = this.#denials.get(keyOf(repository, client));
+    if (before === undefined && denial !== undefined) throw denial.error;
+    const { answer, atMs } = await this.#withoutRegistry(question, before, error);
+    if (before !== undefined) return { answer, asker: before.read };
+    // Another member was told what nobody in particular may know.
+    const nowMs = this.#dependencies.now();
+    if (atMs <= nowMs - PUBLIC_OUTAGE_MS) throw error;
+    this.#grants.set(keyOf(repository, undefined), Math.min(atMs, nowMs - this.#grantMs));
+    return { answer, asker: PUBLIC.read };
+  }
+
   async #answer<T>(
     repository: Repository,
     client: ClientAuthorization | undefined,
@@ -159,10 +181,10 @@ export class Admissions {
     const known = await question.recall?.();
     if (known !== undefined) return { answer: known, asker };
     try {
-      return { answer: await question.ask(ask), asker };
+      return { answer: (await question.ask(ask)).answer, asker };
     } catch (error) {
       if (!(error instanceof OriginError)) throw error;
-      if (error.temporary) return { answer: await this.#withoutRegistry(question, standing, error), asker };
+      if (error.temporary) return await this.#otherwise(client, standing, question, error);
       if (error.code !== 'unauthorized' || standing === OPEN) throw error;
       this.#deny(repository, standing === PUBLIC ? undefined : client, error);
       if (standing !== PUBLIC || client === undefined) throw error;
@@ -170,10 +192,28 @@ export class Admissions {
     }
   }
 
-  async #withoutRegistry<T>(question: Question<T>, standing: Standing | undefined, error: OriginError): Promise<T> {
+  /** The registry may well answer a client that it knows when it has had enough of strangers. */
+  async #otherwise<T>(
+    client: ClientAuthorization | undefined,
+    standing: Standing,
+    question: Question<T>,
+    error: OriginError,
+  ): Promise<Admitted<T>> {
+    if (standing === PUBLIC && client !== undefined && error.code === 'rate-limited') {
+      const own = await question.ask(client).catch(() => undefined);
+      if (own !== undefined) return { answer: own.answer, asker: client };
+    }
+    return { answer: (await this.#withoutRegistry(question, standing, error)).answer, asker: standing.read };
+  }
+
+  async #withoutRegistry<T>(
+    question: Question<T>,
+    standing: Standing | undefined,
+    error: OriginError,
+  ): Promise<Said<T>> {
     const { recall, fallBack } = question;
     const known = standing === undefined ? undefined : await recall?.();
-    if (known !== undefined) return known;
+    if (known !== undefined) return { answer: known, atMs: this.#dependencies.now() };
     if (fallBack === undefined) throw error;
     return await fallBack({ asker: standing?.ask ?? 'anonymous', isAdmitted: standing !== undefined }, error);
   }
@@ -193,7 +233,7 @@ export class Admissions {
     client: ClientAuthorization | undefined,
   ): Promise<Standing | undefined> {
     const key = keyOf(repository, undefined);
-    if (!this.#grants.has(key)) {
+    if (!this.#grants.has(key) && !this.#denials.has(key)) {
       const noted = Number(await this.#dependencies.notes.get(PREFIX + key).catch(() => undefined));
       if (noted > 0) this.#grants.set(key, Math.min(noted, this.#dependencies.now() - this.#grantMs));
     }
@@ -211,16 +251,17 @@ export class Admissions {
     return this.#dependencies.now() < (this.#down.get(registry) ?? Number.NEGATIVE_INFINITY) + DOWN_FOR_MS;
   }
 
-  async #accept(repository: Repository, client: ClientAuthorization | undefined): Promise<void> {
+  async #accept(repository: Repository, client: ClientAuthorization | undefined, atMs: number): Promise<void> {
     const { notes, logger, now } = this.#dependencies;
     const key = keyOf(repository, client);
     const nowMs = now();
     this.#down.delete(repository.registry);
-    this.#grants.set(key, nowMs);
+    this.#denials.delete(key);
+    this.#grants.set(key, Math.min(atMs, nowMs));
     if (client !== undefined || nowMs < (this.#noted.get(key) ?? Number.NEGATIVE_INFINITY) + NOTE_AGAIN_AFTER_MS)
       return;
     this.#noted.set(key, nowMs);
-    await notes.put(PREFIX + key, String(nowMs)).catch((err: unknown) => {
+    await notes.put(PREFIX + key, String(Math.min(atMs, nowMs))).catch((err: unknown) => {
       this.#noted.delete(key);
       logger.warn({ err, repository }, 'cannot note that a repository is public');
     });
@@ -235,6 +276,12 @@ export class Admissions {
     const key = keyOf(repository, client);
     this.#grants.delete(key);
     this.#denials.set(key, { atMs: this.#dependencies.now(), error });
+    if (client !== undefined) return;
+    this.#noted.delete(key);
+    const { notes, logger } = this.#dependencies;
+    notes.delete(PREFIX + key).catch((err: unknown) => {
+      logger.warn({ err, repository }, 'cannot forget that a repository was public');
+    });
   }
 }
 

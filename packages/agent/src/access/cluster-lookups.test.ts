@@ -233,3 +233,17 @@ test('what a registry of this machine says stays here', async () => {
   expect(await lookups.lastTold(local, 'v1', 'node')).toBeUndefined();
   expect([tracker.lookups, tracker.reports]).toEqual([[], []]);
 });
+
+test('what is distrusted may be told by the cluster again only from an answer that came later', async () => {
+  const { clock, tracker, lookups, resolve } = build();
+  tracker.turns.push(told('old'), told('new'));
+  lookups.distrust({ repository, reference: 'v1' });
+  clock.nowMs += 3_000;
+  await resolve();
+  expect(tracker.lookups[0]?.maxAgeMs).toBe(3_000);
+  expect(lookups.isDistrusted({ repository, reference: 'v1' }, clock.nowMs - 3_001)).toBe(true);
+  expect(lookups.isDistrusted({ repository, reference: 'v1' }, clock.nowMs - 3_000)).toBe(false);
+  clock.nowMs += 60_000;
+  await resolve();
+  expect(tracker.lookups[1]?.maxAgeMs).toBe(30_000);
+});

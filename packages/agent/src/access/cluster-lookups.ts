@@ -33,7 +33,7 @@ const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
 /** One whole turn of another member and most of its successor's. */
 const DEFAULT_SHARE_WITHIN_MS = 2_500;
 /** That a repository holds a digest does not change like a tag does. */
-const DIGEST_FRESH_MS: number = 10 * 60_000;
+const DIGEST_FRESH_MS: number = 2 * 60_000;
 /** What nobody waits for is not reported again within a minute while it stays the same. */
 const REPORT_AGAIN_AFTER_MS = 60_000;
 const MAX_REMEMBERED_REPORTS = 1_024;
@@ -77,7 +77,8 @@ export class ClusterLookups {
   readonly #dependencies: ClusterLookupsDependencies;
   readonly #reported = new LRUCache<string, { digest: string; atMs: number }>({ max: MAX_REMEMBERED_REPORTS });
 
-  readonly #distrusted = new LRUCache<string, true>({ max: MAX_REMEMBERED_REPORTS });
+  /** Since when. */
+  readonly #distrusted = new LRUCache<string, number>({ max: MAX_REMEMBERED_REPORTS });
 
   constructor(options: ClusterLookupsOptions, dependencies: ClusterLookupsDependencies) {
     this.#tags = options.tags ?? (() => ({ freshMs: 0, maxStaleMs: 0 }));
@@ -94,8 +95,8 @@ export class ClusterLookups {
     const accept = acceptClass(question.accept);
     const subject = { registry, repository: name, reference: question.reference, scope, accept };
     const { freshMs } = this.#tags(registry);
-    const isDistrusted = this.#distrusted.delete(distrustKey(question));
-    const turn = freshMs === 0 || isDistrusted ? undefined : await this.#askCluster(subject, freshMs, call.signal);
+    const oldestMs = this.#distrusted.get(distrustKey(question)) ?? Number.NEGATIVE_INFINITY;
+    const turn = freshMs === 0 ? undefined : await this.#askCluster(subject, freshMs, oldestMs, call.signal);
     // The registry's challenge must come from the registry: a member could send the client's password anywhere with another.
     if (turn?.turn === 'refused' && turn.code !== 'unauthorized') throw refusal(registry, turn.code);
     if (turn?.turn === 'told' && fits(question, turn)) {
@@ -105,9 +106,13 @@ export class ClusterLookups {
     return await this.#askAndReport(question, subject, turn?.turn === 'ask', call);
   }
 
-  /** The next question about this is for the origin, whatever the cluster was told. */
+  /** What the origin said about this before now does not count any more. */
   distrust(question: Pick<Question, 'repository' | 'reference'>): void {
-    this.#distrusted.set(distrustKey(question), true);
+    this.#distrusted.set(distrustKey(question), this.#dependencies.now());
+  }
+
+  isDistrusted(question: Pick<Question, 'repository' | 'reference'>, resolvedAtMs: number): boolean {
+    return resolvedAtMs < (this.#distrusted.get(distrustKey(question)) ?? Number.NEGATIVE_INFINITY);
   }
 
   /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
@@ -123,13 +128,19 @@ export class ClusterLookups {
   }
 
   /** Undefined: neither told nor refused, and not asked to ask. @throws the reason of `signal` */
-  async #askCluster(subject: Subject, tagFreshMs: number, signal: AbortSignal): Promise<ReferenceTurn | undefined> {
+  async #askCluster(
+    subject: Subject,
+    tagFreshMs: number,
+    oldestMs: number,
+    signal: AbortSignal,
+  ): Promise<ReferenceTurn | undefined> {
     const { tracker, now } = this.#dependencies;
     const untilMs = now() + this.#shareWithinMs;
-    const maxAgeMs = parseDigest(subject.reference) === undefined ? tagFreshMs : DIGEST_FRESH_MS;
+    const freshMs = parseDigest(subject.reference) === undefined ? tagFreshMs : DIGEST_FRESH_MS;
     for (;;) {
       const waitMs = Math.min(MAX_REFERENCE_WAIT_MS, untilMs - now());
       if (waitMs <= 0) return undefined;
+      const maxAgeMs = Math.max(0, Math.min(freshMs, now() - oldestMs));
       const asked = tracker.lookUpReference({ ...subject, maxAgeMs, waitMs });
       const turn = await unlessAborted(asked, signal, (late) => {
         if (late?.turn === 'ask') tracker.reportReference({ ...subject, said: 'left' });

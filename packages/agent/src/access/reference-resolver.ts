@@ -13,7 +13,7 @@ import { type Asker, askerKey, type ClientAuthorization } from '../origin/asker.
 import type { OriginCall, OriginError, Repository, ResolvedManifest } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { acceptClass } from './accept-class.ts';
-import type { Admissions } from './admission.ts';
+import type { Admissions, Said } from './admission.ts';
 import type { ClusterLookups } from './cluster-lookups.ts';
 import { SharedLookups } from './shared-lookups.ts';
 import type { TagPolicies } from './tag-policy.ts';
@@ -46,7 +46,7 @@ export interface References {
 
 export interface ReferenceResolverDependencies {
   admissions: Admissions;
-  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold' | 'distrust'>;
+  lookups: Pick<ClusterLookups, 'resolve' | 'lastTold' | 'distrust' | 'isDistrusted'>;
   notes: BlobStore['notes'];
   logger: Logger;
   /** Milliseconds since the epoch. */
@@ -61,7 +61,7 @@ type Answer = ResolvedManifest & { resolvedAtMs: number };
 export class ReferenceResolver implements References {
   readonly #policyOf: TagPolicies;
   readonly #dependencies: ReferenceResolverDependencies;
-  readonly #lookups = new SharedLookups<Resolution>();
+  readonly #lookups = new SharedLookups<Said<Resolution>>();
   readonly #latest = new LRUCache<string, Answer & { writtenAtMs: number }>({ max: MAX_CACHED });
 
   constructor(policyOf: TagPolicies, dependencies: ReferenceResolverDependencies) {
@@ -107,10 +107,13 @@ export class ReferenceResolver implements References {
     return isFresh ? resolutionOf(latest, false) : undefined;
   }
 
-  async #ask(key: string, { repository, tag, accept }: TagRequest, call: OriginCall): Promise<Resolution> {
-    const answer = await this.#dependencies.lookups.resolve({ repository, reference: tag, accept }, call);
-    await this.#record(key, repository, tag, answer);
-    return resolutionOf(answer, false);
+  async #ask(key: string, { repository, tag, accept }: TagRequest, call: OriginCall): Promise<Said<Resolution>> {
+    const { lookups } = this.#dependencies;
+    const answer = await lookups.resolve({ repository, reference: tag, accept }, call);
+    if (!lookups.isDistrusted({ repository, reference: tag }, answer.resolvedAtMs)) {
+      await this.#record(key, repository, tag, answer);
+    }
+    return { answer: resolutionOf(answer, false), atMs: answer.resolvedAtMs };
   }
 
   async #record(key: string, repository: Repository, tag: string, answer: Answer): Promise<void> {
@@ -136,7 +139,7 @@ export class ReferenceResolver implements References {
     { asker, isAdmitted }: { asker: Asker; isAdmitted: boolean },
     call: OriginCall,
     error: OriginError,
-  ): Promise<Resolution> {
+  ): Promise<Said<Resolution>> {
     const [noted, told] = await Promise.all([
       isAdmitted ? this.#noted(repository, tag) : [],
       this.#told(repository, tag, asker),
@@ -149,7 +152,7 @@ export class ReferenceResolver implements References {
       { pullId: call.pullId, repository, tag, digest: newest.digest, code: error.code, toldAtMs: newest.resolvedAtMs },
       'the origin cannot be asked: answering with what the tag last was',
     );
-    return resolutionOf(newest, true);
+    return { answer: resolutionOf(newest, true), atMs: newest.resolvedAtMs };
   }
 
   async #noted(repository: Repository, tag: string): Promise<Answer[]> {

@@ -59,9 +59,9 @@ export function notServed(code: OciErrorCode, error: unknown): SmallAnswer {
  * back. Undefined when there is nothing that may be passed on: a password in clear text stays on this machine.
  */
 export function relayedChallenge(error: unknown, isLocalClient: boolean): SmallAnswer | undefined {
-  const origin = originErrorIn(error);
-  if (origin?.code !== 'unauthorized' || origin.challenge === undefined) return undefined;
-  const values = origin.challenge.filter((value) => isLocalClient || isBearerOnly(value));
+  if (!(error instanceof OriginError) || error.code !== 'unauthorized' || error.challenge === undefined)
+    return undefined;
+  const values = error.challenge.filter((value) => isLocalClient || isBearerOnly(value));
   if (values.length === 0) return undefined;
   const answer = refusal(401, 'UNAUTHORIZED', 'the registry wants a login');
   return { ...answer, headers: { ...answer.headers, 'www-authenticate': values } };

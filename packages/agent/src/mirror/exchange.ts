@@ -6,7 +6,6 @@ import type { References } from '../access/reference-resolver.ts';
 import type { ClientAuthorization } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { BlobReader, PullSource, Pulls } from '../pull/pulls.ts';
-import { originErrorIn } from './answer.ts';
 
 export interface Sources {
   pulls: Pulls;
@@ -65,7 +64,7 @@ export async function openReader(
   try {
     return await openInTime(exchange, (signal) => pulls.open(digest, source, start, signal));
   } catch (error) {
-    if (originErrorIn(error)?.code === 'unauthorized') access.refused(source.repository, source.asker);
+    if (error instanceof OriginError && error.code === 'unauthorized') access.refused(source.repository, source.asker);
     throw error;
   }
 }

@@ -77,3 +77,41 @@ test('a storage server’s challenge is nobody’s business', async () => {
   await expect(refused).rejects.toMatchObject({ code: 'unauthorized', challenge: undefined });
   expect(authorizations(storage)).toEqual([undefined]);
 });
+
+test('18: a token server that refuses strangers is no reason to keep back the challenge, the second time either', async () => {
+  const registry = await serve((request, response) => {
+    if (request.url?.startsWith('/token')) response.writeHead(401).end('{}');
+    else response.writeHead(401, { 'www-authenticate': `Bearer realm="${registry.url}/token",service="s"` }).end();
+  });
+  const origin = clientFor(registry);
+  for (let times = 0; times < 3; times++) {
+    const refused = origin.relay(REPOSITORY, 'tags/list', as('anonymous'));
+    await expect(refused).rejects.toMatchObject({ challenge: [`Bearer realm="${registry.url}/token",service="s"`] });
+  }
+});
+
+test.each(['token server', 'registry'])(
+  'a node whose login the %s refuses reads what is public without it',
+  async (who) => {
+    const registry = await serve((request, response) => {
+      const { authorization } = request.headers;
+      if (request.url?.startsWith('/token')) {
+        if (authorization !== undefined && who === 'token server') response.writeHead(401).end('{}');
+        else response.end(JSON.stringify({ token: authorization === undefined ? 'anonymous' : 'expired' }));
+      } else if (authorization === 'Bearer anonymous') response.end('[]');
+      else response.writeHead(401, { 'www-authenticate': `Bearer realm="${registry.url}/token",service="s"` }).end();
+    });
+    const origin = clientFor(registry, { registry: CREDENTIALS });
+    for (let times = 0; times < 2; times++) {
+      expect((await origin.relay(REPOSITORY, 'tags/list', as('node'))).status).toBe(200);
+    }
+  },
+);
+
+test('20: that the node’s own login is refused is no challenge for its clients', async () => {
+  const registry = await serve((_, response) =>
+    response.writeHead(401, { 'www-authenticate': 'Basic realm="x"' }).end(),
+  );
+  const refused = clientFor(registry, { registry: CREDENTIALS }).relay(REPOSITORY, 'tags/list', as('node'));
+  await expect(refused).rejects.toMatchObject({ code: 'unauthorized', challenge: undefined });
+});

@@ -13,6 +13,7 @@ import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import { DEFAULT_TOKEN_LIFETIME_MS, MAX_TOKEN_ANSWER_BYTES, MAX_TOKENS } from './origin-options.ts';
 import type { Follow, FollowedRequest } from './redirect.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 const RENEW_AFTER_LIFE_SHARE = 0.75;
 const MAX_TOKEN_LIFETIME_MS = 24 * 3600 * 1000;
@@ -243,16 +244,4 @@ function bearer(token: string): string {
 function basic(credential: Credential | undefined): string | undefined {
   if (credential === undefined || !('username' in credential)) return undefined;
   return `Basic ${Buffer.from(`${credential.username}:${credential.password}`).toString('base64')}`;
-}
-
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const abort = (): void => reject(new OriginError('cancelled', 'the request was cancelled'));
-  signal.addEventListener('abort', abort, { once: true });
-  if (signal.aborted) abort();
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', abort);
-  }
 }

@@ -12,12 +12,13 @@
 import { askerKey, ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
-import type { Credentials } from './credentials.ts';
+import type { Credential, Credentials } from './credentials.ts';
 import { type Endpoints, repositoryUrl } from './endpoint.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import type { RequestKind } from './origin-options.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
+import { unlessAborted } from './unless-aborted.ts';
 
 export interface RegistryRequest {
   repository: Repository;
@@ -47,46 +48,71 @@ export class RegistryRequester {
 
   /** @throws OriginError; never for a status */
   async send(request: RegistryRequest, call: OriginCall): Promise<FollowedAnswer> {
-    const { endpoints, credentials, auth, follow, limits } = this.#dependencies;
-    const { repository, kind, method, headers = {} } = request;
-    const endpoint = endpoints.find(repository.registry);
-    const url = repositoryUrl(endpoint, repository.name, request.path);
+    const { credentials, limits } = this.#dependencies;
+    const { repository, kind } = request;
     const { asker = 'node' } = call;
-    const ask = async (authorization: string | undefined): Promise<FollowedAnswer> => {
-      const sent = { kind, method, url, headers, authorization, pullId: call.pullId };
-      const answer = await follow(endpoint, sent, call.signal);
-      if (!answer.leftOrigin) limits.answered(repository.registry, askerKey(asker), answer.status, answer.headers);
-      return refuseEncoded(answer);
-    };
-
-    // Pieces of blobs have their own pauses, told to the tracker.
+    // Blobs are limited apart from what counts as a pull, and have pauses of their own, told to the tracker.
     if (kind !== 'blob') limits.mustMayAsk(repository.registry, askerKey(asker));
     if (asker instanceof ClientAuthorization) {
-      const answer = await ask(asker.header);
+      const answer = await this.#ask(request, asker.header, call);
       return tell(answer, challengeOf(answer));
     }
-    const credential = asker === 'node' ? await credentials.of(repository) : undefined;
-    const authorization = await auth.known(endpoint, credential, repository, call);
-    const answer = await ask(authorization);
+    const credential = asker === 'node' ? await unlessAborted(credentials.of(repository), call.signal) : undefined;
+    if (credential === undefined) return await this.#logIn(request, undefined, call);
+    try {
+      const answer = await this.#logIn(request, credential, call);
+      if (answer.status !== 401 || answer.leftOrigin) return answer;
+      await discard(answer, this.#stallMs);
+    } catch (error) {
+      if (!isUnauthorized(error)) throw error;
+    }
+    // That the node's own credentials are refused is nothing that a client could mend, and what is public is so without them.
+    credentials.refused(credential);
+    const { challenge: _, ...answer } = await this.#logIn(request, undefined, call);
+    return answer;
+  }
+
+  /** Answers the registry's challenge with what there is. */
+  async #logIn(
+    request: RegistryRequest,
+    credential: Credential | undefined,
+    call: OriginCall,
+  ): Promise<FollowedAnswer> {
+    const { endpoints, auth } = this.#dependencies;
+    const { repository } = request;
+    const endpoint = endpoints.find(repository.registry);
+    // A token server that refuses is told about below, with the challenge that led to it.
+    const authorization = await auth.known(endpoint, credential, repository, call).catch((error: unknown) => {
+      if (isUnauthorized(error)) return undefined;
+      throw error;
+    });
+    const answer = await this.#ask(request, authorization, call);
     const challenge = challengeOf(answer);
     if (challenge === undefined) return answer;
-    // That the node's own credentials are refused is nothing that a client could mend.
-    const told = credential === undefined ? challenge : undefined;
     const fresh = await auth
       .answer(endpoint, credential, repository, challenge, authorization, call)
       .catch((error: unknown) => {
         answer.body.destroy();
-        if (credential !== undefined && isUnauthorized(error)) credentials.refused(credential);
-        throw told !== undefined && isUnauthorized(error) ? error.withChallenge(told) : error;
+        throw credential === undefined && isUnauthorized(error) ? error.withChallenge(challenge) : error;
       });
-    if (fresh === undefined) {
-      if (credential !== undefined) credentials.refused(credential);
-      return tell(answer, told);
-    }
+    if (fresh === undefined) return tell(answer, challenge);
     await discard(answer, this.#stallMs);
-    const second = await ask(fresh);
-    if (second.status === 401 && credential !== undefined) credentials.refused(credential);
-    return tell(second, told);
+    return tell(await this.#ask(request, fresh, call), challenge);
+  }
+
+  async #ask(
+    { repository, kind, method, path, headers = {} }: RegistryRequest,
+    authorization: string | undefined,
+    { asker = 'node', pullId, signal }: OriginCall,
+  ): Promise<FollowedAnswer> {
+    const { endpoints, follow, limits } = this.#dependencies;
+    const endpoint = endpoints.find(repository.registry);
+    const url = repositoryUrl(endpoint, repository.name, path);
+    const answer = await follow(endpoint, { kind, method, url, headers, authorization, pullId }, signal);
+    if (kind !== 'blob' && !answer.leftOrigin) {
+      limits.answered(repository.registry, askerKey(asker), answer.status, answer.headers);
+    }
+    return refuseEncoded(answer);
   }
 }
 

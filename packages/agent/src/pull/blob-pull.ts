@@ -123,8 +123,9 @@ export class BlobPull {
     return this.#failure;
   }
 
-  get originError(): OriginError | undefined {
-    return this.#driver.origin.lastError;
+  /** What the origin last answered this source instead of the blob. */
+  originErrorFor(source: PullSource): OriginError | undefined {
+    return this.#driver.origin.errorFor(source);
   }
 
   /** The pieces on disk, while the blob is not committed. */
@@ -304,9 +305,10 @@ export class BlobPull {
   }
 
   #giveUp(why: 'origin-refused' | 'no-progress'): void {
-    const cause = this.#driver.origin.lastError;
+    const error = this.#driver.origin.lastError;
+    const cause = error?.code === 'unauthorized' ? undefined : error;
     const code = why === 'no-progress' ? 'no-source' : why;
-    const reason = cause === undefined ? 'no peer and no origin served it in time' : `origin: ${cause.message}`;
+    const reason = error === undefined ? 'no peer and no origin served it in time' : `origin: ${error.message}`;
     this.#fail(new PullError(code, `${this.digest}: ${reason}`, { cause }));
   }
 

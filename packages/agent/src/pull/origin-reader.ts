@@ -2,13 +2,17 @@
 import type { Digest } from '@shoal/oci';
 import { type OriginEnd, pieceCountOf, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
-import { askerKey } from '../origin/asker.ts';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
 import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
-import { callFor, type PullSource } from './pulls.ts';
+import { callFor, isSameSource, type PullSource } from './pulls.ts';
 
 const MAX_SOURCES = 8;
 const BYTES_EVENT_EVERY_MS = 200;
+
+interface Source {
+  source: PullSource;
+  refusal: OriginError | undefined;
+}
 
 export interface OriginReaderDependencies {
   origin: OriginClient;
@@ -25,9 +29,7 @@ export interface OriginReaderDependencies {
 export class OriginReader {
   readonly #blob: { digest: Digest; sizeBytes: number };
   readonly #dependencies: OriginReaderDependencies;
-  readonly #sources: PullSource[];
-  #turn = 0;
-  #refusals = 0;
+  readonly #sources: Source[];
   #failuresInARow = 0;
   #lastError: OriginError | undefined;
   #reading: { run: OriginRun; abort: AbortController } | undefined;
@@ -36,12 +38,18 @@ export class OriginReader {
   constructor(blob: { digest: Digest; sizeBytes: number }, source: PullSource, dependencies: OriginReaderDependencies) {
     this.#blob = blob;
     this.#dependencies = dependencies;
-    this.#sources = [source];
+    this.#sources = [{ source, refusal: undefined }];
   }
 
-  /** What the origin last answered instead of the blob. */
+  /** What an origin last answered instead of the blob. */
   get lastError(): OriginError | undefined {
     return this.#lastError;
+  }
+
+  /** The same for this source: that a registry wants a login is told to none but the one whom it told so. */
+  errorFor(source: PullSource): OriginError | undefined {
+    const own = this.#sources.find((held) => isSameSource(held.source, source))?.refusal;
+    return own ?? (this.#lastError?.code === 'unauthorized' ? undefined : this.#lastError);
   }
 
   get failuresInARow(): number {
@@ -50,30 +58,42 @@ export class OriginReader {
 
   /** The repository that would be asked now. */
   get source(): PullSource {
-    return this.#sources[this.#turn % this.#sources.length] as PullSource;
+    return this.#current().source;
   }
 
   /**
-   * Another repository that has the blob, should the first refuse, or another asker for one that is known: the last one to log
-   * in has the freshest token. True when everything refused until now, so that it is worth while to ask again.
+   * Another repository that has the blob, or another login for one that is known, should the first be refused. True when
+   * everything refused until now, so that it is worth while to ask again.
    */
   addSource(source: PullSource): boolean {
-    const { registry, name } = source.repository;
-    const at = this.#sources.findIndex(
-      ({ repository }) => repository.registry === registry && repository.name === name,
-    );
-    const known = this.#sources[at];
-    if (known === undefined && this.#sources.length >= MAX_SOURCES) return false;
-    if (known !== undefined && askerKey(known.asker) === askerKey(source.asker)) return false;
-    if (known === undefined) this.#sources.push(source);
-    else this.#sources[at] = source;
-    const allRefused = this.#refusals > 0 && this.#refusals >= this.#sources.length - (known === undefined ? 1 : 0);
-    if (!allRefused) return false;
-    this.#turn = this.#sources.indexOf(source);
-    this.#refusals = 0;
-    this.#failuresInARow = 0;
-    this.#lastError = undefined;
-    return true;
+    const known = this.#sources.find((held) => isSameSource(held.source, source));
+    if (known !== undefined && known.refusal === undefined) return false;
+    const allRefused = this.#allRefused();
+    // It comes again because the registry said yes to it since.
+    if (known !== undefined) known.refusal = undefined;
+    else this.#push(source);
+    if (allRefused) {
+      this.#failuresInARow = 0;
+      this.#lastError = undefined;
+    }
+    return allRefused;
+  }
+
+  #allRefused(): boolean {
+    return this.#sources.every(({ refusal }) => refusal !== undefined);
+  }
+
+  #push(source: PullSource): void {
+    if (this.#sources.length >= MAX_SOURCES) {
+      const at = this.#sources.findIndex(({ refusal }) => refusal !== undefined);
+      this.#sources.splice(Math.max(0, at), 1);
+    }
+    this.#sources.push({ source, refusal: undefined });
+  }
+
+  /** The first that has not refused; when all have, the last one. */
+  #current(): Source {
+    return this.#sources.find(({ refusal }) => refusal === undefined) ?? (this.#sources.at(-1) as Source);
   }
 
   /**
@@ -87,7 +107,8 @@ export class OriginReader {
     const run: OriginRun = { digest: this.#blob.digest, sizeBytes: this.#blob.sizeBytes, ...range };
     this.#reading = { run, abort };
     const { origin, onPiece, onRanges } = this.#dependencies;
-    const source = this.source;
+    const current = this.#current();
+    const { source } = current;
     let ranged: boolean | undefined;
     const events = {
       onBytes: (bytes: number) => this.#bytesCame(bytes, signal),
@@ -113,7 +134,7 @@ export class OriginReader {
       await keeping;
       if (signal.aborted) return;
       if (error instanceof NoRange) ranged = false;
-      end = this.#failed(error, source);
+      end = this.#failed(error, current);
     }
     await keeping;
     if (signal.aborted) return;
@@ -139,19 +160,21 @@ export class OriginReader {
     this.#dependencies.onEvent({ type: 'origin-bytes' });
   }
 
-  #failed(error: unknown, source: PullSource): { how: OriginEnd; retryAfterMs?: number } {
+  #failed(error: unknown, current: Source): { how: OriginEnd; retryAfterMs?: number } {
     if (error instanceof NoRange) return { how: 'no-range' };
     if (!(error instanceof OriginError)) throw error;
+    const { source } = current;
     this.#lastError = error;
-    this.#failuresInARow++;
     const { registry, name } = source.repository;
     this.#dependencies.logger.warn({ registry, repository: name, code: error.code }, `origin: ${error.message}`);
     if (error.temporary) {
+      this.#failuresInARow++;
       const { retryAfterMs } = error;
       return { how: 'failed', ...(retryAfterMs !== undefined && { retryAfterMs }) };
     }
-    this.#turn++;
-    this.#refusals++;
-    return { how: this.#refusals < this.#sources.length ? 'failed' : 'refused' };
+    current.refusal = error;
+    if (!this.#allRefused()) return { how: 'failed' };
+    this.#failuresInARow++;
+    return { how: 'refused' };
   }
 }

@@ -233,4 +233,41 @@ describe('pulls', () => {
     };
     await expect(stage.open(0, ClientAuthorization.from('Bearer old')!)).rejects.toMatchObject({ challenge });
   });
+
+  it('tells a client of no login that another registry wants for the same blob', async () => {
+    await stage.start();
+    const challenge = ['Bearer realm="https://evil.test/"'];
+    let refuse = (): void => {};
+    const refused = new Promise<void>((resolve) => {
+      refuse = resolve;
+    });
+    stage.origin.onOpen = ({ asker }) => {
+      if (asker !== 'anonymous') throw new OriginError('unreachable', 'down');
+      stage.origin.onChunk = async () => {
+        await refused;
+        throw new OriginError('unauthorized', 'log in', { status: 401, challenge });
+      };
+    };
+    const own = { ...source, repository: { registry: 'own.test', name: 'org/app' } };
+    const evil = stage.open(0, 'anonymous').catch((error: unknown) => error);
+    const victim = stage.pulls.open(digest, own, 0, never).catch((error: unknown) => error);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    refuse();
+    expect(await evil).toMatchObject({ code: 'unauthorized', challenge });
+    expect(await victim).toMatchObject({ code: 'unreachable', challenge: undefined });
+  });
+
+  it('asks with every login before it gives up, whichever comes while another is being refused', async () => {
+    await stage.start();
+    const logins = ['one', 'two', 'three'].map((name) => ClientAuthorization.from(`Bearer ${name}`)!);
+    const asked: unknown[] = [];
+    stage.origin.onOpen = ({ asker }) => {
+      asked.push(asker);
+      if (asker !== logins[2]) throw new OriginError('unauthorized', 'no', { status: 401 });
+    };
+    const readers = await Promise.all(logins.map((login) => stage.open(0, login)));
+    for (const read of await Promise.all(readers.map((reader) => readAll(reader))))
+      expect(read.equals(content)).toBe(true);
+    expect(asked.at(-1)).toBe(logins[2]);
+  });
 });

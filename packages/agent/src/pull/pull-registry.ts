@@ -21,7 +21,7 @@ import { Neighbourhood, UnreachableMembers } from './neighbourhood.ts';
 import { type PassedRange, passThrough } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
 import { PullReader } from './pull-reader.ts';
-import type { BlobReader, PullSource, Pulls } from './pulls.ts';
+import { type BlobReader, isSameSource, type PullSource, type Pulls } from './pulls.ts';
 import { StoreReader } from './store-reader.ts';
 import { WitnessDuty } from './witness-duty.ts';
 
@@ -58,7 +58,7 @@ export class PullRegistry implements Pulls {
   readonly #neighbourhood: Neighbourhood;
   readonly #entries = new Map<Digest, Entry>();
   /** Entries being made, so that simultaneous requests make one pull. */
-  readonly #opening = new Map<Digest, Promise<Entry | undefined>>();
+  readonly #opening = new Map<Digest, { made: Promise<Entry | undefined>; source: PullSource }>();
   readonly #distrusted = new LRUCache<Digest, true>({ max: 1_000, ttl: DISTRUST_MS });
   readonly #expecting = new Map<Digest, NodeJS.Timeout>();
   #closed = false;
@@ -89,7 +89,7 @@ export class PullRegistry implements Pulls {
     entry.pull.addSource(source);
     const reader = this.#reader(entry, source);
     try {
-      await this.#decided(entry.pull, start, signal, deadline);
+      await this.#decided(entry.pull, source, start, signal, deadline);
       return reader;
     } catch (error) {
       reader.close();
@@ -139,10 +139,16 @@ export class PullRegistry implements Pulls {
       if (entry !== undefined && entry.pull.state !== 'failed') return entry;
       if (entry !== undefined) await entry.pull.ended;
       const opening = this.#opening.get(digest);
-      if (opening !== undefined) return opening;
-      const made = this.#make(digest, source, deadline).finally(() => this.#opening.delete(digest));
-      this.#opening.set(digest, made);
-      return made;
+      if (opening === undefined) {
+        const made = this.#make(digest, source, deadline).finally(() => this.#opening.delete(digest));
+        this.#opening.set(digest, { made, source });
+        return made;
+      }
+      if (isSameSource(opening.source, source)) return opening.made;
+      // What another registry, or the same one, says to another client is not this one's answer.
+      const other = await opening.made.catch(() => 'failed' as const);
+      if (other !== 'failed') return other;
+      deadline.throwIfAborted();
     }
   }
 
@@ -213,22 +219,29 @@ export class PullRegistry implements Pulls {
   }
 
   /** Waits until the client can be promised an answer. @throws PullError, OriginError */
-  async #decided(pull: BlobPull, start: number, signal: AbortSignal, deadline: AbortSignal): Promise<void> {
+  async #decided(
+    pull: BlobPull,
+    source: PullSource,
+    start: number,
+    signal: AbortSignal,
+    deadline: AbortSignal,
+  ): Promise<void> {
     if (start > 0 && start >= pull.sizeBytes) return;
     const index = Math.floor(start / pieceSizeOf(pull.sizeBytes));
     const number = pull.addReader();
     try {
       const arrived = new AbortController();
       const waiting = pull.waitFor(number, index, AbortSignal.any([deadline, arrived.signal]));
-      const doomed = this.#doomed(pull, AbortSignal.any([deadline, arrived.signal]));
+      const doomed = this.#doomed(pull, source, AbortSignal.any([deadline, arrived.signal]));
       await Promise.race([waiting, doomed]).finally(() => arrived.abort());
       await Promise.allSettled([waiting, doomed]);
     } catch (error) {
       signal.throwIfAborted();
       if (deadline.aborted && pull.progressing(AT_WORK_MS)) return;
-      if (pull.failure !== undefined) throw pull.originError ?? pull.failure;
+      if (pull.failure !== undefined) throw pull.originErrorFor(source) ?? pull.failure;
       throw (
-        pull.originError ?? (deadline.aborted ? new PullError('no-source', `${pull.digest}: no source in time`) : error)
+        pull.originErrorFor(source) ??
+        (deadline.aborted ? new PullError('no-source', `${pull.digest}: no source in time`) : error)
       );
     } finally {
       pull.readerGone(number);
@@ -236,9 +249,9 @@ export class PullRegistry implements Pulls {
   }
 
   /** Rejects as soon as nobody serves the blob; resolves never before the signal. */
-  async #doomed(pull: BlobPull, signal: AbortSignal): Promise<void> {
+  async #doomed(pull: BlobPull, source: PullSource, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (pull.hopeless()) throw pull.originError ?? new PullError('no-source', `${pull.digest}: no source`);
+      if (pull.hopeless()) throw pull.originErrorFor(source) ?? new PullError('no-source', `${pull.digest}: no source`);
       await pull.nextChange(signal);
     }
     await new Promise<void>((resolve) => setImmediate(resolve));

@@ -3,7 +3,7 @@
  * The mirror sees only this interface.
  */
 import type { Digest } from '@shoal/oci';
-import type { Asker } from '../origin/asker.ts';
+import { type Asker, askerKey } from '../origin/asker.ts';
 import type { OriginCall, Repository } from '../origin/origin-client.ts';
 
 /** Where a blob may be read from, should neither store nor peers have it. */
@@ -23,6 +23,13 @@ export interface PullSource {
 
 export function callFor({ pullId, asker }: PullSource, signal: AbortSignal): OriginCall {
   return { pullId, asker, signal };
+}
+
+/** Whether both would be told the same by the same registry. */
+export function isSameSource(one: PullSource, other: PullSource): boolean {
+  const { repository: a } = one;
+  const { repository: b } = other;
+  return a.registry === b.registry && a.name === b.name && askerKey(one.asker) === askerKey(other.asker);
 }
 
 /** A blob being read by one client; `sizeBytes` is known, bytes are verified before they come out. */

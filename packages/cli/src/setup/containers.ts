@@ -1,0 +1,67 @@
+/**
+ * Podman, CRI-O, Buildah and Skopeo (containers-registries.conf(5)): a drop-in with one table per registry, because there is no
+ * way to say all. A later file replaces the table of an earlier one, so what is known about a registry is taken over.
+ */
+import { join } from 'node:path';
+import { normaliseRegistryHost } from '@shoal/oci';
+import { stringify, type TomlTable } from 'smol-toml';
+import { changeOf, type Files, MADE_BY, type Planner, SetupProblem } from './plan.ts';
+import { parseToml } from './toml-edit.ts';
+
+const CONFIG_FILE = '/etc/containers/registries.conf';
+const DROP_INS = '/etc/containers/registries.conf.d';
+/** After all others. */
+const FILE = 'zz-shoal.conf';
+const USUAL = ['docker.io', 'ghcr.io', 'quay.io', 'registry.k8s.io', 'gcr.io', 'public.ecr.aws', 'mcr.microsoft.com'];
+
+export const planPodman: Planner = (options, files) => planDropIn(options, files, undefined);
+export const planCrio: Planner = (options, files) => planDropIn(options, files, 'systemctl reload crio');
+
+async function planDropIn(
+  { configFile = CONFIG_FILE, registriesDir = DROP_INS, mirror, registries }: Parameters<Planner>[0],
+  files: Files,
+  reload: string | undefined,
+): ReturnType<Planner> {
+  const path = join(registriesDir, FILE);
+  const known = await knownTables(configFile, registriesDir, files);
+  const hosts = new Set([...USUAL, ...registries.map(hostOf), ...[...known.keys()].filter(isWholeHost)]);
+  const tables = [...hosts].map((host) => {
+    const { mirror: others = [], ...table } = known.get(host) ?? { prefix: host, location: host };
+    const ours = { location: `${mirror.host}/${host}`, insecure: true };
+    const rest = (others as TomlTable[]).filter(({ location }) => location !== ours.location);
+    return { ...table, mirror: [ours, ...rest] };
+  });
+  const after = `${MADE_BY}\n${stringify({ registry: tables })}\n`;
+  const changes = changeOf(path, await files.read(path), after);
+  return { changes, reload: changes.length === 0 ? undefined : reload, notes: [] };
+}
+
+/** The `[[registry]]` tables of all files but this one's own, by prefix; of several for one prefix the last counts. */
+async function knownTables(configFile: string, dropIns: string, files: Files): Promise<Map<string, TomlTable>> {
+  const found = new Map<string, TomlTable>();
+  const names = (await files.list(dropIns)).filter((name) => name.endsWith('.conf') && name !== FILE);
+  for (const path of [configFile, ...names.map((name) => join(dropIns, name))]) {
+    const text = await files.read(path);
+    if (text === undefined) continue;
+    const { registry = [] } = parseToml(path, text);
+    if (!Array.isArray(registry)) throw new SetupProblem(`${path} has no list of [[registry]]; mend it first`);
+    for (const table of registry as TomlTable[]) {
+      const prefix = table.prefix ?? table.location;
+      if (typeof prefix === 'string') found.set(prefix, table);
+    }
+  }
+  return found;
+}
+
+/** Behind the mirror's address there is no place for a port, nor for wildcards. */
+function isWholeHost(prefix: string): boolean {
+  return !prefix.includes('/') && !prefix.includes(':') && !prefix.includes('*');
+}
+
+function hostOf(text: string): string {
+  const host = normaliseRegistryHost(text);
+  if (host !== undefined && isWholeHost(host)) return host;
+  throw new SetupProblem(
+    `--registry ${JSON.stringify(text)} is no host without a port; give the agent such a name for it: shoal agent --registry NAME=URL`,
+  );
+}

@@ -1,0 +1,30 @@
+/**
+ * containerd's `certs.d/HOST/hosts.toml`, which Docker from 29 on reads, too: its tables are tried in file order, then `server`,
+ * which is the registry itself when it is left out.
+ */
+import { MADE_BY, type MirrorAddress, SetupProblem } from './plan.ts';
+import { parseToml, tomlAt } from './toml-edit.ts';
+
+/** The mirror in front of whatever the file has. @throws SetupProblem */
+export function withMirror(path: string, text: string | undefined, { url }: MirrorAddress): string {
+  const table = `[host."${url}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"\n`;
+  if (text === undefined) return `${MADE_BY}\n${table}`;
+  const hosts = tomlAt(parseToml(path, text), ['host']) ?? {};
+  if (Object.keys(hosts)[0] === url) return text;
+  if (Object.hasOwn(hosts, url)) {
+    throw new SetupProblem(`${path} has ${url} behind other hosts; move its table in front of them, or remove it`);
+  }
+  const lines = text.split('\n');
+  const first = lines.findIndex((line) => /^\s*\[/.test(line));
+  const at = first < 0 ? lines.length : first;
+  const head = lines.slice(0, at).join('\n');
+  const gap = head === '' || head.endsWith('\n') ? '' : '\n';
+  const edited = `${head}${gap}${table}${first < 0 ? '' : `\n${lines.slice(at).join('\n')}`}`;
+  const [front, ...rest] = Object.keys(tomlAt(parseToml(path, edited), ['host']) ?? {});
+  if (front !== url || rest.length !== Object.keys(hosts).length) {
+    throw new SetupProblem(
+      `${path} is written in a way that cannot be edited safely; put first: ${table.replaceAll('\n', ' ')}`,
+    );
+  }
+  return edited;
+}
