@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt, run } from '../support/daemon/process.ts';
-import { agentOnFreePorts, runShoal } from '../support/failed-start.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
+import { agentOnFreePorts, runShoal } from '../support/run-shoal.ts';
 import { ShoalCluster } from '../support/shoal-cluster.ts';
 import { describeWith } from './requirement.ts';
 

@@ -12,9 +12,9 @@ import { formatJoinToken, parseJoinToken } from '@shoal/wire';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import type { CommandResult } from '../support/daemon/process.ts';
-import { agentOnFreePorts, runShoal } from '../support/failed-start.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
+import { agentOnFreePorts, runShoal } from '../support/run-shoal.ts';
 import { ShoalCluster } from '../support/shoal-cluster.ts';
 
 const HOUR_MS = 3_600_000;

@@ -10,37 +10,58 @@ const probeTimeoutMs = 3_000;
 export interface ContainerdOptions {
   /** Whether the Kubernetes (CRI) plugin is on. @default true */
   readonly cri?: boolean;
+  /** Whether it is told where registries are configured. @default true */
+  readonly configPath?: boolean;
 }
 
 /** A containerd with root, state and socket of its own. */
 export class Containerd implements AsyncDisposable {
   readonly socket: string;
+  readonly configFile: string;
   readonly #folder: DaemonFolder;
-  readonly #process: DaemonProcess;
+  #process: DaemonProcess;
 
   private constructor(folder: DaemonFolder, config: string) {
     this.#folder = folder;
     this.socket = folder.join('containerd.sock');
-    this.#process = new DaemonProcess({
-      name: 'containerd',
-      program: requireProgram('containerd'),
-      args: ['--config', config],
-    });
+    this.configFile = config;
+    this.#process = this.#run();
   }
 
   static async start(options: ContainerdOptions = {}): Promise<Containerd> {
     const folder = await DaemonFolder.create('ctd');
     await mkdir(folder.join('certs.d'));
-    const config = await folder.write('config.toml', configuration(folder, options.cri ?? true));
+    const config = await folder.write('config.toml', configuration(folder, options));
     const containerd = new Containerd(folder, config);
     await using unready = new AsyncDisposableStack();
     unready.use(containerd);
-    await containerd.#process.ready(async () => {
-      const { code } = await containerd.tryCtr(['version'], probeTimeoutMs);
-      return code === 0;
-    });
+    await containerd.#ready();
     unready.move();
     return containerd;
+  }
+
+  /** Ends it and begins anew, with whatever is in its configuration now. */
+  async restart(): Promise<void> {
+    await this.#process.stop();
+    this.#process = this.#run();
+    await this.#ready();
+  }
+
+  /** The folder of hosts.toml files. */
+  get certsDir(): string {
+    return this.#folder.join('certs.d');
+  }
+
+  #run(): DaemonProcess {
+    return new DaemonProcess({
+      name: 'containerd',
+      program: requireProgram('containerd'),
+      args: ['--config', this.configFile],
+    });
+  }
+
+  async #ready(): Promise<void> {
+    await this.#process.ready(async () => (await this.tryCtr(['version'], probeTimeoutMs)).code === 0);
   }
 
   get log(): string {
@@ -117,7 +138,7 @@ export class Containerd implements AsyncDisposable {
 }
 
 /** Version 2 of the file is read by containerd 1.x and migrated by 2.x. */
-function configuration(folder: DaemonFolder, cri: boolean): string {
+function configuration(folder: DaemonFolder, { cri = true, configPath = true }: ContainerdOptions): string {
   const disabled = ['io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapshotter.v1.zfs'];
   disabled.push('io.containerd.snapshotter.v1.aufs', 'io.containerd.snapshotter.v1.devmapper');
   if (!cri) disabled.push('io.containerd.grpc.v1.cri');
@@ -137,7 +158,5 @@ disabled_plugins = ${JSON.stringify(disabled)}
   stream_server_port = "0"
   [plugins."io.containerd.grpc.v1.cri".cni]
     conf_dir = "${folder.join('cni')}"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${folder.join('certs.d')}"
-`;
+${configPath ? `  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "${folder.join('certs.d')}"\n` : ''}`;
 }

@@ -8,6 +8,8 @@ const probeTimeoutMs = 3_000;
 export interface DockerdOptions {
   /** Base URLs for `--registry-mirror`: they serve docker.io alone. */
   readonly registryMirrors?: readonly string[];
+  /** The content of its daemon.json. @default nothing */
+  readonly config?: object;
 }
 
 /**
@@ -28,7 +30,7 @@ export class Dockerd implements AsyncDisposable {
   static async start(options: DockerdOptions = {}): Promise<Dockerd> {
     const [folder, containerd] = await Promise.all([DaemonFolder.create('dkd'), Containerd.start({ cri: false })]);
     // An empty file, so that the machine's /etc/docker/daemon.json is not read; the same for the client's.
-    const configFile = await folder.write('daemon.json', '{}');
+    const configFile = await folder.write('daemon.json', JSON.stringify(options.config ?? {}));
     await folder.write('client/config.json', '{}');
     const args = ['--config-file', configFile, '--host', `unix://${folder.join('docker.sock')}`];
     args.push('--data-root', folder.join('data'), '--exec-root', folder.join('exec'), '--pidfile', folder.join('pid'));
@@ -43,6 +45,27 @@ export class Dockerd implements AsyncDisposable {
     });
     unready.move();
     return dockerd;
+  }
+
+  get configFile(): string {
+    return this.#folder.join('daemon.json');
+  }
+
+  /** A folder for what setup would put into /etc/docker/certs.d; this daemon does not read it. */
+  get certsDir(): string {
+    return this.#folder.join('certs.d');
+  }
+
+  /** Makes it read daemon.json again, and waits until it has. */
+  async reload(): Promise<void> {
+    const before = this.#process.log.split('Reloaded configuration').length;
+    this.#process.reload();
+    await this.#process.ready(() => this.#process.log.split('Reloaded configuration').length > before);
+  }
+
+  /** For other programs that are to talk to this daemon. */
+  get clientEnvironment(): Record<string, string> {
+    return this.#clientEnvironment();
   }
 
   get log(): string {

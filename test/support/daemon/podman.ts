@@ -19,6 +19,16 @@ export class Podman implements AsyncDisposable {
     return new Podman(folder);
   }
 
+  /** The files that say how registries are reached. */
+  get configFile(): string {
+    return this.#folder.join('registries.conf');
+  }
+
+  /** The user's folder of drop-ins to that. */
+  get dropIns(): string {
+    return this.#folder.join('.config/containers/registries.conf.d');
+  }
+
   podman(args: readonly string[]): Promise<string> {
     return run(requireProgram('podman'), [...this.#globalArgs(), ...args], { env: this.#environment() });
   }

@@ -109,6 +109,11 @@ export class DaemonProcess implements AsyncDisposable {
     await this.kill();
   }
 
+  /** Asks it to read its configuration again. */
+  reload(): void {
+    if (this.#ended === undefined) process.kill(this.pid, 'SIGHUP');
+  }
+
   /** Ends it with SIGKILL. Resolves once it is gone. */
   async kill(): Promise<void> {
     if (this.#ended === undefined) this.#child.kill('SIGKILL');

@@ -28,6 +28,11 @@ const journalSchema = z.object({
 type Journal = z.output<typeof journalSchema>;
 type JournalFile = Journal['files'][number];
 
+export interface UndoneFile {
+  path: string;
+  change: 'removed' | 'restored';
+}
+
 export class Journalled {
   readonly #path: string;
 
@@ -59,8 +64,8 @@ export class Journalled {
     }
   }
 
-  /** The files that were restored. @throws SetupProblem when one was changed since, unless `force` is set */
-  async undo(force: boolean): Promise<string[]> {
+  /** @throws SetupProblem when one was changed since, unless `force` is set */
+  async undo(force: boolean): Promise<UndoneFile[]> {
     const journal = await this.#read();
     if (journal === undefined) return [];
     const current = await Promise.all(journal.files.map(({ path }) => readOrNothing(path)));
@@ -81,7 +86,7 @@ export class Journalled {
     } catch (error) {
       throw problemOf(error);
     }
-    return journal.files.map(({ path }) => path);
+    return journal.files.map(({ path, before }) => ({ path, change: before === null ? 'removed' : 'restored' }));
   }
 
   async #entry(journal: Journal, { path }: FileChange): Promise<JournalFile> {

@@ -8,7 +8,7 @@ import { createTwoFilesPatch } from 'diff';
 import type { CliIo } from '../cli-io.ts';
 import { CommandFailure } from '../command-failure.ts';
 import { parseHostPort } from '../settings/host-port.ts';
-import { Journalled } from './apply.ts';
+import { Journalled, type UndoneFile } from './apply.ts';
 import { machineFiles } from './files.ts';
 import { type FileChange, type MirrorAddress, type SetupOptions, type SetupPlan, SetupProblem } from './plan.ts';
 import { type ProbeResult, runProbe } from './probe.ts';
@@ -85,12 +85,8 @@ export function registerSetup(program: Command, io: CliIo): void {
 async function setUp(name: string, runtime: Runtime, flags: Flags, io: CliIo): Promise<void> {
   const journal = new Journalled(join(flags.data, 'setup', `${name}.json`));
   if (flags.undo) {
-    const restored = await journal.undo(flags.force);
-    const text =
-      restored.length === 0
-        ? 'Nothing to undo.\n'
-        : `${restored.map((path) => `restored  ${path}\n`).join('')}Now: ${runtime.restart}\n`;
-    io.stdout.write(flags.json ? `${JSON.stringify({ runtime: name, restored })}\n` : text);
+    const files = await journal.undo(flags.force);
+    io.stdout.write(flags.json ? `${JSON.stringify({ runtime: name, files })}\n` : undoneText(runtime, files));
     return;
   }
   const plan = await runtime.plan(optionsOf(flags), machineFiles);
@@ -126,7 +122,7 @@ async function prove({ probe }: Runtime, flags: Flags): Promise<ProbeResult | un
 
 function diffOf({ path, before, after }: FileChange): string {
   const patch = createTwoFilesPatch(before === undefined ? '/dev/null' : path, path, before ?? '', after);
-  return patch.replace(/^=+\n/, '');
+  return patch.replace(/^(Index: .*\n)?=+\n/, '');
 }
 
 function summary({ changes, notes }: SetupPlan, isDone: boolean): string {
@@ -143,6 +139,11 @@ function probeText(name: string, { reload }: SetupPlan, probe: ProbeResult | und
   if (reload !== undefined) return `Now: ${reload}\nThen: ${PROGRAM} ${name}   (again, to prove it by a pull)\n`;
   if (probe?.proven === true) return `Proven: ${probe.command} went through the agent (${probe.requests} requests).\n`;
   return '';
+}
+
+function undoneText({ restart }: Runtime, files: readonly UndoneFile[]): string {
+  if (files.length === 0) return 'Nothing to undo.\n';
+  return `${files.map(({ path, change }) => `${change.padEnd(8)}  ${path}\n`).join('')}Now: ${restart}\n`;
 }
 
 function jsonOf(runtime: string, { changes, reload, notes }: SetupPlan, probe?: ProbeResult): string {

@@ -13,7 +13,9 @@ export const planDocker: Planner = async ({ configFile = CONFIG_FILE, registries
   const config = parseConfig(configFile, before);
   const mirrors = listIn(configFile, config, 'registry-mirrors');
   const isThere = mirrors.some((url) => url.replace(/\/+$/, '') === mirror.url);
-  const after: Record<string, unknown> = isThere ? config : { ...config, 'registry-mirrors': [mirror.url, ...mirrors] };
+  const after: Record<string, unknown> = isThere
+    ? { ...config }
+    : { ...config, 'registry-mirrors': [mirror.url, ...mirrors] };
   if (config['insecure-registries'] !== undefined) {
     const insecure = listIn(configFile, config, 'insecure-registries');
     if (!insecure.includes(mirror.host)) after['insecure-registries'] = [...insecure, mirror.host];

@@ -17,9 +17,8 @@ export function withMirror(path: string, text: string | undefined, { url }: Mirr
   const lines = text.split('\n');
   const first = lines.findIndex((line) => /^\s*\[/.test(line));
   const at = first < 0 ? lines.length : first;
-  const head = lines.slice(0, at).join('\n');
-  const gap = head === '' || head.endsWith('\n') ? '' : '\n';
-  const edited = `${head}${gap}${table}${first < 0 ? '' : `\n${lines.slice(at).join('\n')}`}`;
+  const head = lines.slice(0, at).join('\n').trimEnd();
+  const edited = `${head}${head === '' ? '' : '\n\n'}${table}${first < 0 ? '' : `\n${lines.slice(at).join('\n')}`}`;
   const [front, ...rest] = Object.keys(tomlAt(parseToml(path, edited), ['host']) ?? {});
   if (front !== url || rest.length !== Object.keys(hosts).length) {
     throw new SetupProblem(

@@ -1,4 +1,4 @@
-// Runs the real command line where it is expected to refuse to start.
+// Runs the real command line to its end.
 import { fileURLToPath } from 'node:url';
 import { attempt, type CommandResult } from './daemon/process.ts';
 
@@ -8,6 +8,11 @@ const endsWithinMs = 45_000;
 /** Runs `shoal` with these arguments until it ends; one that goes on running is ended, with exit code -1. */
 export function runShoal(...args: string[]): Promise<CommandResult> {
   return attempt(process.execPath, ['--conditions=source', main, ...args], { timeoutMs: endsWithinMs });
+}
+
+/** The same with more in its environment. */
+export function runShoalWith(env: Readonly<Record<string, string>>, ...args: string[]): Promise<CommandResult> {
+  return attempt(process.execPath, ['--conditions=source', main, ...args], { timeoutMs: endsWithinMs, env });
 }
 
 /** Arguments of an agent that takes any free ports. */
