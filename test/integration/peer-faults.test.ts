@@ -92,7 +92,7 @@ describeWith('skopeo', 'peers that go wrong', () => {
     expect(bytesSent(image)).toBeLessThanOrEqual(2.2 * image.totalBytes);
   });
 
-  test('an agent killed while it reads the origin for another one is replaced in the middle of the body', async () => {
+  test('4: an agent killed while it reads the origin for another one is replaced in the middle of the body', async () => {
     const image = await newImage(24 * MiB);
     origin.inject({ kind: 'blob' }, { type: 'slow', bytesPerSecond: 8 * MiB });
     const first = cluster.pull(0, image).catch((error: unknown) => error);

@@ -8,7 +8,7 @@ function complaints(input: AgentConfigInput): string[] {
   return parsed.success ? [] : parsed.error.issues.map(({ path, message }) => `${path.join('.')} ${message}`);
 }
 
-test('says nothing means the documented defaults', () => {
+test('35: says nothing means the documented defaults, loopback for the mirror', () => {
   expect(agentConfigSchema.parse({})).toEqual({
     mirror: { host: '127.0.0.1', port: 7300 },
     peerListen: ['/ip4/0.0.0.0/tcp/7301'],

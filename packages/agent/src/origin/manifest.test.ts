@@ -124,7 +124,7 @@ test('stat reads the size from HEAD', async () => {
   expect(server.log).toEqual([`HEAD /v2/team/app/blobs/${DIGEST}`]);
 });
 
-test.each([401, 403, 404, 405, 500])('after HEAD %i, stat reads the size from the first byte', async (status) => {
+test.each([401, 403, 404, 405, 500])('30: after HEAD %i, stat reads the size from the first byte', async (status) => {
   const server = await serve((request, response) => {
     if (request.method === 'HEAD') response.writeHead(status).end();
     else response.writeHead(206, { 'content-range': 'bytes 0-0/5000' }).end('x');

@@ -1,12 +1,13 @@
 import type { Digest } from '@shoal/oci';
 import { expect, onTestFinished, test } from 'vitest';
+import { type Asker, ClientAuthorization } from './asker.ts';
 import { checkTarget, Endpoints } from './endpoint.ts';
 import { call, clientFor, collect, REPOSITORY, serve } from './scripted-server.test-support.ts';
 
 const DIGEST = `sha256:${'a'.repeat(64)}` as Digest;
 const CREDENTIALS = { username: 'me', password: 'hunter2' };
 
-test('Authorization goes to the registry and not to where it redirects', async () => {
+test('16: Authorization goes to the registry and not to where it redirects', async () => {
   const storage = await serve((_, response) => response.end('bytes'));
   const registry = await serve((request, response) => {
     if (request.headers.authorization === undefined) {
@@ -54,7 +55,7 @@ test('a loop of redirects ends', async () => {
   expect(registry.log).toHaveLength(6);
 });
 
-test('a signed address that ran out is asked for once more', async () => {
+test('17: a signed address that ran out is asked for once more', async () => {
   const storage = await serve((request, response) => {
     if (request.url === '/signed?n=1') response.writeHead(403).end('expired');
     else response.end('bytes');
@@ -92,4 +93,50 @@ test('an unconfigured registry may not redirect to private hosts, nor away from 
     );
   }
   expect(() => checkTarget(endpoint, new URL('https://cdn.example.com/x'))).not.toThrow();
+});
+
+test('17: a signed address serves the next ranges of its asker, until the storage refuses it', async () => {
+  let signature = 0;
+  const storage = await serve((request, response) => {
+    const isValid = request.url === `/signed?n=${signature}` && request.headers.via === undefined;
+    if (isValid) response.writeHead(206, { 'content-range': 'bytes 1-2/9' }).end('by');
+    else response.writeHead(403).end();
+  });
+  const registry = await serve((_, response) => {
+    signature++;
+    response.writeHead(307, { location: `${storage.url}/signed?n=${signature}` }).end();
+  });
+  let nowMs = 0;
+  const client = clientFor(registry, {}, { clock: () => nowMs });
+  const read = async (asker: Asker = 'node') => {
+    const { chunks } = await client.blob(REPOSITORY, DIGEST, { offset: 1, end: 3 }, { ...call(), asker });
+    return (await collect(chunks)).toString();
+  };
+  for (let times = 0; times < 3; times++) expect(await read()).toBe('by');
+  expect([signature, storage.log.length]).toEqual([1, 3]);
+  // Whether it may be read is a question to the registry.
+  await client.stat(REPOSITORY, DIGEST, call());
+  expect(registry.log.slice(1)).toEqual([`HEAD /v2/team/app/blobs/${DIGEST}`, `GET /v2/team/app/blobs/${DIGEST}`]);
+  signature = 1;
+  await read(ClientAuthorization.from('Bearer other'));
+  expect(signature).toBe(2);
+  expect(await read()).toBe('by');
+  expect(signature).toBe(3);
+  nowMs += 4 * 60_000;
+  await read();
+  expect(signature).toBe(4);
+});
+
+test('17: a storage that is gone is forgotten, and the registry asked the next time', async () => {
+  const storage = await serve((_, response) => {
+    if (storage.log.length === 2) response.destroy();
+    else response.writeHead(206, { 'content-range': 'bytes 1-2/9' }).end('by');
+  });
+  const registry = await serve((_, response) => response.writeHead(307, { location: `${storage.url}/signed` }).end());
+  const client = clientFor(registry);
+  const open = async () => collect((await client.blob(REPOSITORY, DIGEST, { offset: 1, end: 3 }, call())).chunks);
+  await open();
+  await expect(open()).rejects.toMatchObject({ code: 'unreachable' });
+  await open();
+  expect(registry.log).toHaveLength(2);
 });

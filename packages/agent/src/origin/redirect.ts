@@ -20,6 +20,8 @@ export interface FollowedRequest {
   body?: string;
   authorization: string | undefined;
   pullId: string;
+  /** The address is one that the registry redirected to before. @default false */
+  isElsewhere?: boolean;
 }
 
 export interface FollowedAnswer extends Answer {
@@ -55,7 +57,7 @@ export function createFollow(
       ...(authorization === undefined ? {} : { authorization }),
     };
     let { url } = request;
-    let leftOrigin = false;
+    let leftOrigin = request.isElsewhere === true;
     for (let hops = 0; hops <= MAX_REDIRECTS; hops++) {
       checkTarget(endpoint, url);
       leftOrigin ||= url.origin !== request.url.origin;

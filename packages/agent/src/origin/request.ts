@@ -100,6 +100,24 @@ export class RegistryRequester {
     return tell(await this.#ask(request, fresh, call), challenge);
   }
 
+  /**
+   * The same from an address that the registry redirected to before; undefined when the storage does not serve it (any more).
+   * @throws OriginError
+   */
+  async sendElsewhere(
+    { repository, kind, method, headers = {} }: RegistryRequest,
+    url: URL,
+    { pullId, signal }: OriginCall,
+  ): Promise<FollowedAnswer | undefined> {
+    const { endpoints, follow } = this.#dependencies;
+    const endpoint = endpoints.find(repository.registry);
+    const sent = { kind, method, url, headers, authorization: undefined, pullId, isElsewhere: true };
+    const answer = refuseEncoded(await follow(endpoint, sent, signal));
+    if ([200, 206, 416].includes(answer.status)) return answer;
+    await discard(answer, this.#stallMs);
+    return undefined;
+  }
+
   async #ask(
     { repository, kind, method, path, headers = {} }: RegistryRequest,
     authorization: string | undefined,

@@ -40,7 +40,8 @@ import {
 } from './origin-options.ts';
 import { RateLimits } from './rate-limits.ts';
 import { createFollow, type FollowedAnswer } from './redirect.ts';
-import { RegistryRequester } from './request.ts';
+import { type RegistryRequest, RegistryRequester } from './request.ts';
+import { SignedAddresses } from './signed-addresses.ts';
 
 const RELAYED_HEADERS = [
   'content-type',
@@ -81,7 +82,10 @@ export function createOriginClient(options: OriginOptions, dependencies: OriginD
     { stallMs },
     { endpoints, credentials, auth, follow, limits: new RateLimits(clock) },
   );
-  return new UndiciOrigin({ stallMs }, { endpoints, requester, clock, onBytes, downloadLane, closing });
+  return new UndiciOrigin(
+    { stallMs },
+    { endpoints, requester, addresses: new SignedAddresses(clock), clock, onBytes, downloadLane, closing },
+  );
 }
 
 /** @throws TypeError when one of user name and password is missing */
@@ -99,6 +103,7 @@ function configuredCredentials(registries: Record<string, RegistryOptions>): Rea
 interface Parts {
   endpoints: Endpoints;
   requester: RegistryRequester;
+  addresses: SignedAddresses;
   clock: () => number;
   onBytes: (registry: string, sizeBytes: number) => void;
   downloadLane: RateLane | undefined;
@@ -160,7 +165,7 @@ class UndiciOrigin implements OriginClient {
   }
 
   async stat(repository: Repository, digest: Digest, call: OriginCall): Promise<{ sizeBytes: number | undefined }> {
-    const answer = await this.#askBlob('HEAD', repository, digest, {}, call);
+    const answer = await this.#askRegistryForBlob('HEAD', repository, digest, {}, call);
     await this.#discard(answer);
     const sizeBytes = contentLength(answer);
     if (answer.status === 200 && sizeBytes !== undefined && (sizeBytes > 0 || digest === hash('', 'sha256'))) {
@@ -168,7 +173,7 @@ class UndiciOrigin implements OriginClient {
     }
     if (answer.status === 429) throw statusFailure(answer, this.#parts.clock());
     // HEAD on blobs lies or fails in many ways (signed addresses, proxies, ECR public): the first byte tells the truth.
-    const read = await this.#askBlob('GET', repository, digest, { range: 'bytes=0-0' }, call);
+    const read = await this.#askRegistryForBlob('GET', repository, digest, { range: 'bytes=0-0' }, call);
     read.body.destroy();
     const range = parseContentRange(read.headers['content-range']);
     if (read.status === 416 && range?.sizeBytes === 0) return { sizeBytes: 0 };
@@ -187,7 +192,7 @@ class UndiciOrigin implements OriginClient {
     if (offset < 0 || (end !== undefined && end <= offset)) throw new RangeError(`no bytes in [${offset}, ${end})`);
     const asked = { offset, end };
     const headers = isRanged(asked) ? { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` } : {};
-    const answer = await this.#askBlob('GET', repository, digest, headers, call);
+    const answer = await this.#askBlob(repository, digest, headers, call);
     try {
       const { sizeBytes, expectedBytes, maxBytes, ...start } = readBlobAnswer(answer, asked, this.#parts.clock());
       const chunks = readBody(answer, {
@@ -237,19 +242,52 @@ class UndiciOrigin implements OriginClient {
     return this.#parts.requester.send({ repository, kind: 'manifest', method, path, headers }, call);
   }
 
-  /** A redirect to an address whose signature has run out is asked for once more. */
+  /** From where the registry last sent this asker, if it did; else from the registry. */
   async #askBlob(
+    repository: Repository,
+    digest: Digest,
+    headers: Record<string, string>,
+    call: OriginCall,
+  ): Promise<FollowedAnswer> {
+    const before = await this.#askWhereItWas(blobRequest('GET', repository, digest, headers), digest, call);
+    if (before !== undefined) return before;
+    const answer = await this.#askRegistryForBlob('GET', repository, digest, headers, call);
+    const isServed = answer.status === 200 || answer.status === 206;
+    const { addresses } = this.#parts;
+    if (answer.leftOrigin && isServed) addresses.remember(repository, digest, call.asker ?? 'node', answer.url);
+    return answer;
+  }
+
+  /** A redirect to an address whose signature has run out is asked for once more. */
+  async #askRegistryForBlob(
     method: 'GET' | 'HEAD',
     repository: Repository,
     digest: Digest,
     headers: Record<string, string>,
     call: OriginCall,
   ): Promise<FollowedAnswer> {
-    const request = { repository, kind: 'blob', method, path: `blobs/${digest}`, headers } as const;
+    const request = blobRequest(method, repository, digest, headers);
     const answer = await this.#parts.requester.send(request, call);
     if (answer.status !== 403 || !answer.redirected || method === 'HEAD') return answer;
     await this.#discard(answer);
-    return this.#parts.requester.send(request, call);
+    return await this.#parts.requester.send(request, call);
+  }
+
+  async #askWhereItWas(
+    request: RegistryRequest,
+    digest: Digest,
+    call: OriginCall,
+  ): Promise<FollowedAnswer | undefined> {
+    const { addresses, requester } = this.#parts;
+    const { asker = 'node' } = call;
+    const url = addresses.find(request.repository, digest, asker);
+    if (url === undefined) return undefined;
+    const answer = await requester.sendElsewhere(request, url, call).catch((error: unknown) => {
+      addresses.forget(request.repository, digest, asker);
+      throw error;
+    });
+    if (answer === undefined) addresses.forget(request.repository, digest, asker);
+    return answer;
   }
 
   async #refused(answer: Answer): Promise<OriginError> {
@@ -268,6 +306,15 @@ class UndiciOrigin implements OriginClient {
   #discard(answer: Answer): Promise<void> {
     return discard(answer, this.#stallMs);
   }
+}
+
+function blobRequest(
+  method: 'GET' | 'HEAD',
+  repository: Repository,
+  digest: Digest,
+  headers: Record<string, string>,
+): RegistryRequest {
+  return { repository, kind: 'blob', method, path: `blobs/${digest}`, headers };
 }
 
 /**

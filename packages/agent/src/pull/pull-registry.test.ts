@@ -61,7 +61,7 @@ describe('pulls', () => {
     expect(stage.origin.reads).toHaveLength(2);
   });
 
-  it('takes up a broken body at the piece where it broke', async () => {
+  it('4: takes up a broken body at the piece where it broke', async () => {
     let failures = 0;
     stage.origin.onChunk = (position) => {
       if (position >= 1_000_000 && failures++ < 1) throw new OriginError('unreachable', 'reset');
@@ -73,7 +73,7 @@ describe('pulls', () => {
     expect(stage.origin.reads[1]?.offset).toBe(786_432);
   });
 
-  it('never completes a body whose bytes do not match, keeps nothing, and asks the origin alone afterwards', async () => {
+  it('1: never completes a body whose bytes do not match, keeps nothing, and asks the origin alone afterwards', async () => {
     stage.origin.bytes = withWrongPieces([0]);
     await stage.start();
     const reader = await stage.open();
@@ -105,7 +105,7 @@ describe('pulls', () => {
     expect(new Set(stage.peers.served).size).toBe(pieceCount);
   });
 
-  it('goes on from the origin when a member sends pieces that do not verify', async () => {
+  it('1: goes on from the origin when a member sends pieces that do not verify', async () => {
     await stage.start();
     stage.peers.respond = () => {
       throw new PeerError('corrupt', 'wrong bytes');
