@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { generate } from 'selfsigned';
 import { DaemonFolder } from './daemon-folder.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
@@ -20,6 +21,8 @@ export interface DockerRegistryOptions {
   readonly isPrivate?: boolean;
   /** Whose tokens it accepts instead. */
   readonly tokens?: TokenServer;
+  /** Whether it speaks TLS, with a certificate for 127.0.0.1 that only `certificateFile` vouches for. @default false */
+  readonly tls?: boolean;
 }
 
 const user = 'shoal-test';
@@ -44,8 +47,11 @@ export class DockerRegistry implements AsyncDisposable {
   #lastRequestAt = 0;
   #host = '';
 
-  private constructor(folder: DaemonFolder, config: string) {
+  readonly #isTls: boolean;
+
+  private constructor(folder: DaemonFolder, config: string, isTls: boolean) {
     this.#folder = folder;
+    this.#isTls = isTls;
     this.#process = new DaemonProcess({
       name: 'docker-registry',
       program: requireProgram('docker-registry'),
@@ -57,8 +63,11 @@ export class DockerRegistry implements AsyncDisposable {
   static async start(options: DockerRegistryOptions = {}): Promise<DockerRegistry> {
     const folder = await DaemonFolder.create('registry');
     const auth = await authSettings(folder, options);
-    const config = await folder.write('config.yml', configuration(folder.join('data'), auth));
-    const registry = new DockerRegistry(folder, config);
+    const config = await folder.write(
+      'config.yml',
+      configuration(folder.join('data'), auth, await tlsSettings(folder, options)),
+    );
+    const registry = new DockerRegistry(folder, config, options.tls === true);
     await using unready = new AsyncDisposableStack();
     unready.use(registry);
     await registry.#process.ready(() => registry.#host !== '');
@@ -72,7 +81,12 @@ export class DockerRegistry implements AsyncDisposable {
   }
 
   get url(): string {
-    return `http://${this.#host}`;
+    return `${this.#isTls ? 'https' : 'http'}://${this.#host}`;
+  }
+
+  /** PEM, of a registry with TLS. */
+  get certificateFile(): string {
+    return this.#folder.join('registry.crt');
   }
 
   /** The requests since the last `forget`. A request is logged when its answer has ended: `settle` first. */
@@ -137,8 +151,21 @@ async function authSettings(folder: DaemonFolder, { isPrivate, tokens }: DockerR
   return { htpasswd: { realm: 'shoal-test', path: await folder.write('htpasswd', `${user}:${passwordHash}\n`) } };
 }
 
+async function tlsSettings(folder: DaemonFolder, { tls }: DockerRegistryOptions): Promise<object> {
+  if (tls !== true) return {};
+  const made = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
+    keyType: 'ec',
+    curve: 'P-256',
+    extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+  });
+  return {
+    certificate: await folder.write('registry.crt', made.cert),
+    key: await folder.write('registry.key', made.private),
+  };
+}
+
 /** JSON is YAML. */
-function configuration(data: string, auth: object): string {
+function configuration(data: string, auth: object, tls: object): string {
   return `version: 0.1
 log:
   level: info
@@ -148,6 +175,7 @@ storage:
 http:
   addr: 127.0.0.1:0
   secret: shoal-test
+  tls: ${JSON.stringify(tls)}
 auth: ${JSON.stringify(auth)}
 `;
 }
