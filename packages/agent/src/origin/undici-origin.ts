@@ -22,6 +22,7 @@ import { type Credential, Credentials } from './credentials.ts';
 import { Endpoints } from './endpoint.ts';
 import type { Answer } from './exchange.ts';
 import { statusFailure } from './failure.ts';
+import { hedged } from './hedge.ts';
 import {
   type OriginBody,
   type OriginCall,
@@ -52,6 +53,8 @@ const RELAYED_HEADERS = [
   'retry-after',
 ] as const;
 
+/** Slower than almost every registry, and early enough for a second answer before a client's is due. */
+const HEDGE_AFTER_MS = 4_000;
 const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
@@ -192,7 +195,12 @@ class UndiciOrigin implements OriginClient {
     if (offset < 0 || (end !== undefined && end <= offset)) throw new RangeError(`no bytes in [${offset}, ${end})`);
     const asked = { offset, end };
     const headers = isRanged(asked) ? { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` } : {};
-    const answer = await this.#askBlob(repository, digest, headers, call);
+    const answer = await hedged(
+      HEDGE_AFTER_MS,
+      call.signal,
+      (signal) => this.#askBlob(repository, digest, headers, { ...call, signal }),
+      (late) => late.body.destroy(),
+    );
     try {
       const { sizeBytes, expectedBytes, maxBytes, ...start } = readBlobAnswer(answer, asked, this.#parts.clock());
       const chunks = readBody(answer, {

@@ -48,6 +48,11 @@ export interface BlobPullOptions {
  */
 type State = 'running' | 'hashing' | 'auditing' | 'verified' | 'committed' | 'failed';
 
+/** So many failures in a row of a registry, and a client that waits for its first byte is better off elsewhere. */
+const HOPELESS_AFTER = 2;
+/** What a registry itself answers is often over in a moment, and some clients fail a pull over one blob. */
+const HOPELESS_AFTER_5XX = 4;
+
 export class BlobPull {
   readonly digest: Digest;
   readonly sizeBytes: number;
@@ -163,7 +168,8 @@ export class BlobPull {
   hopeless(): boolean {
     const { failuresInARow, lastError } = this.#driver.origin;
     const longWait = lastError?.code === 'rate-limited' && (lastError.retryAfterMs ?? MAX_WAIT_MS) >= MAX_WAIT_MS;
-    const failed = failuresInARow >= 2 || (failuresInARow === 1 && longWait);
+    const enough = lastError?.code === 'unavailable' ? HOPELESS_AFTER_5XX : HOPELESS_AFTER;
+    const failed = failuresInARow >= enough || (failuresInARow === 1 && longWait);
     return failed && !this.#driver.peersHelp();
   }
 

@@ -1,0 +1,44 @@
+/**
+ * A request that finds no answer for a while is asked a second time over another connection, and the first answer counts. Some load
+ * balancers swallow a request now and then, and a client of ours does not wait for a deadline.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+/**
+ * @param start makes one attempt, which ends when its signal fires
+ * @param discard takes an answer that came too late
+ * @throws what the first attempt threw, or the second when that is the one that failed last
+ */
+export async function hedged<T>(
+  afterMs: number,
+  signal: AbortSignal,
+  start: (signal: AbortSignal) => Promise<T>,
+  discard: (late: T) => void,
+): Promise<T> {
+  const stops = [new AbortController(), new AbortController()] as const;
+  const attempt = async (n: 0 | 1) => ({ n, answer: await start(AbortSignal.any([signal, stops[n].signal])) });
+  const first = attempt(0);
+  if (await settlesWithin(afterMs, first)) return (await first).answer;
+  const second = attempt(1);
+  try {
+    const { n, answer } = await Promise.any([first, second]);
+    stops[n === 0 ? 1 : 0].abort();
+    const other = n === 0 ? second : first;
+    other.then((late) => discard(late.answer)).catch(() => {});
+    return answer;
+  } catch (error) {
+    throw error instanceof AggregateError ? error.errors[0] : error;
+  }
+}
+
+async function settlesWithin(ms: number, promise: Promise<unknown>): Promise<boolean> {
+  const timer = new AbortController();
+  const late = sleep(ms, false, { signal: timer.signal }).catch(() => false);
+  const settled = promise.then(
+    () => true,
+    () => true,
+  );
+  const isSettled = await Promise.race([settled, late]);
+  timer.abort();
+  return isSettled;
+}
