@@ -54,7 +54,7 @@ const RELAYED_HEADERS = [
 ] as const;
 
 /** Slower than almost every registry, and early enough for a second answer before a client's is due. */
-const HEDGE_AFTER_MS = 4_000;
+const HEDGE_AFTER_MS = 3_000;
 const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
