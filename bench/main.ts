@@ -1,5 +1,6 @@
 // `pnpm bench NAME`: what is measured, apart from the tests. Numbers are of this machine; compare them as ratios.
 import { benchCrowd } from './crowd/bench-crowd.ts';
+import { benchFuzz } from './fuzz/command.ts';
 import { benchMemory } from './memory.ts';
 import { benchSim } from './sim/command.ts';
 import { benchTracker } from './tracker.ts';
@@ -10,6 +11,7 @@ const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
   sim: benchSim,
   tracker: benchTracker,
   memory: benchMemory,
+  fuzz: benchFuzz,
 };
 const USAGE = `usage: bench NAME [FLAGS]
 
@@ -17,6 +19,7 @@ const USAGE = `usage: bench NAME [FLAGS]
   crowd     a flash crowd of real agents behind shaped links (root on Linux)
   tracker   what one tracker serves
   memory    what an agent takes that passes large blobs on
+  fuzz      spoilt texts by the million against everything that reads what strangers wrote
 
 bench NAME --help lists the flags of one.`;
 const bench = benches[name ?? ''];

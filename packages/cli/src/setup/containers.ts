@@ -28,7 +28,9 @@ async function planDropIn(
   const tables = [...hosts].map((host) => {
     const { mirror: others = [], ...table } = known.get(host) ?? { prefix: host, location: host };
     const ours = { location: `${mirror.host}/${host}`, insecure: true };
-    const rest = (others as TomlTable[]).filter(({ location }) => location !== ours.location);
+    if (!isListOfTables(others))
+      throw new SetupProblem(`the mirrors of ${host} are no list of [[registry.mirror]]; mend them first`);
+    const rest = others.filter(({ location }) => location !== ours.location);
     return { ...table, mirror: [ours, ...rest] };
   });
   const after = `${MADE_BY}\n${stringify({ registry: tables })}\n`;
@@ -44,13 +46,19 @@ async function knownTables(configFile: string, dropIns: string, files: Files): P
     const text = await files.read(path);
     if (text === undefined) continue;
     const { registry = [] } = parseToml(path, text);
-    if (!Array.isArray(registry)) throw new SetupProblem(`${path} has no list of [[registry]]; mend it first`);
-    for (const table of registry as TomlTable[]) {
+    if (!isListOfTables(registry)) throw new SetupProblem(`${path} has no list of [[registry]]; mend it first`);
+    for (const table of registry) {
       const prefix = table.prefix ?? table.location;
       if (typeof prefix === 'string') found.set(prefix, table);
     }
   }
   return found;
+}
+
+function isListOfTables(value: unknown): value is TomlTable[] {
+  return (
+    Array.isArray(value) && value.every((item) => typeof item === 'object' && item !== null && !Array.isArray(item))
+  );
 }
 
 /** Behind the mirror's address there is no place for a port, nor for wildcards. */
