@@ -31,7 +31,7 @@ test('a text for which something does not hold is told, and a seed repeats it', 
 test('spoilt texts are of every kind: the good ones, others, and long ones, but never endless', () => {
   const random = seededRandom(1);
   const texts = Array.from({ length: 5_000 }, () => mutated(['abc', 'defghi'], random));
-  expect(new Set(texts).size).toBeGreaterThan(2_000);
+  expect(new Set(texts).size).toBeGreaterThan(1_500);
   expect(texts).toContain('abc');
   expect(Math.max(...texts.map(({ length }) => length))).toBeLessThanOrEqual(2_000);
 });

@@ -26,6 +26,7 @@ export interface ExchangeRequest {
   url: URL;
   headers: Record<string, string>;
   body?: string | undefined;
+  onSent?: (() => void) | undefined;
 }
 
 /** @throws OriginError `timeout`, `unreachable`, `invalid`, `blocked-host`, `cancelled` */
@@ -35,7 +36,7 @@ export async function exchange(
   deadlines: OriginDeadlines,
   signal: AbortSignal,
 ): Promise<Answer> {
-  const { method, url, headers, body: sentBody } = request;
+  const { method, url, headers, body: sentBody, onSent } = request;
   const controller = new AbortController();
   const stopped = Promise.withResolvers<never>();
   stopped.promise.catch(() => {});
@@ -51,6 +52,7 @@ export async function exchange(
   let timer = expireIn(deadlines.dialMs + deadlines.headersMs, 'connection');
   const written = (): void => {
     clearTimeout(timer);
+    onSent?.();
     if (!controller.signal.aborted) timer = expireIn(deadlines.headersMs, 'answer');
   };
   signal.addEventListener('abort', cancel, { once: true });

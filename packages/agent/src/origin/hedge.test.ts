@@ -9,7 +9,8 @@ const DIGEST = `sha256:${'a'.repeat(64)}` as Digest;
 /** Attempts that are settled by hand, in the order they were made. */
 function attempts() {
   const made: (PromiseWithResolvers<string> & { signal: AbortSignal })[] = [];
-  const start = (signal: AbortSignal) => {
+  const start = (signal: AbortSignal, onSent: () => void) => {
+    onSent();
     const attempt = Object.assign(Promise.withResolvers<string>(), { signal });
     made.push(attempt);
     return attempt.promise;
@@ -52,6 +53,23 @@ test('one that fails leaves it to the other; when both fail, the first one says 
   made[3]?.reject(new Error('second'));
   made[2]?.reject(new Error('first'));
   await expect(failed).rejects.toThrow('first');
+});
+
+test('a request that has no connection yet is not asked a second time', async () => {
+  let made = 0;
+  const answer = Promise.withResolvers<string>();
+  const answered = hedged(
+    5,
+    never,
+    () => {
+      made++;
+      return answer.promise;
+    },
+    () => {},
+  );
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  answer.resolve('at last');
+  expect([await answered, made]).toEqual(['at last', 1]);
 });
 
 test('a registry that swallows one request for a blob is asked again before anybody gives up', async () => {

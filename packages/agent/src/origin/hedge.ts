@@ -5,19 +5,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * @param start makes one attempt, which ends when its signal fires
+ * @param start makes one attempt, which ends when its signal fires, and tells when its request is out: waiting for a connection is
+ *   no silence
  * @param discard takes an answer that came too late
  * @throws what the first attempt threw, or the second when that is the one that failed last
  */
 export async function hedged<T>(
   afterMs: number,
   signal: AbortSignal,
-  start: (signal: AbortSignal) => Promise<T>,
+  start: (signal: AbortSignal, onSent: () => void) => Promise<T>,
   discard: (late: T) => void,
 ): Promise<T> {
   const stops = [new AbortController(), new AbortController()] as const;
-  const attempt = async (n: 0 | 1) => ({ n, answer: await start(AbortSignal.any([signal, stops[n].signal])) });
+  const sent = Promise.withResolvers<void>();
+  const attempt = async (n: 0 | 1) => ({
+    n,
+    answer: await start(AbortSignal.any([signal, stops[n].signal]), sent.resolve),
+  });
   const first = attempt(0);
+  await Promise.race([sent.promise, first.catch(() => {})]);
   if (await settlesWithin(afterMs, first)) return (await first).answer;
   const second = attempt(1);
   try {

@@ -93,6 +93,8 @@ export interface OriginCall {
   pullId: string;
   /** @default node */
   asker?: Asker;
+  /** Called when a request goes out on a connection; before that it may wait for one. */
+  onSent?: () => void;
 }
 
 export interface OriginClient {

@@ -127,7 +127,7 @@ test('17: a signed address serves the next ranges of its asker, until the storag
   expect(signature).toBe(4);
 });
 
-test('17: a storage that is gone is forgotten, and the registry asked the next time', async () => {
+test('17: a storage that fails is forgotten, and the registry asked at once', async () => {
   const storage = await serve((_, response) => {
     if (storage.log.length === 2) response.destroy();
     else response.writeHead(206, { 'content-range': 'bytes 1-2/9' }).end('by');
@@ -135,8 +135,6 @@ test('17: a storage that is gone is forgotten, and the registry asked the next t
   const registry = await serve((_, response) => response.writeHead(307, { location: `${storage.url}/signed` }).end());
   const client = clientFor(registry);
   const open = async () => collect((await client.blob(REPOSITORY, DIGEST, { offset: 1, end: 3 }, call())).chunks);
-  await open();
-  await expect(open()).rejects.toMatchObject({ code: 'unreachable' });
-  await open();
-  expect(registry.log).toHaveLength(2);
+  for (let times = 0; times < 3; times++) expect((await open()).toString()).toBe('by');
+  expect([registry.log.length, storage.log.length]).toEqual([2, 4]);
 });

@@ -22,6 +22,9 @@ export interface FollowedRequest {
   pullId: string;
   /** The address is one that the registry redirected to before. @default false */
   isElsewhere?: boolean;
+  /** Of a blob: a few bytes of it, which need not wait behind whole ones. @default false */
+  isSmall?: boolean;
+  onSent?: (() => void) | undefined;
 }
 
 export interface FollowedAnswer extends Answer {
@@ -49,7 +52,8 @@ export function createFollow(
   return async (endpoint, request, signal) => {
     const { kind, method, body, pullId, authorization } = request;
     const { registry } = endpoint;
-    const dispatcher = kind === 'blob' && method === 'GET' ? endpoint.bulk : endpoint.small;
+    const isBulk = kind === 'blob' && method === 'GET' && request.isSmall !== true;
+    const dispatcher = isBulk ? endpoint.bulk : endpoint.small;
     const everywhere = { ...request.headers, 'accept-encoding': 'identity', 'user-agent': `shoal/${version}` };
     const atHome = {
       via: '1.1 shoal',
@@ -64,7 +68,7 @@ export function createFollow(
       const headers = leftOrigin ? everywhere : { ...everywhere, ...atHome };
       let answer: Answer;
       try {
-        answer = await exchange(dispatcher, { method, url, headers, body }, deadlines, signal);
+        answer = await exchange(dispatcher, { method, url, headers, body, onSent: request.onSent }, deadlines, signal);
       } catch (error) {
         onRequest?.(registry, kind, 0);
         logger.debug({ registry, pullId, kind, method, host: url.host, err: error }, 'origin request failed');

@@ -27,6 +27,8 @@ export interface RegistryRequest {
   /** Below the repository's name, e.g. `manifests/latest`; may have a query. */
   path: string;
   headers?: Record<string, string>;
+  /** Of a blob: a few bytes of it. */
+  isSmall?: boolean;
 }
 
 export interface RegistryRequesterDependencies {
@@ -107,11 +109,11 @@ export class RegistryRequester {
   async sendElsewhere(
     { repository, kind, method, headers = {} }: RegistryRequest,
     url: URL,
-    { pullId, signal }: OriginCall,
+    { pullId, signal, onSent }: OriginCall,
   ): Promise<FollowedAnswer | undefined> {
     const { endpoints, follow } = this.#dependencies;
     const endpoint = endpoints.find(repository.registry);
-    const sent = { kind, method, url, headers, authorization: undefined, pullId, isElsewhere: true };
+    const sent = { kind, method, url, headers, authorization: undefined, pullId, isElsewhere: true, onSent };
     const answer = refuseEncoded(await follow(endpoint, sent, signal));
     if ([200, 206, 416].includes(answer.status)) return answer;
     await discard(answer, this.#stallMs);
@@ -119,14 +121,18 @@ export class RegistryRequester {
   }
 
   async #ask(
-    { repository, kind, method, path, headers = {} }: RegistryRequest,
+    { repository, kind, method, path, headers = {}, isSmall = false }: RegistryRequest,
     authorization: string | undefined,
-    { asker = 'node', pullId, signal }: OriginCall,
+    { asker = 'node', pullId, signal, onSent }: OriginCall,
   ): Promise<FollowedAnswer> {
     const { endpoints, follow, limits } = this.#dependencies;
     const endpoint = endpoints.find(repository.registry);
     const url = repositoryUrl(endpoint, repository.name, path);
-    const answer = await follow(endpoint, { kind, method, url, headers, authorization, pullId }, signal);
+    const answer = await follow(
+      endpoint,
+      { kind, method, url, headers, authorization, pullId, isSmall, onSent },
+      signal,
+    );
     if (kind !== 'blob' && !answer.leftOrigin) {
       limits.answered(repository.registry, askerKey(asker), answer.status, answer.headers);
     }
@@ -154,8 +160,9 @@ function tell(answer: FollowedAnswer, challenge: string[] | undefined): Followed
 
 /** Digests and ranges are about the bytes themselves; an encoded body was asked not to be sent. */
 function refuseEncoded(answer: FollowedAnswer): FollowedAnswer {
-  const encoding = answer.headers['content-encoding'] ?? 'identity';
-  if (answer.status >= 300 || encoding.toLowerCase() === 'identity') return answer;
+  const encoding = (answer.headers['content-encoding'] ?? '').toLowerCase();
+  // Some S3 stores repeat what the blob was uploaded with.
+  if (answer.status >= 300 || ['', 'identity', 'aws-chunked'].includes(encoding)) return answer;
   answer.body.destroy();
   throw new OriginError('invalid', `${answer.url.host} sent an encoded body`, { status: answer.status });
 }

@@ -55,6 +55,7 @@ const RELAYED_HEADERS = [
 
 /** Slower than almost every registry, and early enough for a second answer before a client's is due. */
 const HEDGE_AFTER_MS = 3_000;
+const FIRST_BYTE = 'bytes=0-0';
 const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
@@ -176,7 +177,7 @@ class UndiciOrigin implements OriginClient {
     }
     if (answer.status === 429) throw statusFailure(answer, this.#parts.clock());
     // HEAD on blobs lies or fails in many ways (signed addresses, proxies, ECR public): the first byte tells the truth.
-    const read = await this.#askRegistryForBlob('GET', repository, digest, { range: 'bytes=0-0' }, call);
+    const read = await this.#askRegistryForBlob('GET', repository, digest, { range: FIRST_BYTE }, call);
     read.body.destroy();
     const range = parseContentRange(read.headers['content-range']);
     if (read.status === 416 && range?.sizeBytes === 0) return { sizeBytes: 0 };
@@ -198,7 +199,7 @@ class UndiciOrigin implements OriginClient {
     const answer = await hedged(
       HEDGE_AFTER_MS,
       call.signal,
-      (signal) => this.#askBlob(repository, digest, headers, { ...call, signal }),
+      (signal, onSent) => this.#askBlob(repository, digest, headers, { ...call, signal, onSent }),
       (late) => late.body.destroy(),
     );
     try {
@@ -274,7 +275,7 @@ class UndiciOrigin implements OriginClient {
     headers: Record<string, string>,
     call: OriginCall,
   ): Promise<FollowedAnswer> {
-    const request = blobRequest(method, repository, digest, headers);
+    const request = { ...blobRequest(method, repository, digest, headers), isSmall: headers.range === FIRST_BYTE };
     const answer = await this.#parts.requester.send(request, call);
     if (answer.status !== 403 || !answer.redirected || method === 'HEAD') return answer;
     await this.#discard(answer);
@@ -290,11 +291,15 @@ class UndiciOrigin implements OriginClient {
     const { asker = 'node' } = call;
     const url = addresses.find(request.repository, digest, asker);
     if (url === undefined) return undefined;
-    const answer = await requester.sendElsewhere(request, url, call).catch((error: unknown) => {
-      addresses.forget(request.repository, digest, asker);
-      throw error;
-    });
-    if (answer === undefined) addresses.forget(request.repository, digest, asker);
+    let answer: FollowedAnswer | undefined;
+    try {
+      answer = await requester.sendElsewhere(request, url, call);
+    } catch (error) {
+      if (!(error instanceof OriginError) || error.code === 'cancelled') throw error;
+      // The registry may know a better place.
+    }
+    const isStillHeld = addresses.find(request.repository, digest, asker) === url;
+    if (answer === undefined && isStillHeld) addresses.forget(request.repository, digest, asker);
     return answer;
   }
 

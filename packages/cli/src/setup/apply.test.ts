@@ -1,14 +1,18 @@
-import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises';
+import { chmod, mkdir, mkdtemp, readdir, readFile, rename, rm, stat, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Journalled } from './apply.ts';
+import type { FileChange } from './plan.ts';
 
 let root: string;
 let journal: Journalled;
+let apply: (changes: FileChange[]) => Promise<void>;
+const settings = { mirror: 'http://127.0.0.1:7300', configFile: '', registriesDir: '' };
 beforeEach(async () => {
   root = await mkdtemp(join(tmpdir(), 'shoal-setup-'));
-  journal = new Journalled(join(root, 'data', 'setup', 'x.json'));
+  journal = new Journalled(join(root, 'data', 'x.json'));
+  apply = (changes) => journal.apply(changes, settings, []);
 });
 afterEach(() => rm(root, { recursive: true }));
 
@@ -20,10 +24,10 @@ test('undo restores bytes and modes, and removes what was made, folders included
   await writeFile(at('a.conf'), odd);
   await chmod(at('a.conf'), 0o640);
   await mkdir(at('etc'));
-  await journal.apply([change('a.conf', '?', 'new'), change('etc/certs.d/_default/hosts.toml', undefined, 'made')]);
+  await apply([change('a.conf', '?', 'new'), change('etc/certs.d/_default/hosts.toml', undefined, 'made')]);
   expect(await readFile(at('a.conf'), 'utf8')).toBe('new');
   expect((await stat(at('a.conf'))).mode & 0o777).toBe(0o640);
-  await journal.apply([change('a.conf', 'new', 'newer')]);
+  await apply([change('a.conf', 'new', 'newer')]);
   expect(await journal.undo(false)).toEqual([
     { path: at('a.conf'), change: 'restored' },
     { path: at('etc/certs.d/_default/hosts.toml'), change: 'removed' },
@@ -36,7 +40,7 @@ test('undo restores bytes and modes, and removes what was made, folders included
 
 test('a file that was changed since is not touched, nor any other, unless forced', async () => {
   await writeFile(at('a'), 'a');
-  await journal.apply([change('a', 'a', 'ours'), change('b', undefined, 'ours')]);
+  await apply([change('a', 'a', 'ours'), change('b', undefined, 'ours')]);
   await writeFile(at('b'), 'edited');
   await expect(journal.undo(false)).rejects.toThrow(`${at('b')} was changed since`);
   expect(await readFile(at('a'), 'utf8')).toBe('ours');
@@ -46,7 +50,7 @@ test('a file that was changed since is not touched, nor any other, unless forced
 });
 
 test('a folder that somebody else uses meanwhile stays', async () => {
-  await journal.apply([change('certs.d/_default/hosts.toml', undefined, 'ours')]);
+  await apply([change('certs.d/_default/hosts.toml', undefined, 'ours')]);
   await writeFile(at('certs.d/other'), 'theirs');
   await journal.undo(false);
   expect(await readdir(at('certs.d'))).toEqual(['other']);
@@ -55,7 +59,7 @@ test('a folder that somebody else uses meanwhile stays', async () => {
 test('a link stays a link', async () => {
   await writeFile(at('real'), 'a');
   await symlink(at('real'), at('link'));
-  await journal.apply([change('link', 'a', 'ours')]);
+  await apply([change('link', 'a', 'ours')]);
   expect(await readFile(at('real'), 'utf8')).toBe('ours');
   await journal.undo(false);
   expect([await readFile(at('real'), 'utf8'), (await readdir(root)).sort()]).toEqual(['a', ['data', 'link', 'real']]);
@@ -65,13 +69,40 @@ test('when a file cannot be written, those before it are as they were, and there
   await writeFile(at('a'), 'a');
   await writeFile(at('file'), '');
   const changes = [change('a', 'a', 'ours'), change('file/below', undefined, 'x')];
-  await expect(journal.apply(changes)).rejects.toThrow(/cannot be written/);
+  await expect(apply(changes)).rejects.toThrow(/cannot be written/);
   expect(await readFile(at('a'), 'utf8')).toBe('a');
   expect(await journal.undo(false)).toEqual([]);
 });
 
 test('a damaged journal is told of', async () => {
-  await mkdir(at('data/setup'), { recursive: true });
-  await writeFile(at('data/setup/x.json'), '{');
+  await mkdir(at('data'));
+  await writeFile(at('data/x.json'), '{');
   await expect(journal.undo(false)).rejects.toThrow('is damaged');
+});
+
+test('what somebody changed between two setups is not taken away unnoticed', async () => {
+  await writeFile(at('a'), 'a');
+  await apply([change('a', 'a', 'ours')]);
+  await writeFile(at('a'), 'ours and theirs');
+  await apply([change('a', 'ours and theirs', 'ours again, and theirs')]);
+  await expect(journal.undo(false)).rejects.toThrow('was changed since');
+});
+
+test('a second setup with other settings is refused; the registries of the first one are remembered', async () => {
+  await journal.apply([change('a', undefined, 'ours')], settings, ['r.example']);
+  expect(await journal.earlierRegistries(settings)).toEqual(['r.example']);
+  const other = { ...settings, mirror: 'http://10.0.0.5:7300' };
+  await expect(journal.earlierRegistries(other)).rejects.toThrow('another mirror (http://127.0.0.1:7300)');
+});
+
+test('a journal that others could have written is not believed', async () => {
+  await writeFile(at('a'), 'a');
+  await apply([change('a', 'a', 'ours')]);
+  await chmod(at('data'), 0o777);
+  await expect(journal.undo(true)).rejects.toThrow('can be written by others');
+  await chmod(at('data'), 0o700);
+  await rename(at('data'), at('elsewhere'));
+  await symlink(at('elsewhere'), at('data'));
+  await expect(journal.undo(true)).rejects.toThrow('can be written by others');
+  expect(await readFile(at('a'), 'utf8')).toBe('ours');
 });

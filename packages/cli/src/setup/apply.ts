@@ -2,24 +2,35 @@
  * Writes a plan's files and takes them back. What was there before is written down first, in a journal, so that `undo` restores
  * every file byte for byte, also after several setups and after a crash between two files.
  */
-import { createHash } from 'node:crypto';
-import { chmod, mkdir, open, readFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
+import { createHash, randomUUID } from 'node:crypto';
+import { constants } from 'node:fs';
+import { chmod, lstat, mkdir, open, readFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
 import { codeOf, isMissing } from './files.ts';
 import { type FileChange, SetupProblem } from './plan.ts';
 
 const NEW_FILE_MODE = 0o644;
+const { S_IFMT, S_IFDIR } = constants;
+
+const settingsSchema = z.object({ mirror: z.string(), configFile: z.string(), registriesDir: z.string() });
+/** What a setup must have in common with the one before it. */
+export type JournalSettings = z.output<typeof settingsSchema>;
 
 const journalSchema = z.object({
   version: z.literal(1),
+  settings: settingsSchema,
+  /** All that were ever asked for. */
+  registries: z.array(z.string()),
   files: z.array(
     z.object({
       path: z.string(),
       /** Base64; null: there was none. */
       before: z.string().nullable(),
-      /** Of what was written last. */
-      afterSha256: z.string(),
+      /** Hashes of what was written, the last one last; the one before it counts while a write is under way. */
+      writtenSha256: z.array(z.string()),
+      /** Somebody else changed it between two setups: what is in `before` is not all that undo would take away. */
+      isEdited: z.boolean(),
       /** The outermost folder that was made for it. */
       madeFolder: z.string().optional(),
     }),
@@ -36,21 +47,38 @@ export interface UndoneFile {
 export class Journalled {
   readonly #path: string;
 
-  /** @param path of the journal */
+  /** @param path of the journal, in a folder that nobody else may write to */
   constructor(path: string) {
     this.#path = path;
   }
 
+  /** Registries that earlier setups asked for. @throws SetupProblem when they had other settings */
+  async earlierRegistries(settings: JournalSettings): Promise<string[]> {
+    const journal = await this.#read();
+    if (journal === undefined) return [];
+    const different = Object.entries(journal.settings).find(
+      ([key, value]) => settings[key as keyof JournalSettings] !== value,
+    );
+    if (different === undefined) return journal.registries;
+    const [key, value] = different;
+    throw new SetupProblem(
+      `was set up before with another ${key} (${value || 'the usual one'}); take that back first, with --undo`,
+    );
+  }
+
   /** @throws SetupProblem; what was written before it is taken back */
-  async apply(changes: readonly FileChange[]): Promise<void> {
-    const journal = (await this.#read()) ?? { version: 1, files: [] };
+  async apply(changes: readonly FileChange[], settings: JournalSettings, registries: readonly string[]): Promise<void> {
+    if (changes.length === 0) return;
+    const journal = (await this.#read()) ?? { version: 1, settings, registries: [], files: [] };
     const old: Journal = structuredClone(journal);
+    journal.registries = [...registries];
     const written: FileChange[] = [];
     try {
+      await makePrivate(dirname(this.#path));
       for (const change of changes) {
         const entry = await this.#entry(journal, change);
         entry.madeFolder ??= await firstMissing(dirname(change.path));
-        entry.afterSha256 = sha256(change.after);
+        entry.writtenSha256 = [...entry.writtenSha256, sha256(change.after)].slice(-2);
         await this.#write(journal);
         await writeWhole(change.path, change.after);
         written.push(change);
@@ -69,10 +97,10 @@ export class Journalled {
     const journal = await this.#read();
     if (journal === undefined) return [];
     const current = await Promise.all(journal.files.map(({ path }) => readOrNothing(path)));
-    const changed = journal.files.filter(({ before, afterSha256 }, index) => {
+    const changed = journal.files.filter(({ before, writtenSha256, isEdited }, index) => {
       const bytes = current[index];
-      const isOurs = bytes !== undefined && sha256(bytes) === afterSha256;
-      return !isOurs && (bytes?.toString('base64') ?? null) !== before;
+      const isOurs = bytes !== undefined && writtenSha256.includes(sha256(bytes));
+      return isEdited || (!isOurs && (bytes?.toString('base64') ?? null) !== before);
     });
     if (changed.length > 0 && !force) {
       const names = changed.map(({ path }) => path).join(', ');
@@ -90,9 +118,14 @@ export class Journalled {
   }
 
   async #entry(journal: Journal, { path }: FileChange): Promise<JournalFile> {
+    const bytes = await readOrNothing(path);
     const known = journal.files.find((file) => file.path === path);
-    if (known !== undefined) return known;
-    const entry = { path, before: (await readOrNothing(path))?.toString('base64') ?? null, afterSha256: '' };
+    if (known !== undefined) {
+      const isOurs = bytes !== undefined && known.writtenSha256.includes(sha256(bytes));
+      known.isEdited ||= !isOurs && (bytes?.toString('base64') ?? null) !== known.before;
+      return known;
+    }
+    const entry = { path, before: bytes?.toString('base64') ?? null, writtenSha256: [], isEdited: false };
     journal.files.push(entry);
     return entry;
   }
@@ -100,6 +133,7 @@ export class Journalled {
   async #read(): Promise<Journal | undefined> {
     const bytes = await readOrNothing(this.#path);
     if (bytes === undefined) return undefined;
+    await mustBePrivate(dirname(this.#path));
     try {
       return journalSchema.parse(JSON.parse(bytes.toString()));
     } catch {
@@ -130,8 +164,8 @@ async function writeWhole(path: string, content: string | Uint8Array, mode?: num
   await mkdir(dirname(path), { recursive: true });
   const target = await realpath(path).catch(() => path);
   const before = await stat(target).catch(() => undefined);
-  const temporary = join(dirname(target), `.shoal-${process.pid}.tmp`);
-  const file = await open(temporary, 'w', mode ?? NEW_FILE_MODE);
+  const temporary = join(dirname(target), `.shoal-${randomUUID()}.tmp`);
+  const file = await open(temporary, 'wx', mode ?? NEW_FILE_MODE);
   try {
     await file.writeFile(content);
     if (before !== undefined) await file.chown(before.uid, before.gid);
@@ -141,6 +175,21 @@ async function writeWhole(path: string, content: string | Uint8Array, mode?: num
   }
   if (before !== undefined) await chmod(temporary, before.mode & 0o7777);
   await rename(temporary, target);
+}
+
+/** What is in the journal is written as root: nobody else may have put it there. @throws SetupProblem */
+async function mustBePrivate(folder: string): Promise<void> {
+  const { uid, mode } = await lstat(folder);
+  const isOwn = uid === process.getuid?.() && (mode & 0o022) === 0 && (mode & S_IFMT) === S_IFDIR;
+  if (!isOwn)
+    throw new SetupProblem(
+      `${folder} can be written by others; what it says is not to be trusted, so restore the files by hand`,
+    );
+}
+
+async function makePrivate(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await mustBePrivate(folder);
 }
 
 async function firstMissing(folder: string): Promise<string | undefined> {

@@ -17,7 +17,8 @@ import { RUNTIMES, type Runtime } from './runtimes.ts';
 const PROGRAM = 'shoal setup';
 const DEFAULT_MIRROR = 'http://127.0.0.1:7300';
 const DEFAULT_ADMIN = '127.0.0.1:7303';
-const DEFAULT_DATA_DIR = '/var/lib/shoal';
+/** Root's alone; not below the agent's data, which belongs to the agent. */
+const DEFAULT_JOURNAL_DIR = '/var/lib/shoal-setup';
 
 interface Flags {
   mirror: string;
@@ -25,7 +26,7 @@ interface Flags {
   configFile?: string;
   registriesDir?: string;
   registry: string[];
-  data: string;
+  journal: string;
   image?: string;
   probe: boolean;
   dryRun: boolean;
@@ -36,7 +37,7 @@ interface Flags {
 
 const MORE = `
 The registries stay the runtime's fallback: with the agent stopped, everything is pulled as before. What a file held before is
-kept in DATA/setup/RUNTIME.json, and --undo restores it byte for byte. Nothing is restarted; what has to be is told.
+kept in /var/lib/shoal-setup, and --undo restores it byte for byte. Nothing is restarted; what has to be is told.
 
 Examples:
   shoal setup containerd --dry-run     shows what would change
@@ -65,15 +66,15 @@ export function registerSetup(program: Command, io: CliIo): void {
     )
     .option('--config-file <FILE>', "the runtime's configuration, where it is not in its usual place")
     .option('--registries-dir <DIR>', "the runtime's folder of registries (certs.d, registries.conf.d), likewise")
-    .option('--data <DIR>', "the agent's data folder", DEFAULT_DATA_DIR)
+    .option('--journal <DIR>', 'where what the files held before is kept, for --undo', DEFAULT_JOURNAL_DIR)
     .option('--no-probe', 'do not pull an image to prove it')
     .option('--image <REF>', 'the image to prove it with (default: a small public one)')
     .option('--admin <HOST:PORT>', "the agent's admin address, to see that the pull went through it", DEFAULT_ADMIN)
     .option('--json', 'print the result as JSON', false)
     .addHelpText('after', MORE)
-    .action(async (name: string, flags: Flags) => {
+    .action(async (name: string, flags: Flags, command: Command) => {
       try {
-        await setUp(name, RUNTIMES[name] as Runtime, flags, io);
+        await setUp(name, RUNTIMES[name] as Runtime, flags, againWith(name, command), io);
       } catch (error) {
         if (error instanceof SetupProblem)
           throw new CommandFailure(`${PROGRAM} ${name}: ${error.message}`, 1, { cause: error });
@@ -82,22 +83,42 @@ export function registerSetup(program: Command, io: CliIo): void {
     });
 }
 
-async function setUp(name: string, runtime: Runtime, flags: Flags, io: CliIo): Promise<void> {
-  const journal = new Journalled(join(flags.data, 'setup', `${name}.json`));
+async function setUp(name: string, runtime: Runtime, flags: Flags, again: string, io: CliIo): Promise<void> {
+  const journal = new Journalled(join(flags.journal, `${runtime.journal ?? name}.json`));
   if (flags.undo) {
     const files = await journal.undo(flags.force);
     io.stdout.write(flags.json ? `${JSON.stringify({ runtime: name, files })}\n` : undoneText(runtime, files));
     return;
   }
-  const plan = await runtime.plan(optionsOf(flags), machineFiles);
+  const options = optionsOf(flags);
+  const { mirror, configFile = '', registriesDir = '' } = options;
+  const settings = { mirror: mirror.url, configFile, registriesDir };
+  const registries = [...new Set([...(await journal.earlierRegistries(settings)), ...options.registries])];
+  const plan = await runtime.plan({ ...options, registries }, machineFiles);
   if (flags.dryRun) {
     io.stdout.write(flags.json ? jsonOf(name, plan) : `${plan.changes.map(diffOf).join('')}${summary(plan, false)}`);
     return;
   }
-  await journal.apply(plan.changes);
+  await journal.apply(plan.changes, settings, registries);
   const probe = flags.probe && plan.reload === undefined ? await prove(runtime, flags) : undefined;
-  io.stdout.write(flags.json ? jsonOf(name, plan, probe) : `${summary(plan, true)}${probeText(name, plan, probe)}`);
+  io.stdout.write(flags.json ? jsonOf(name, plan, probe) : `${summary(plan, true)}${probeText(again, plan, probe)}`);
   if (probe?.proven === false) throw new CommandFailure(`${PROGRAM} ${name}: not proven: ${probe.why}`, 1);
+}
+
+/** The same command line, to be copied. */
+function againWith(name: string, command: Command): string {
+  const words = command.options.flatMap((option) => {
+    const key = option.attributeName();
+    if (command.getOptionValueSource(key) !== 'cli' || option.long === '--json') return [];
+    const value: unknown = command.getOptionValue(key);
+    if (typeof value === 'boolean') return option.long === '--no-probe' && value ? [] : [option.long ?? ''];
+    return [value].flat().flatMap((one) => [option.long ?? '', shellWord(String(one))]);
+  });
+  return [PROGRAM, name, ...words].join(' ');
+}
+
+function shellWord(text: string): string {
+  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
 }
 
 function optionsOf({ mirror, configFile, registriesDir, registry }: Flags): SetupOptions {
@@ -135,8 +156,8 @@ function summary({ changes, notes }: SetupPlan, isDone: boolean): string {
   return [...lines, ...notes.map((note) => `note: ${note}\n`)].join('');
 }
 
-function probeText(name: string, { reload }: SetupPlan, probe: ProbeResult | undefined): string {
-  if (reload !== undefined) return `Now: ${reload}\nThen: ${PROGRAM} ${name}   (again, to prove it by a pull)\n`;
+function probeText(again: string, { reload }: SetupPlan, probe: ProbeResult | undefined): string {
+  if (reload !== undefined) return `Now: ${reload}\nThen: ${again}   (again, to prove it by a pull)\n`;
   if (probe?.proven === true) return `Proven: ${probe.command} went through the agent (${probe.requests} requests).\n`;
   return '';
 }

@@ -2,7 +2,8 @@
  * containerd: `_default/hosts.toml` for every registry that has no folder of its own, and the mirror in front in those that have;
  * for Kubernetes (CRI) `config_path`, which has to be ONE folder: a list of two, as 2.x has by default, matches nothing there.
  */
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
+import type { TomlTable } from 'smol-toml';
 import { withMirror } from './hosts-toml.ts';
 import { changeOf, type FileChange, type Files, type MirrorAddress, type Planner, SetupProblem } from './plan.ts';
 import { parseToml, setInToml, tomlAt } from './toml-edit.ts';
@@ -14,23 +15,24 @@ const NEW_CONFIG = 'version = 2\n';
 
 export const planContainerd: Planner = async (options, files) => {
   const configFile = options.configFile ?? CONFIG_FILE;
-  const certsDir = options.registriesDir ?? CERTS_DIR;
   const before = await files.read(configFile);
   const text = before ?? NEW_CONFIG;
   const config = parseToml(configFile, text);
   const registry = ['plugins', ...criPlugin(configFile, config.version), 'registry'];
-  for (const old of ['mirrors', 'configs']) {
-    const used = tomlAt(config, [...registry, old]);
-    if (typeof used === 'object' && used !== null && Object.keys(used).length > 0) {
-      throw new SetupProblem(
-        `${configFile} has registry.${old}, which containerd refuses beside config_path; move it to ${certsDir}/HOST/hosts.toml first`,
-      );
-    }
+  mustBeModern(configFile, config, registry);
+  for (const path of await importedFiles(config, files)) {
+    mustBeModern(path, parseToml(path, (await files.read(path)) ?? ''), registry);
   }
-  const path = tomlAt(config, [...registry, 'config_path']);
+  const configured = tomlAt(config, [...registry, 'config_path']);
+  const folders = typeof configured === 'string' ? configured.split(':').filter((folder) => folder !== '') : [];
+  const [first = CERTS_DIR, ...others] = folders;
+  const certsDir = options.registriesDir ?? first;
   const notes: string[] = [];
-  if (typeof path === 'string' && path !== '' && path !== certsDir) {
-    notes.push(`config_path was ${path}: what else is there is not read any more, so move it to ${certsDir}.`);
+  if (others.length > 0) {
+    await mustBeEmpty(others, certsDir, files);
+    notes.push(
+      `config_path named several folders (${configured}), of which containerd 2.x would read none; now it is ${certsDir}.`,
+    );
   }
   const configChange = changeOf(configFile, before, setInToml(configFile, text, registry, 'config_path', certsDir));
   return {
@@ -39,6 +41,44 @@ export const planContainerd: Planner = async (options, files) => {
     notes,
   };
 };
+
+/** containerd does not load CRI at all with the old settings beside config_path. */
+function mustBeModern(path: string, config: TomlTable, registry: readonly string[]): void {
+  const mirrors = tomlAt(config, [...registry, 'mirrors']) ?? {};
+  const configs = Object.values(tomlAt(config, [...registry, 'configs']) ?? {});
+  const isTls = configs.some((one) => typeof one === 'object' && one !== null && 'tls' in one);
+  if (Object.keys(mirrors).length === 0 && !isTls) return;
+  const what = isTls ? 'registry.configs with tls' : 'registry.mirrors';
+  throw new SetupProblem(
+    `${path} has ${what}, which containerd refuses beside config_path; move it to hosts.toml files first`,
+  );
+}
+
+/** Of `imports`, files by name and `FOLDER/*.toml`. */
+async function importedFiles(config: TomlTable, files: Files): Promise<string[]> {
+  const patterns = Array.isArray(config.imports) ? config.imports.map(String) : [];
+  const found = await Promise.all(
+    patterns.map(async (pattern) => {
+      if (!pattern.includes('*')) return [pattern];
+      const names = await files.list(dirname(pattern));
+      return names.filter((name) => name.endsWith('.toml')).map((name) => join(dirname(pattern), name));
+    }),
+  );
+  return found.flat();
+}
+
+/** Whatever else was read is not read any more. */
+async function mustBeEmpty(folders: readonly string[], certsDir: string, files: Files): Promise<void> {
+  const kept = new Set(await files.list(certsDir));
+  for (const folder of folders) {
+    const lost = (await files.list(folder)).filter((name) => !kept.has(name));
+    if (lost.length > 0) {
+      throw new SetupProblem(
+        `config_path also names ${folder}, where ${lost.join(', ')} is; move that to ${certsDir} first`,
+      );
+    }
+  }
+}
 
 /** `_default`, and every registry with a file of its own. */
 export async function hostsChanges(certsDir: string, mirror: MirrorAddress, files: Files): Promise<FileChange[]> {

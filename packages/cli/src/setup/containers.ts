@@ -3,7 +3,7 @@
  * way to say all. A later file replaces the table of an earlier one, so what is known about a registry is taken over.
  */
 import { join } from 'node:path';
-import { normaliseRegistryHost } from '@shoal/oci';
+import { isRegistryHost, normaliseRegistryHost } from '@shoal/oci';
 import { stringify, type TomlTable } from 'smol-toml';
 import { changeOf, type Files, MADE_BY, type Planner, SetupProblem } from './plan.ts';
 import { parseToml } from './toml-edit.ts';
@@ -25,17 +25,25 @@ async function planDropIn(
   const path = join(registriesDir, FILE);
   const known = await knownTables(configFile, registriesDir, files);
   const hosts = new Set([...USUAL, ...registries.map(hostOf), ...[...known.keys()].filter(isWholeHost)]);
-  const tables = [...hosts].map((host) => {
+  const notes: string[] = [];
+  const tables = [...hosts].flatMap((host) => {
     const { mirror: others = [], ...table } = known.get(host) ?? { prefix: host, location: host };
-    const ours = { location: `${mirror.host}/${host}`, insecure: true };
+    // Where a registry is really elsewhere, that is what has to be asked for.
+    const location = typeof table.location === 'string' ? table.location : host;
+    if (table.blocked === true) return [];
+    if (!isRegistryHost(location.split('/')[0] ?? '') || location.includes(':')) {
+      notes.push(`${host} is left as it is: behind the mirror there is no place for ${location}.`);
+      return [];
+    }
+    const ours = { location: `${mirror.host}/${location}`, insecure: true };
     if (!isListOfTables(others))
       throw new SetupProblem(`the mirrors of ${host} are no list of [[registry.mirror]]; mend them first`);
-    const rest = others.filter(({ location }) => location !== ours.location);
-    return { ...table, mirror: [ours, ...rest] };
+    const rest = others.filter((other) => other.location !== ours.location);
+    return [{ ...table, mirror: [ours, ...rest] }];
   });
   const after = `${MADE_BY}\n${stringify({ registry: tables })}\n`;
   const changes = changeOf(path, await files.read(path), after);
-  return { changes, reload: changes.length === 0 ? undefined : reload, notes: [] };
+  return { changes, reload: changes.length === 0 ? undefined : reload, notes };
 }
 
 /** The `[[registry]]` tables of all files but this one's own, by prefix; of several for one prefix the last counts. */

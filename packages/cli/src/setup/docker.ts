@@ -26,6 +26,7 @@ export const planDocker: Planner = async ({ configFile = CONFIG_FILE, registries
     changes: [...configChange, ...(await hostsChanges(registriesDir, mirror, files))],
     reload: configChange.length === 0 ? undefined : 'systemctl reload docker',
     notes: [
+      'Is dockerd started with --registry-mirror, take that out: it refuses to start with a mirror in both places.',
       `Without the containerd image store Docker asks mirrors for docker.io alone; other registries: docker pull ${mirror.host}/ghcr.io/ORG/IMAGE.`,
     ],
   };

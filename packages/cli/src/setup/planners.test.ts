@@ -80,6 +80,35 @@ describe('containerd', () => {
     expect(notes).toEqual([expect.stringContaining('/etc/docker/certs.d')]);
   });
 
+  test('a folder of its own stays the folder; of several none may hold what the first one lacks', async () => {
+    const config = (path: string) =>
+      `version = 2\n[plugins."io.containerd.grpc.v1.cri".registry]\n  config_path = "${path}"\n`;
+    const own = { [CONFIG]: config('/etc/own'), '/etc/own/harbor.corp/hosts.toml': '[host."https://harbor.corp"]\n' };
+    const { changes, reload } = await plan('containerd', own);
+    expect(changes.map(({ path }) => path)).toEqual([
+      '/etc/own/harbor.corp/hosts.toml',
+      '/etc/own/_default/hosts.toml',
+    ]);
+    expect(reload).toBeUndefined();
+    const two = { [CONFIG]: config('/etc/one:/etc/two'), '/etc/one/a.io/ca.crt': 'x', '/etc/two/a.io/ca.crt': 'x' };
+    expect(inToml((await made('containerd', two))[CONFIG], ...CRI)).toEqual({ config_path: '/etc/one' });
+    await expect(plan('containerd', { ...two, '/etc/two/b.io/ca.crt': 'x' })).rejects.toThrow(
+      '/etc/two, where b.io is',
+    );
+  });
+
+  test('old settings are looked for in imported files, too; logins alone are no hindrance', async () => {
+    const old = `version = 2\n[plugins."io.containerd.grpc.v1.cri".registry.configs."harbor.corp".`;
+    expect((await plan('containerd', { [CONFIG]: `${old}auth]\nusername = "me"\n` })).changes).not.toEqual([]);
+    const machine = {
+      [CONFIG]: 'version = 2\nimports = ["/etc/containerd/conf.d/*.toml"]\n',
+      '/etc/containerd/conf.d/a.toml': `${old}tls]\nca_file = "x"\n`,
+    };
+    await expect(plan('containerd', machine)).rejects.toThrow(
+      '/etc/containerd/conf.d/a.toml has registry.configs with tls',
+    );
+  });
+
   test('15: a registry with a file of its own keeps its server and hosts, behind the mirror', async () => {
     const path = '/etc/containerd/certs.d/ghcr.io/hosts.toml';
     const own = 'server = "https://ghcr.io" # upstream\n\n[host."https://cache.example"]\n  capabilities = ["pull"]\n';
@@ -95,8 +124,8 @@ describe('containerd', () => {
       '[plugins."io.containerd.grpc.v1.cri".registry.mirrors."docker.io"]\nendpoint = ["https://a"]',
       /registry\.mirrors/,
     ],
-    ['[plugins."io.containerd.grpc.v1.cri"]\nregistry = { config_path = "/a" }', /by hand/],
-    ['plugins."io.containerd.grpc.v1.cri".registry.config_path = "/a"', /by hand/],
+    ['[plugins."io.containerd.grpc.v1.cri"]\nregistry = { config_path = "/a:/b" }', /by hand/],
+    ['plugins."io.containerd.grpc.v1.cri".registry.config_path = "/a:/b"', /by hand/],
   ])('%s is not edited', async (text, problem) => {
     await expect(plan('containerd', { [CONFIG]: `version = 2\n${text}\n` })).rejects.toThrow(problem);
   });
@@ -210,12 +239,21 @@ describe.each(['podman', 'crio'])('%s', (name) => {
         '[[registry]]\nprefix = "ghcr.io"\nlocation = "cache.example/ghcr"\n[[registry.mirror]]\nlocation = "near.example"\n',
     };
     const found = tables(await made(name, machine));
-    expect(found.get('quay.io') ?? found.get(undefined)).toMatchObject({ location: 'quay.io', blocked: true });
+    expect(found.has('quay.io')).toBe(false);
     expect(found.get('ghcr.io')).toEqual({
       prefix: 'ghcr.io',
       location: 'cache.example/ghcr',
-      mirror: [{ location: '127.0.0.1:7300/ghcr.io', insecure: true }, { location: 'near.example' }],
+      mirror: [{ location: '127.0.0.1:7300/cache.example/ghcr', insecure: true }, { location: 'near.example' }],
     });
+  });
+
+  test('what is really at an address with a port, or is no host, is left as it is', async () => {
+    const config =
+      '[[registry]]\nprefix = "docker.io"\nlocation = "harbor:8443/hub"\n[[registry]]\nprefix = "apps"\nlocation = "apps"\n';
+    const machine = { '/etc/containers/registries.conf': config };
+    const { notes } = await plan(name, machine);
+    expect(notes).toEqual([expect.stringContaining('docker.io is left'), expect.stringContaining('apps is left')]);
+    expect([...tables(await made(name, machine)).keys()]).not.toContain('docker.io');
   });
 
   test('a registry with a port has no place behind the mirror', async () => {
@@ -234,6 +272,19 @@ test('k3s: the mirror for all in quotes, and in front of what is named; comments
   });
   expect(text).toContain('# ours');
   expect(text).toMatch(/"\*":/);
+});
+
+test('k3s: what is rewritten, merged or aliased is not touched, and comments alone are kept', async () => {
+  const file = '/etc/rancher/k3s/registries.yaml';
+  const rewritten =
+    'mirrors:\n  docker.io:\n    endpoint: ["https://harbor"]\n    rewrite:\n      "^(.*)$": "hub/$1"\n';
+  const { changes, notes } = await plan('k3s', { [file]: rewritten });
+  expect(parseYaml(changes[0]!.after).mirrors['docker.io'].endpoint).toEqual(['https://harbor']);
+  expect(notes[0]).toContain('docker.io is left as it is');
+  for (const entry of ['a: &m { endpoint: [x] }\n  b: *m', '<<: { a: {} }', 'a: [x]']) {
+    await expect(plan('k3s', { [file]: `mirrors:\n  ${entry}\n` })).rejects.toThrow('by hand');
+  }
+  expect((await made('k3s', { [file]: '# an example\n# mirrors:\n' }))[file]).toContain('# an example');
 });
 
 test('buildkit: mirrors in front of others, over plain HTTP', async () => {

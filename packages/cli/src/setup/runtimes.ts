@@ -13,6 +13,8 @@ const HELLO = 'docker.io/library/hello-world:latest';
 
 export interface Runtime {
   plan: Planner;
+  /** Of runtimes that share their files. @default its own name */
+  journal?: string;
   /** After which a change or its undoing counts. */
   restart: string;
   /** Undefined: this runtime pulls only as part of something larger. */
@@ -43,6 +45,7 @@ export const RUNTIMES: Readonly<Record<string, Runtime>> = {
   },
   podman: {
     plan: planPodman,
+    journal: 'containers',
     restart: 'nothing, podman reads its files at every pull',
     probe: ({ image = HELLO }) => ({
       image,
@@ -52,6 +55,7 @@ export const RUNTIMES: Readonly<Record<string, Runtime>> = {
   },
   crio: {
     plan: planCrio,
+    journal: 'containers',
     restart: 'systemctl reload crio',
     probe: ({ image = PAUSE }) => ({
       image,
