@@ -84,6 +84,21 @@ test('19: whoever the registry refuses gets nothing of what is held here, whatev
   }
 });
 
+test('19: whether something is held here makes no difference to whoever is refused, not even in what is looked at', async () => {
+  await get(manifest, 'Bearer good');
+  const missing = blob.replace(sha256(layer), sha256('held by nobody'));
+  const looked = world.pulls.opened.length;
+  for (const path of [blob, missing, manifest, manifest.replace(sha256(image), sha256('no image'))]) {
+    for (const login of [undefined, 'Bearer bad']) {
+      const asked = world.upstream.asked.length;
+      expect((await get(path, login)).status).toBe(401);
+      // Neither is the registry asked anew while its no still counts, whatever is asked for.
+      expect(world.upstream.asked.length - asked).toBe(path === blob ? 1 : 0);
+    }
+  }
+  expect(world.pulls.opened.length).toBe(looked);
+});
+
 test('19: the right to read a repository is no right to read what another one holds', async () => {
   world.upstream.refuses = (asker, key) =>
     typeof asker !== 'string' || key.includes('public')
