@@ -53,7 +53,7 @@ export function registerSetup(program: Command, io: CliIo): void {
     .usage('RUNTIME [FLAGS]')
     .summary("write the container runtime's own configuration, or take it back")
     .description("Points a container runtime at the agent's mirror, in the runtime's own configuration files.")
-    .addArgument(new Argument('<RUNTIME>', names.join(', ')).choices(names))
+    .addArgument(new Argument('<RUNTIME>', 'the container runtime').choices(names))
     .option('--dry-run', 'show what would change, as a diff, and change nothing', false)
     .option('--undo', 'restore the files as they were', false)
     .option('--force', 'with --undo: also files that were changed since', false)
