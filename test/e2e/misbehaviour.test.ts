@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, beforeEach, describe, expect, inject, test } from 'vitest';
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { pullInChunks } from '../support/chunked-client.ts';
 import { Containerd } from '../support/daemon/containerd.ts';
 import { Dockerd } from '../support/daemon/dockerd.ts';
@@ -9,6 +9,7 @@ import { type Fault, FaultOrigin, type Matcher } from '../support/fault-origin.t
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
 import { ShoalCluster } from '../support/shoal-cluster.ts';
 import type { Suite } from './requirement.ts';
+import { describeSuite } from './suite.ts';
 
 const MiB = 1024 * 1024;
 /** How long the registry's rate limit lasts, and a little more. */
@@ -173,9 +174,9 @@ const clients: [name: string, suite: Suite | undefined, start: (resources: Async
   ];
 
 for (const [name, suite, start] of clients) {
-  const obstacle = suite === undefined ? undefined : inject('obstacles')[suite];
-  const define = obstacle === undefined || process.env.CI === 'true' ? describe : describe.skip;
-  define(obstacle === undefined ? name : `${name} (${obstacle})`, () => {
+  const define = (tests: () => void) =>
+    suite === undefined ? describe(name, tests) : describeSuite(suite, name, tests);
+  define(() => {
     const resources = new AsyncDisposableStack();
     let pull: Client;
     beforeAll(async () => {

@@ -3,10 +3,11 @@ import { parseImageReference } from '@shoal/oci';
 import type { Command } from 'commander';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
+import { agentSettings } from './settings/agent-settings.ts';
 import { parseHostPort } from './settings/host-port.ts';
+import { defaultTextOf } from './settings/setting.ts';
 
 const PROGRAM = 'shoal forget';
-const DEFAULT_ADMIN = '127.0.0.1:7303';
 const ANSWER_WITHIN_MS = 5_000;
 
 const MORE = `
@@ -25,7 +26,7 @@ export function registerForget(program: Command, io: CliIo): void {
     .summary('have the next pull of a tag ask its registry')
     .description('Makes the agent on this machine forget what a tag was.')
     .argument('<IMAGE>', 'e.g. ghcr.io/org/app:v1')
-    .option('--admin <HOST:PORT>', "the agent's admin address", DEFAULT_ADMIN)
+    .option('--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin'))
     .option('--json', 'print the result as JSON', false)
     .addHelpText('after', MORE)
     .action((image: string, { admin, json }: { admin: string; json: boolean }) => forget(image, admin, json, io));

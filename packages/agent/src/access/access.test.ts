@@ -28,7 +28,10 @@ function build() {
     /** What every client may read, and a clock that stands still keeps so. */
     public: async () => {
       for (const one of [repository, other])
-        await admissions.put(one, undefined, { ask: async () => ({ answer: true, atMs: world.clock.nowMs }) });
+        await admissions.put(one, undefined, {
+          recall: async () => undefined,
+          ask: async () => ({ answer: true, atMs: world.clock.nowMs }),
+        });
     },
     origin: new FakeUpstream(),
     tracker: new FakeReferences(),

@@ -16,8 +16,7 @@
  */
 import type { Descriptor, Digest } from '@shoal/oci';
 import type { Logger } from 'pino';
-import type { Asker, ClientAuthorization } from '../origin/asker.ts';
-import { askerKey } from '../origin/asker.ts';
+import { type Asker, askerKey, type ClientAuthorization } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import type { Admissions, Question, Said } from './admission.ts';

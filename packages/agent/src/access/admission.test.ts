@@ -297,7 +297,8 @@ test('where strangers have used up their rate, a client is asked for in its own 
     if (asker === 'anonymous') throw limited;
     return { answer: 'own', atMs: world.nowMs };
   };
+  const recall = async () => undefined;
   const fallBack = async () => ({ answer: 'stale', atMs: 0 });
-  expect(await world.question({ ask, fallBack }, alice)).toEqual({ answer: 'own', asker: alice });
-  expect(await world.question({ ask, fallBack })).toEqual({ answer: 'stale', asker: 'node' });
+  expect(await world.question({ recall, ask, fallBack }, alice)).toEqual({ answer: 'own', asker: alice });
+  expect(await world.question({ recall, ask, fallBack })).toEqual({ answer: 'stale', asker: 'node' });
 });

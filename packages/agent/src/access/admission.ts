@@ -17,12 +17,11 @@
  */
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { DEFAULT_GRANT_MS, DEFAULT_OUTAGE_MS } from '../config/defaults.ts';
 import { type Asker, askerKey, type ClientAuthorization } from '../origin/asker.ts';
 import { OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 
-const DEFAULT_GRANT_MS: number = 5 * 60_000;
-const DEFAULT_OUTAGE_MS: number = 12 * 60 * 60_000;
 /** Long enough for the burst of one pull, short enough not to be noticed by whoever is given rights meanwhile. */
 const DENIED_FOR_MS = 10_000;
 /** How long it counts that a repository was public, while the registry cannot be asked. */
@@ -60,7 +59,7 @@ export interface Said<T> {
 /** What a client wants to know about a repository. */
 export interface Question<T> {
   /** What can be told to everybody who may read the repository without asking the registry. */
-  recall?: () => Promise<T | undefined>;
+  recall: () => Promise<T | undefined>;
   /** @throws OriginError */
   ask: (asker: Asker) => Promise<Said<T>>;
   /** What those with the asker's rights were told before; this agent, too, if the client is admitted. @throws `error` when there is nothing */
@@ -114,7 +113,7 @@ export class Admissions {
     const denied = this.#denied(repository, client);
     if (denied !== undefined) throw denied;
     const before = await this.#admittedBefore(repository, client);
-    const known = before !== undefined && this.#isDown(repository) ? await question.recall?.() : undefined;
+    const known = before !== undefined && this.#isDown(repository) ? await question.recall() : undefined;
     if (before !== undefined && known !== undefined) return { answer: known, asker: before.read };
     try {
       const { answer, atMs } = await question.ask(client ?? 'anonymous');
@@ -178,7 +177,7 @@ export class Admissions {
     question: Question<T>,
   ): Promise<Admitted<T>> {
     const { ask, read: asker } = standing;
-    const known = await question.recall?.();
+    const known = await question.recall();
     if (known !== undefined) return { answer: known, asker };
     try {
       return { answer: (await question.ask(ask)).answer, asker };
@@ -212,7 +211,7 @@ export class Admissions {
     error: OriginError,
   ): Promise<Said<T>> {
     const { recall, fallBack } = question;
-    const known = standing === undefined ? undefined : await recall?.();
+    const known = standing === undefined ? undefined : await recall();
     if (known !== undefined) return { answer: known, atMs: this.#dependencies.now() };
     if (fallBack === undefined) throw error;
     return await fallBack({ asker: standing?.ask ?? 'anonymous', isAdmitted: standing !== undefined }, error);

@@ -23,6 +23,7 @@ import {
   type Repository,
   type ResolvedManifest,
 } from '../origin/origin-client.ts';
+import { unlessAborted } from '../origin/unless-aborted.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { acceptClass } from './accept-class.ts';
 import type { AskingScopes } from './asking-scope.ts';
@@ -63,6 +64,8 @@ export interface Question {
   accept: string;
 }
 
+type Subjected = Pick<Question, 'repository' | 'reference'>;
+
 export interface Answer extends ResolvedManifest {
   /** When the origin said so, to this agent or to another. */
   resolvedAtMs: number;
@@ -95,7 +98,7 @@ export class ClusterLookups {
     const accept = acceptClass(question.accept);
     const subject = { registry, repository: name, reference: question.reference, scope, accept };
     const { freshMs } = this.#tags(registry);
-    const oldestMs = this.#distrusted.get(distrustKey(question)) ?? Number.NEGATIVE_INFINITY;
+    const oldestMs = this.#distrusted.get(keyOf(question)) ?? Number.NEGATIVE_INFINITY;
     const turn = freshMs === 0 ? undefined : await this.#askCluster(subject, freshMs, oldestMs, call.signal);
     // The registry's challenge must come from the registry: a member could send the client's password anywhere with another.
     if (turn?.turn === 'refused' && turn.code !== 'unauthorized') throw refusal(registry, turn.code);
@@ -107,12 +110,12 @@ export class ClusterLookups {
   }
 
   /** What the origin said about this before now does not count any more. */
-  distrust(question: Pick<Question, 'repository' | 'reference'>): void {
-    this.#distrusted.set(distrustKey(question), this.#dependencies.now());
+  distrust(question: Subjected): void {
+    this.#distrusted.set(keyOf(question), this.#dependencies.now());
   }
 
-  isDistrusted(question: Pick<Question, 'repository' | 'reference'>, resolvedAtMs: number): boolean {
-    return resolvedAtMs < (this.#distrusted.get(distrustKey(question)) ?? Number.NEGATIVE_INFINITY);
+  isDistrusted(question: Subjected, resolvedAtMs: number): boolean {
+    return resolvedAtMs < (this.#distrusted.get(keyOf(question)) ?? Number.NEGATIVE_INFINITY);
   }
 
   /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
@@ -142,9 +145,10 @@ export class ClusterLookups {
       if (waitMs <= 0) return undefined;
       const maxAgeMs = Math.max(0, Math.min(freshMs, now() - oldestMs));
       const asked = tracker.lookUpReference({ ...subject, maxAgeMs, waitMs });
-      const turn = await unlessAborted(asked, signal, (late) => {
+      const onLate = (late: ReferenceTurn | undefined) => {
         if (late?.turn === 'ask') tracker.reportReference({ ...subject, said: 'left' });
-      });
+      };
+      const turn = await unlessAborted(asked, signal, { onLate });
       if (turn?.turn !== 'wait') return turn;
       await unlessAborted(pause(turn.retryAfterMs), signal);
     }
@@ -177,7 +181,7 @@ export class ClusterLookups {
   }
 
   #isNews({ registry, repository, reference }: Subject, { digest, resolvedAtMs }: Answer): boolean {
-    const key = `${registry}/${repository} ${reference}`;
+    const key = keyOf({ repository: { registry, name: repository }, reference });
     const before = this.#reported.get(key);
     if (before?.digest === digest && resolvedAtMs - before.atMs < REPORT_AGAIN_AFTER_MS) return false;
     this.#reported.set(key, { digest, atMs: resolvedAtMs });
@@ -185,10 +189,7 @@ export class ClusterLookups {
   }
 }
 
-function distrustKey({
-  repository: { registry, name },
-  reference,
-}: Pick<Question, 'repository' | 'reference'>): string {
+function keyOf({ repository: { registry, name }, reference }: Subjected): string {
   return `${registry}/${name} ${reference}`;
 }
 
@@ -216,20 +217,4 @@ type RefusalCode = Extract<ReferenceReport, { said: 'refused' }>['code'];
 
 function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-/** @param onLate gets what `promise` brings after the signal fired. @throws the reason of `signal` */
-async function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal, onLate?: (value: T) => void): Promise<T> {
-  const { promise: aborted, reject } = Promise.withResolvers<never>();
-  const onAbort = () => {
-    reject(signal.reason);
-    if (onLate !== undefined) promise.then(onLate, () => {});
-  };
-  signal.addEventListener('abort', onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  try {
-    return await Promise.race([promise, aborted]);
-  } finally {
-    signal.removeEventListener('abort', onAbort);
-  }
 }

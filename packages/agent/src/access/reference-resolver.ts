@@ -1,6 +1,6 @@
 /**
- * What a tag is now, for those who may read the repository (`admission.ts`). Within the freshness window the last answer counts; after it the origin is asked (a HEAD, which
- * counts nowhere) by one member of the cluster for all (`cluster-lookups.ts`), and callers who ask this agent at the same
+ * What a tag is now, for those who may read the repository (`admission.ts`). Within the freshness window the last answer
+ * counts; after it the origin is asked (a HEAD, which counts nowhere) by one member of the cluster for all (`cluster-lookups.ts`), and callers who ask this agent at the same
  * moment share one question. Only when the origin cannot be asked (down, slow, or rate-limited) does an older answer
  * count: the newest of what this agent and the rest of the cluster were last told. A plain no from the origin is never
  * overruled.

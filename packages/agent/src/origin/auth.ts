@@ -13,7 +13,7 @@ import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import { DEFAULT_TOKEN_LIFETIME_MS, MAX_TOKEN_ANSWER_BYTES, MAX_TOKENS } from './origin-options.ts';
 import type { Follow, FollowedRequest } from './redirect.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 const RENEW_AFTER_LIFE_SHARE = 0.75;
 const MAX_TOKEN_LIFETIME_MS = 24 * 3600 * 1000;
@@ -128,7 +128,7 @@ export class RegistryAuth {
       renewal.catch(() => {});
       return bearer(held.value);
     }
-    return bearer(await unlessAborted(renewal, call.signal));
+    return bearer(await unlessAborted(renewal, call.signal, { reason: cancelled }));
   }
 
   #fetch(

@@ -12,6 +12,7 @@ import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { askHelper } from './credential-helper.ts';
 import { DockerConfig } from './docker-config.ts';
+import { codeOf } from './failure.ts';
 import type { Repository } from './origin-client.ts';
 
 /** An identity token is an OAuth refresh token, which only a token server takes. */
@@ -120,7 +121,7 @@ export async function dockerConfigProblem(path: string): Promise<string | undefi
       ? 'is no docker config (JSON with auths or credHelpers)'
       : undefined;
   } catch (error) {
-    return `cannot be read (${codeOf(error)})`;
+    return `cannot be read (${codeOf(error) || 'unknown reason'})`;
   }
 }
 
@@ -128,10 +129,6 @@ export async function dockerConfigProblem(path: string): Promise<string | undefi
 async function readDockerConfig(path: string): Promise<DockerConfig | undefined> {
   const { size } = await stat(path);
   return size > MAX_FILE_BYTES ? undefined : DockerConfig.parse(await readFile(path, 'utf8'));
-}
-
-function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
 }
 
 /** A docker config on disk; what it last held counts while it cannot be read. */

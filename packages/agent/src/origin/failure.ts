@@ -64,6 +64,7 @@ function isParserAtEnd(cause: unknown): boolean {
   return isParserError(cause) && cause.data === '';
 }
 
-function codeOf(cause: unknown): string {
+/** The system's or a library's code; empty when there is none. */
+export function codeOf(cause: unknown): string {
   return cause instanceof Error && 'code' in cause && typeof cause.code === 'string' ? cause.code : '';
 }

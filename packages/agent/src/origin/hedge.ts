@@ -8,7 +8,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
  * @param start makes one attempt, which ends when its signal fires, and tells when its request is out: waiting for a connection is
  *   no silence
  * @param discard takes an answer that came too late
- * @throws what the first attempt threw, or the second when that is the one that failed last
+ * @throws what the first attempt threw, when no attempt brings an answer
  */
 export async function hedged<T>(
   afterMs: number,

@@ -13,12 +13,12 @@ import { askerKey, ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
 import type { Credential, Credentials } from './credentials.ts';
-import { type Endpoints, repositoryUrl } from './endpoint.ts';
+import { type Endpoint, type Endpoints, repositoryUrl } from './endpoint.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import type { RequestKind } from './origin-options.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
-import { unlessAborted } from './unless-aborted.ts';
+import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 export interface RegistryRequest {
   repository: Repository;
@@ -50,19 +50,23 @@ export class RegistryRequester {
 
   /** @throws OriginError; never for a status */
   async send(request: RegistryRequest, call: OriginCall): Promise<FollowedAnswer> {
-    const { credentials, limits } = this.#dependencies;
+    const { endpoints, credentials, limits } = this.#dependencies;
     const { repository, kind } = request;
     const { asker = 'node' } = call;
+    const endpoint = endpoints.find(repository.registry);
     // Blobs are limited apart from what counts as a pull, and have pauses of their own, told to the tracker.
     if (kind !== 'blob') limits.mustMayAsk(repository.registry, askerKey(asker));
     if (asker instanceof ClientAuthorization) {
-      const answer = await this.#ask(request, asker.header, call);
+      const answer = await this.#ask(endpoint, request, asker.header, call);
       return tell(answer, challengeOf(answer));
     }
-    const credential = asker === 'node' ? await unlessAborted(credentials.of(repository), call.signal) : undefined;
-    if (credential === undefined) return await this.#logIn(request, undefined, call);
+    const credential =
+      asker === 'node'
+        ? await unlessAborted(credentials.of(repository), call.signal, { reason: cancelled })
+        : undefined;
+    if (credential === undefined) return await this.#logIn(endpoint, request, undefined, call);
     try {
-      const answer = await this.#logIn(request, credential, call);
+      const answer = await this.#logIn(endpoint, request, credential, call);
       if (answer.status !== 401 || answer.leftOrigin) return answer;
       await discard(answer, this.#stallMs);
     } catch (error) {
@@ -70,25 +74,25 @@ export class RegistryRequester {
     }
     // That the node's own credentials are refused is nothing that a client could mend, and what is public is so without them.
     credentials.refused(credential);
-    const { challenge: _, ...answer } = await this.#logIn(request, undefined, call);
+    const { challenge: _, ...answer } = await this.#logIn(endpoint, request, undefined, call);
     return answer;
   }
 
   /** Answers the registry's challenge with what there is. */
   async #logIn(
+    endpoint: Endpoint,
     request: RegistryRequest,
     credential: Credential | undefined,
     call: OriginCall,
   ): Promise<FollowedAnswer> {
-    const { endpoints, auth } = this.#dependencies;
+    const { auth } = this.#dependencies;
     const { repository } = request;
-    const endpoint = endpoints.find(repository.registry);
     // A token server that refuses is told about below, with the challenge that led to it.
     const authorization = await auth.known(endpoint, credential, repository, call).catch((error: unknown) => {
       if (isUnauthorized(error)) return undefined;
       throw error;
     });
-    const answer = await this.#ask(request, authorization, call);
+    const answer = await this.#ask(endpoint, request, authorization, call);
     const challenge = challengeOf(answer);
     if (challenge === undefined) return answer;
     const fresh = await auth
@@ -99,7 +103,7 @@ export class RegistryRequester {
       });
     if (fresh === undefined) return tell(answer, challenge);
     await discard(answer, this.#stallMs);
-    return tell(await this.#ask(request, fresh, call), challenge);
+    return tell(await this.#ask(endpoint, request, fresh, call), challenge);
   }
 
   /**
@@ -121,12 +125,12 @@ export class RegistryRequester {
   }
 
   async #ask(
+    endpoint: Endpoint,
     { repository, kind, method, path, headers = {}, isSmall = false }: RegistryRequest,
     authorization: string | undefined,
     { asker = 'node', pullId, signal, onSent }: OriginCall,
   ): Promise<FollowedAnswer> {
-    const { endpoints, follow, limits } = this.#dependencies;
-    const endpoint = endpoints.find(repository.registry);
+    const { follow, limits } = this.#dependencies;
     const url = repositoryUrl(endpoint, repository.name, path);
     const answer = await follow(
       endpoint,

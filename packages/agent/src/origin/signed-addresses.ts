@@ -29,8 +29,10 @@ export class SignedAddresses {
     this.#held.set(keyOf(repository, digest, asker), { url, untilMs: this.#clock() + USED_FOR_MS });
   }
 
-  forget(repository: Repository, digest: Digest, asker: Asker): void {
-    this.#held.delete(keyOf(repository, digest, asker));
+  /** Unless another address has taken the place of `url` meanwhile. */
+  forget(repository: Repository, digest: Digest, asker: Asker, url: URL): void {
+    const key = keyOf(repository, digest, asker);
+    if (this.#held.get(key)?.url === url) this.#held.delete(key);
   }
 }
 

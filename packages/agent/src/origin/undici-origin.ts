@@ -55,7 +55,6 @@ const RELAYED_HEADERS = [
 
 /** Slower than almost every registry, and early enough for a second answer before a client's is due. */
 const HEDGE_AFTER_MS = 3_000;
-const FIRST_BYTE = 'bytes=0-0';
 const FALLBACK_MEDIA_TYPE = 'application/octet-stream';
 
 export function createOriginClient(options: OriginOptions, dependencies: OriginDependencies): OriginClient {
@@ -169,15 +168,16 @@ class UndiciOrigin implements OriginClient {
   }
 
   async stat(repository: Repository, digest: Digest, call: OriginCall): Promise<{ sizeBytes: number | undefined }> {
-    const answer = await this.#askRegistryForBlob('HEAD', repository, digest, {}, call);
+    const answer = await this.#askRegistryForBlob(blobRequest('HEAD', repository, digest), call);
     await this.#discard(answer);
     const sizeBytes = contentLength(answer);
     if (answer.status === 200 && sizeBytes !== undefined && (sizeBytes > 0 || digest === hash('', 'sha256'))) {
       return { sizeBytes };
     }
     if (answer.status === 429) throw statusFailure(answer, this.#parts.clock());
+    const firstByte = { ...blobRequest('GET', repository, digest, { range: 'bytes=0-0' }), isSmall: true };
     // HEAD on blobs lies or fails in many ways (signed addresses, proxies, ECR public): the first byte tells the truth.
-    const read = await this.#askRegistryForBlob('GET', repository, digest, { range: FIRST_BYTE }, call);
+    const read = await this.#askRegistryForBlob(firstByte, call);
     read.body.destroy();
     const range = parseContentRange(read.headers['content-range']);
     if (read.status === 416 && range?.sizeBytes === 0) return { sizeBytes: 0 };
@@ -196,10 +196,11 @@ class UndiciOrigin implements OriginClient {
     if (offset < 0 || (end !== undefined && end <= offset)) throw new RangeError(`no bytes in [${offset}, ${end})`);
     const asked = { offset, end };
     const headers = isRanged(asked) ? { range: `bytes=${offset}-${end === undefined ? '' : end - 1}` } : {};
+    const request = blobRequest('GET', repository, digest, headers);
     const answer = await hedged(
       HEDGE_AFTER_MS,
       call.signal,
-      (signal, onSent) => this.#askBlob(repository, digest, headers, { ...call, signal, onSent }),
+      (signal, onSent) => this.#askBlob(request, digest, { ...call, signal, onSent }),
       (late) => late.body.destroy(),
     );
     try {
@@ -252,32 +253,20 @@ class UndiciOrigin implements OriginClient {
   }
 
   /** From where the registry last sent this asker, if it did; else from the registry. */
-  async #askBlob(
-    repository: Repository,
-    digest: Digest,
-    headers: Record<string, string>,
-    call: OriginCall,
-  ): Promise<FollowedAnswer> {
-    const before = await this.#askWhereItWas(blobRequest('GET', repository, digest, headers), digest, call);
+  async #askBlob(request: RegistryRequest, digest: Digest, call: OriginCall): Promise<FollowedAnswer> {
+    const before = await this.#askWhereItWas(request, digest, call);
     if (before !== undefined) return before;
-    const answer = await this.#askRegistryForBlob('GET', repository, digest, headers, call);
+    const answer = await this.#askRegistryForBlob(request, call);
     const isServed = answer.status === 200 || answer.status === 206;
     const { addresses } = this.#parts;
-    if (answer.leftOrigin && isServed) addresses.remember(repository, digest, call.asker ?? 'node', answer.url);
+    if (answer.leftOrigin && isServed) addresses.remember(request.repository, digest, call.asker ?? 'node', answer.url);
     return answer;
   }
 
   /** A redirect to an address whose signature has run out is asked for once more. */
-  async #askRegistryForBlob(
-    method: 'GET' | 'HEAD',
-    repository: Repository,
-    digest: Digest,
-    headers: Record<string, string>,
-    call: OriginCall,
-  ): Promise<FollowedAnswer> {
-    const request = { ...blobRequest(method, repository, digest, headers), isSmall: headers.range === FIRST_BYTE };
+  async #askRegistryForBlob(request: RegistryRequest, call: OriginCall): Promise<FollowedAnswer> {
     const answer = await this.#parts.requester.send(request, call);
-    if (answer.status !== 403 || !answer.redirected || method === 'HEAD') return answer;
+    if (answer.status !== 403 || !answer.redirected || request.method === 'HEAD') return answer;
     await this.#discard(answer);
     return await this.#parts.requester.send(request, call);
   }
@@ -298,8 +287,7 @@ class UndiciOrigin implements OriginClient {
       if (!(error instanceof OriginError) || error.code === 'cancelled') throw error;
       // The registry may know a better place.
     }
-    const isStillHeld = addresses.find(request.repository, digest, asker) === url;
-    if (answer === undefined && isStillHeld) addresses.forget(request.repository, digest, asker);
+    if (answer === undefined) addresses.forget(request.repository, digest, asker, url);
     return answer;
   }
 
@@ -325,7 +313,7 @@ function blobRequest(
   method: 'GET' | 'HEAD',
   repository: Repository,
   digest: Digest,
-  headers: Record<string, string>,
+  headers: Record<string, string> = {},
 ): RegistryRequest {
   return { repository, kind: 'blob', method, path: `blobs/${digest}`, headers };
 }

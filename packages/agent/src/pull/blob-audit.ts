@@ -22,7 +22,7 @@ import type { PartialBlob } from '../store/blob-store.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { NoRange, type OriginPiece, readOriginPiece, readOriginRun } from './origin-run.ts';
 import type { KeptPiece, PieceKeeper } from './piece-keeper.ts';
-import { callFor, type PullSource } from './pulls.ts';
+import type { PullSource } from './pulls.ts';
 
 const BUDGET_MS = 30_000;
 const ASK_AGAIN_MS = 500;
@@ -165,9 +165,8 @@ export class BlobAudit {
   async #findDifferenceInWhole(signal: AbortSignal): Promise<OriginPiece | undefined> {
     const { origin, source } = this.#dependencies;
     const run = { ...this.#blob, from: 0, to: pieceCountOf(this.#blob.sizeBytes), whole: true };
-    const from = source();
     const events = { onBytes: () => {}, onRanges: () => Promise.resolve() };
-    for await (const piece of readOriginRun(origin, from, run, callFor(from, signal), events)) {
+    for await (const piece of readOriginRun(origin, source(), run, signal, events)) {
       if (!this.#agrees(piece)) return piece;
     }
     return undefined;
@@ -178,8 +177,7 @@ export class BlobAudit {
     const untilMs = clock() + RETRY_FOR_MS;
     for (let tries = 0; ; tries++) {
       try {
-        const from = source();
-        return await readOriginPiece(origin, from, { ...this.#blob, index }, { whole: false }, callFor(from, signal));
+        return await readOriginPiece(origin, source(), { ...this.#blob, index }, { whole: false }, signal);
       } catch (error) {
         if (signal.aborted || clock() >= untilMs || !(error instanceof OriginError && error.temporary)) throw error;
         await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries), undefined, { signal });

@@ -4,7 +4,7 @@ import { type OriginEnd, pieceCountOf, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
 import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
-import { callFor, isSameSource, type PullSource } from './pulls.ts';
+import { isSameSource, type PullSource } from './pulls.ts';
 
 const MAX_SOURCES = 8;
 const BYTES_EVENT_EVERY_MS = 200;
@@ -120,7 +120,7 @@ export class OriginReader {
     let keeping: Promise<void> | undefined;
     let end: { how: OriginEnd; retryAfterMs?: number };
     try {
-      for await (const piece of readOriginRun(origin, source, run, callFor(source, signal), events)) {
+      for await (const piece of readOriginRun(origin, source, run, signal, events)) {
         this.#failuresInARow = 0;
         await keeping;
         if (signal.aborted) break;

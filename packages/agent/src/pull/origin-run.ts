@@ -2,8 +2,8 @@
 import { createHash } from 'node:crypto';
 import type { Digest } from '@shoal/oci';
 import { pieceExtent } from '@shoal/swarm';
-import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
-import type { PullSource } from './pulls.ts';
+import { type OriginClient, OriginError } from '../origin/origin-client.ts';
+import { callFor, type PullSource } from './pulls.ts';
 
 export interface OriginPiece {
   index: number;
@@ -38,9 +38,10 @@ export async function* readOriginRun(
   origin: OriginClient,
   source: PullSource,
   run: OriginRun,
-  call: OriginCall,
+  signal: AbortSignal,
   events: OriginRunEvents,
 ): AsyncGenerator<OriginPiece> {
+  const call = callFor(source, signal);
   if (source.kind === 'manifest') {
     const { bytes } = await origin.manifest(source.repository, run.digest, source.accept ?? '*/*', call);
     yield* piecesOf(run, [bytes], 0, events);
@@ -113,10 +114,10 @@ export async function readOriginPiece(
   source: PullSource,
   { digest, sizeBytes, index }: { digest: Digest; sizeBytes: number; index: number },
   { whole }: { whole: boolean },
-  call: OriginCall,
+  signal: AbortSignal,
 ): Promise<OriginPiece> {
   const run = { digest, sizeBytes, from: index, to: index + 1, whole };
-  for await (const piece of readOriginRun(origin, source, run, call, NOBODY_LISTENS)) return piece;
+  for await (const piece of readOriginRun(origin, source, run, signal, NOBODY_LISTENS)) return piece;
   throw new OriginError('cut-short', `piece ${index} did not come`);
 }
 

@@ -8,7 +8,7 @@ import type { OriginClient } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { readOriginPiece } from './origin-run.ts';
-import { callFor, type PullSource } from './pulls.ts';
+import type { PullSource } from './pulls.ts';
 
 /** The tracker asks somebody else after this. */
 const TESTIFY_WITHIN_MS = 5_000;
@@ -53,7 +53,7 @@ export class WitnessDuty {
     const { origin, network, tracker } = this.#dependencies;
     const signal = AbortSignal.any([this.#closing.signal, AbortSignal.timeout(TESTIFY_WITHIN_MS)]);
     const piece = { digest, sizeBytes, index };
-    const { sha256 } = await readOriginPiece(origin, source, piece, { whole: true }, callFor(source, signal));
+    const { sha256 } = await readOriginPiece(origin, source, piece, { whole: true }, signal);
     const counter = network.attest(piece, sha256);
     if (counter.length > 0) await tracker.report({ ...piece, counter });
   }

@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
+import { codeOf } from '../error-code.ts';
 
 const FOLDER_MODE = 0o700;
 
@@ -25,8 +26,4 @@ async function makeFolder(folder: string, mode?: number): Promise<void> {
       if (codeOf(second) !== 'EEXIST') throw second;
     });
   }
-}
-
-function codeOf(error: unknown): unknown {
-  return error instanceof Error && 'code' in error ? error.code : undefined;
 }

@@ -10,20 +10,24 @@ import { type Setting, type Source, variableOf } from './setting.ts';
 import { type Complain, type Layers, plain, splitList, unknownKey, type Written } from './written.ts';
 import type { YamlEntry } from './yaml-file.ts';
 
-const FIELDS: ReadonlyMap<string, { field: string; secret: boolean; isFile: boolean }> = new Map([
-  ['url', { field: 'url', secret: false, isFile: false }],
-  ['username', { field: 'username', secret: false, isFile: false }],
-  ['password', { field: 'password', secret: true, isFile: false }],
-  ['password-file', { field: 'password', secret: true, isFile: true }],
-  ['tag-fresh', { field: 'tagFreshMs', secret: false, isFile: false }],
-  ['tag-stale', { field: 'tagStaleMs', secret: false, isFile: false }],
-  ['open-to-clients', { field: 'openToClients', secret: false, isFile: false }],
-  ['insecure-tls', { field: 'insecureTls', secret: false, isFile: false }],
-  ['ca-file', { field: 'ca', secret: false, isFile: true }],
-]);
+interface Field {
+  readonly field: string;
+  /** How what is written becomes the value: as text, as it is, by reading it, or from the file that it names. */
+  readonly kind: 'text' | 'boolean' | 'duration' | 'file';
+  readonly secret?: true;
+}
 
-const DURATIONS: ReadonlySet<string> = new Set(['tagFreshMs', 'tagStaleMs']);
-const BOOLEANS: ReadonlySet<string> = new Set(['insecureTls', 'openToClients']);
+const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
+  ['url', { field: 'url', kind: 'text' }],
+  ['username', { field: 'username', kind: 'text' }],
+  ['password', { field: 'password', kind: 'text', secret: true }],
+  ['password-file', { field: 'password', kind: 'file', secret: true }],
+  ['tag-fresh', { field: 'tagFreshMs', kind: 'duration' }],
+  ['tag-stale', { field: 'tagStaleMs', kind: 'duration' }],
+  ['open-to-clients', { field: 'openToClients', kind: 'boolean' }],
+  ['insecure-tls', { field: 'insecureTls', kind: 'boolean' }],
+  ['ca-file', { field: 'ca', kind: 'file' }],
+]);
 
 interface Registry {
   readonly host: string;
@@ -145,7 +149,7 @@ function readField(
     return;
   }
   if (part.value.kind === 'empty') return;
-  const { field, secret, isFile } = known;
+  const { field, kind, secret = false } = known;
   if (part.value.kind !== 'scalar') {
     complain({ source, value: plain(part.value), secret }, 'is not a single value; give one');
     return;
@@ -158,18 +162,16 @@ function readField(
     return;
   }
   const { value } = part.value;
-  written.push({ path: [...path, field], source, value, secret: secret && !isFile });
-  if (DURATIONS.has(field)) {
-    const read = duration.read(String(value));
-    if (read === undefined) complain({ source, value, secret }, duration.complaint);
-    else fields[field] = read;
-    return;
+  // The name of a file is no secret.
+  written.push({ path: [...path, field], source, value, secret: secret && kind !== 'file' });
+  if (kind === 'text') fields[field] = String(value);
+  else if (kind === 'boolean') fields[field] = value;
+  else if (kind === 'duration') {
+    fields[field] = duration.read(String(value));
+    if (fields[field] === undefined) complain({ source, value, secret }, duration.complaint);
+  } else {
+    const read = readNamedFile(String(value));
+    if ('problem' in read) complain({ source, value, secret: false }, read.problem);
+    else fields[field] = read.text.trim();
   }
-  if (!isFile) {
-    fields[field] = BOOLEANS.has(field) ? value : String(value);
-    return;
-  }
-  const read = readNamedFile(String(value));
-  if ('problem' in read) complain({ source, value, secret: false }, read.problem);
-  else fields[field] = read.text.trim();
 }

@@ -1,5 +1,6 @@
 /** Files that a setting names: the configuration, `@FILE` for the join token, password files, certificates. */
 import { closeSync, openSync, readSync } from 'node:fs';
+import { codeOf } from '../error-code.ts';
 
 const MAX_BYTES: number = 2 ** 20;
 
@@ -32,7 +33,7 @@ function readBounded(path: string): Buffer {
 }
 
 function fileProblem(error: unknown): string {
-  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  const code = codeOf(error);
   switch (code) {
     case 'ENOENT':
     case 'ENOTDIR':
@@ -45,6 +46,6 @@ function fileProblem(error: unknown): string {
     case 'ERR_ENCODING_INVALID_ENCODED_DATA':
       return 'is not UTF-8 text; check that it is the right file';
     default:
-      return `cannot be read (${String(code ?? 'unknown reason')}); check the path`;
+      return `cannot be read (${code ?? 'unknown reason'}); check the path`;
   }
 }

@@ -30,6 +30,13 @@ export interface Setting {
   readonly secret?: true;
 }
 
+/** The default of a setting, for commands that speak to the program which has it. */
+export function defaultTextOf(settings: readonly Setting[], key: string): string {
+  const text = settings.find((setting) => setting.key === key)?.defaultText;
+  if (text === undefined) throw new Error(`no default of ${key}`);
+  return text;
+}
+
 export function flagOf(key: string): string {
   return `--${key}`;
 }

@@ -7,7 +7,7 @@ import { constants } from 'node:fs';
 import { chmod, lstat, mkdir, open, readFile, realpath, rename, rm, rmdir, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { z } from 'zod';
-import { codeOf, isMissing } from './files.ts';
+import { isMissing, reasonOf } from './files.ts';
 import { type FileChange, SetupProblem } from './plan.ts';
 
 const NEW_FILE_MODE = 0o644;
@@ -215,5 +215,5 @@ function sha256(content: string | Uint8Array): string {
 function problemOf(error: unknown): SetupProblem {
   if (error instanceof SetupProblem) return error;
   const path = error instanceof Error && 'path' in error ? String(error.path) : 'a file';
-  return new SetupProblem(`${path} cannot be written (${codeOf(error)}); run this as root`);
+  return new SetupProblem(`${path} cannot be written (${reasonOf(error)}); run this as root`);
 }

@@ -7,7 +7,9 @@ import { Argument, type Command } from 'commander';
 import { createTwoFilesPatch } from 'diff';
 import type { CliIo } from '../cli-io.ts';
 import { CommandFailure } from '../command-failure.ts';
+import { agentSettings } from '../settings/agent-settings.ts';
 import { parseHostPort } from '../settings/host-port.ts';
+import { defaultTextOf } from '../settings/setting.ts';
 import { Journalled, type UndoneFile } from './apply.ts';
 import { machineFiles } from './files.ts';
 import { type FileChange, type MirrorAddress, type SetupOptions, type SetupPlan, SetupProblem } from './plan.ts';
@@ -15,8 +17,8 @@ import { type ProbeResult, runProbe } from './probe.ts';
 import { RUNTIMES, type Runtime } from './runtimes.ts';
 
 const PROGRAM = 'shoal setup';
-const DEFAULT_MIRROR = 'http://127.0.0.1:7300';
-const DEFAULT_ADMIN = '127.0.0.1:7303';
+const DEFAULT_MIRROR = `http://${defaultTextOf(agentSettings, 'mirror')}`;
+const DEFAULT_ADMIN = defaultTextOf(agentSettings, 'admin');
 /** Root's alone; not below the agent's data, which belongs to the agent. */
 const DEFAULT_JOURNAL_DIR = '/var/lib/shoal-setup';
 

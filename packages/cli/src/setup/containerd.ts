@@ -4,12 +4,12 @@
  */
 import { dirname, join } from 'node:path';
 import type { TomlTable } from 'smol-toml';
-import { withMirror } from './hosts-toml.ts';
-import { changeOf, type FileChange, type Files, type MirrorAddress, type Planner, SetupProblem } from './plan.ts';
+import { hostsChanges } from './hosts-toml.ts';
+import { changeOf, type Files, type Planner, SetupProblem } from './plan.ts';
 import { parseToml, setInToml, tomlAt } from './toml-edit.ts';
 
 const CONFIG_FILE = '/etc/containerd/config.toml';
-const CERTS_DIR = '/etc/containerd/certs.d';
+export const CERTS_DIR = '/etc/containerd/certs.d';
 /** Read by 1.x, and migrated by 2.x. */
 const NEW_CONFIG = 'version = 2\n';
 
@@ -78,20 +78,6 @@ async function mustBeEmpty(folders: readonly string[], certsDir: string, files: 
       );
     }
   }
-}
-
-/** `_default`, and every registry with a file of its own. */
-export async function hostsChanges(certsDir: string, mirror: MirrorAddress, files: Files): Promise<FileChange[]> {
-  const changes: FileChange[] = [];
-  const names = new Set([...(await files.list(certsDir)), '_default']);
-  for (const name of names) {
-    const path = join(certsDir, name, 'hosts.toml');
-    const before = await files.read(path);
-    // A folder with certificates alone says nothing about hosts.
-    const isOther = before === undefined && name !== '_default';
-    if (!isOther) changes.push(...changeOf(path, before, withMirror(path, before, mirror)));
-  }
-  return changes;
 }
 
 function criPlugin(file: string, version: unknown): string[] {

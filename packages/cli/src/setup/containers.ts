@@ -3,16 +3,16 @@
  * way to say all. A later file replaces the table of an earlier one, so what is known about a registry is taken over.
  */
 import { join } from 'node:path';
-import { isRegistryHost, normaliseRegistryHost } from '@shoal/oci';
+import { isRegistryHost } from '@shoal/oci';
 import { stringify, type TomlTable } from 'smol-toml';
 import { changeOf, type Files, MADE_BY, type Planner, SetupProblem } from './plan.ts';
+import { withUsual } from './registries.ts';
 import { parseToml } from './toml-edit.ts';
 
 const CONFIG_FILE = '/etc/containers/registries.conf';
 const DROP_INS = '/etc/containers/registries.conf.d';
 /** After all others. */
 const FILE = 'zz-shoal.conf';
-const USUAL = ['docker.io', 'ghcr.io', 'quay.io', 'registry.k8s.io', 'gcr.io', 'public.ecr.aws', 'mcr.microsoft.com'];
 
 export const planPodman: Planner = (options, files) => planDropIn(options, files, undefined);
 export const planCrio: Planner = (options, files) => planDropIn(options, files, 'systemctl reload crio');
@@ -24,7 +24,9 @@ async function planDropIn(
 ): ReturnType<Planner> {
   const path = join(registriesDir, FILE);
   const known = await knownTables(configFile, registriesDir, files);
-  const hosts = new Set([...USUAL, ...registries.map(hostOf), ...[...known.keys()].filter(isWholeHost)]);
+  const asked = withUsual(registries);
+  for (const host of asked) mustBeWhole(host);
+  const hosts = new Set([...asked, ...[...known.keys()].filter(isWholeHost)]);
   const notes: string[] = [];
   const tables = [...hosts].flatMap((host) => {
     const { mirror: others = [], ...table } = known.get(host) ?? { prefix: host, location: host };
@@ -74,10 +76,9 @@ function isWholeHost(prefix: string): boolean {
   return !prefix.includes('/') && !prefix.includes(':') && !prefix.includes('*');
 }
 
-function hostOf(text: string): string {
-  const host = normaliseRegistryHost(text);
-  if (host !== undefined && isWholeHost(host)) return host;
+function mustBeWhole(host: string): void {
+  if (isWholeHost(host)) return;
   throw new SetupProblem(
-    `--registry ${JSON.stringify(text)} is no host without a port; give the agent such a name for it: shoal agent --registry NAME=URL`,
+    `--registry ${JSON.stringify(host)} is no host without a port; give the agent such a name for it: shoal agent --registry NAME=URL`,
   );
 }

@@ -2,7 +2,7 @@
  * Docker: `registry-mirrors` serves docker.io alone; with the containerd image store (29 and later) `certs.d` serves every
  * registry. Loopback needs no TLS, but from 29.10 on only as long as `insecure-registries` is not set at all.
  */
-import { hostsChanges } from './containerd.ts';
+import { hostsChanges } from './hosts-toml.ts';
 import { changeOf, type Planner, SetupProblem } from './plan.ts';
 
 const CONFIG_FILE = '/etc/docker/daemon.json';

@@ -1,12 +1,13 @@
 /** The machine's configuration files, read-only. */
 import { readdir, readFile } from 'node:fs/promises';
+import { codeOf } from '../error-code.ts';
 import { type Files, SetupProblem } from './plan.ts';
 
 export const machineFiles: Files = {
   async read(path) {
     const bytes = await readFile(path).catch((error: unknown) => {
       if (isMissing(error)) return undefined;
-      throw new SetupProblem(`${path} cannot be read (${codeOf(error)}); run this as root`);
+      throw new SetupProblem(`${path} cannot be read (${reasonOf(error)}); run this as root`);
     });
     if (bytes === undefined) return undefined;
     try {
@@ -20,7 +21,7 @@ export const machineFiles: Files = {
       return (await readdir(path)).sort();
     } catch (error) {
       if (isMissing(error)) return [];
-      throw new SetupProblem(`${path} cannot be read (${codeOf(error)}); run this as root`);
+      throw new SetupProblem(`${path} cannot be read (${reasonOf(error)}); run this as root`);
     }
   },
 };
@@ -30,6 +31,7 @@ export function isMissing(error: unknown): boolean {
   return code === 'ENOENT' || code === 'ENOTDIR';
 }
 
-export function codeOf(error: unknown): string {
-  return error instanceof Error && 'code' in error ? String(error.code) : 'unknown reason';
+/** The code, in words where there is none. */
+export function reasonOf(error: unknown): string {
+  return codeOf(error) ?? 'unknown reason';
 }

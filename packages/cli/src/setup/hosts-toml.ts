@@ -2,7 +2,8 @@
  * containerd's `certs.d/HOST/hosts.toml`, which Docker from 29 on reads, too: its tables are tried in file order, then `server`,
  * which is the registry itself when it is left out.
  */
-import { MADE_BY, type MirrorAddress, SetupProblem } from './plan.ts';
+import { join } from 'node:path';
+import { changeOf, type FileChange, type Files, MADE_BY, type MirrorAddress, SetupProblem } from './plan.ts';
 import { parseToml, tomlAt } from './toml-edit.ts';
 
 /** The mirror in front of whatever the file has. @throws SetupProblem */
@@ -26,4 +27,18 @@ export function withMirror(path: string, text: string | undefined, { url }: Mirr
     );
   }
   return edited;
+}
+
+/** `_default`, and every registry with a file of its own. */
+export async function hostsChanges(certsDir: string, mirror: MirrorAddress, files: Files): Promise<FileChange[]> {
+  const changes: FileChange[] = [];
+  const names = new Set([...(await files.list(certsDir)), '_default']);
+  for (const name of names) {
+    const path = join(certsDir, name, 'hosts.toml');
+    const before = await files.read(path);
+    // A folder with certificates alone says nothing about hosts.
+    const isOther = before === undefined && name !== '_default';
+    if (!isOther) changes.push(...changeOf(path, before, withMirror(path, before, mirror)));
+  }
+  return changes;
 }

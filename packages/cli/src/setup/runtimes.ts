@@ -1,13 +1,12 @@
 /** The runtimes that can be set up: how each is configured, proven and restarted. */
 import { planBuildkit } from './buildkit.ts';
-import { planContainerd } from './containerd.ts';
+import { CERTS_DIR, planContainerd } from './containerd.ts';
 import { planCrio, planPodman } from './containers.ts';
 import { planDocker } from './docker.ts';
 import { planK3s } from './k3s.ts';
 import type { Planner } from './plan.ts';
 import type { Probe } from './probe.ts';
 
-const CERTS_DIR = '/etc/containerd/certs.d';
 const PAUSE = 'registry.k8s.io/pause:3.10';
 const HELLO = 'docker.io/library/hello-world:latest';
 
