@@ -6,7 +6,7 @@
 import '../packages/cli/src/young-heap.ts';
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { pieceCountOf, pieceSizeOf } from '@shoal/swarm';
 import { startAgent, TestCluster } from '../packages/agent/src/peers/cluster.fixture.ts';
 
@@ -14,16 +14,16 @@ const numbers = process.argv[2] === 'serve' ? process.argv.slice(4) : process.ar
 const [pieces = 256, inFlight = 4, blobMib = 64 * 1024] = numbers.map(Number);
 const sizeBytes = blobMib * 1024 ** 2;
 const pieceBytes = pieceSizeOf(sizeBytes);
-const digest = `sha256:${'0'.repeat(64)}` as Digest;
+const blob = `docker.io/sha256:${'0'.repeat(64)}` as BlobId;
 const bytes = Buffer.alloc(pieceBytes, 7);
 const sha256 = createHash('sha256').update(bytes).digest();
-const piece = (number: number) => ({ digest, sizeBytes, index: number % pieceCountOf(sizeBytes) });
+const piece = (number: number) => ({ blob, sizeBytes, index: number % pieceCountOf(sizeBytes) });
 
 /** Both processes make the same cluster from one key, handed over by the parent. */
 async function serve(clusterKey: string): Promise<void> {
   const holder = await startAgent(TestCluster.fromKey(clusterKey));
   const attestations = new Map<number, Uint8Array>();
-  holder.holdings.read = async (_digest, index) => {
+  holder.holdings.read = async (_blob, index) => {
     const attestation = attestations.get(index) ?? holder.network.attest(piece(index), sha256);
     attestations.set(index, attestation);
     return { bytes, attestation };

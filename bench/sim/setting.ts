@@ -1,5 +1,5 @@
 /** What every part of the world refers to: the plan, the time, the blob, the counters, and the swarms' ears. */
-import { type Digest, parseDigest } from '@shoal/oci';
+import { type BlobId, parseBlobId } from '@shoal/oci';
 import { pieceCountOf, pieceExtent, type Random, type SwarmEvent, seededRandom } from '@shoal/swarm';
 import type { SimNode } from './node.ts';
 import type { Plan } from './plan.ts';
@@ -43,7 +43,7 @@ export class Setting {
   readonly timeline = new Timeline();
   readonly tally = new Tally();
   readonly violations: string[] = [];
-  readonly blob: Digest = digestOf(1);
+  readonly blob: BlobId = blobOf(1);
   readonly pieceCount: number;
   readonly nodes: SimNode[] = [];
   readonly byId = new Map<string, SimNode>();
@@ -95,8 +95,8 @@ export function bytesPerMs(bitsPerSecond: number): number {
   return bitsPerSecond / BITS_PER_BYTE_AND_MS;
 }
 
-function digestOf(number: number): Digest {
-  const digest = parseDigest(`sha256:${number.toString(16).padStart(64, '0')}`);
-  if (digest === undefined) throw new Error('not a digest');
-  return digest;
+function blobOf(number: number): BlobId {
+  const blob = parseBlobId(`docker.io/sha256:${number.toString(16).padStart(64, '0')}`);
+  if (blob === undefined) throw new Error('not a blob of a registry');
+  return blob;
 }

@@ -79,7 +79,7 @@ export class Tracker {
   announce(node: SimNode, then: (found: SimNode[] | undefined) => void): void {
     const { blob, plan } = this.#setting;
     const state = node.state === 'complete' ? 'have' : 'want';
-    const blobs = node.active || state === 'have' ? [{ digest: blob, state } as const] : [];
+    const blobs = node.active || state === 'have' ? [{ blob, state } as const] : [];
     this.#visit(node, plan.tracker.announceMs, then, () => {
       const member = memberOf(node);
       this.#directory.announce(member, { addresses: [], blobs, withdraw: [] }, this.#setting.nowMs);

@@ -4,7 +4,7 @@ import { joinProofBytes, parseJoinToken, peerIdOfEd25519Key } from '@shoal/wire'
 import type { Answer } from './pinned-connection.ts';
 
 const ZONES = 4;
-const digest = (text: string): string => `sha256:${createHash('sha256').update(text).digest('hex')}`;
+const blobOf = (text: string): string => `docker.io/sha256:${createHash('sha256').update(text).digest('hex')}`;
 
 export interface CrowdOptions {
   agents: number;
@@ -51,7 +51,7 @@ export class Crowd {
     if (answer.status !== 200) throw new Error(`join: ${answer.status} ${answer.body}`);
     const addresses = [`/ip4/10.${index >> 16}.${(index >> 8) & 255}.${index & 255}/tcp/7301`];
     const blobs = Array.from({ length: this.#options.blobs }, (_, blob) => ({
-      digest: digest(`layer ${blob}`),
+      blob: blobOf(`layer ${blob}`),
       state: 'want',
     }));
     this.#agents[index]!.announcement = this.#request('/v1/announce', { addresses, blobs, withdraw: [] }, session);

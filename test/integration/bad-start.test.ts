@@ -51,8 +51,9 @@ afterAll(async () => {
 
 /** The identity and every blob, hashed: what must outlive any start. */
 async function contentOf(data: string): Promise<string> {
-  const names = (await readdir(join(data, 'blobs', 'sha256'))).sort();
-  const paths = [...names.map((name) => join('blobs', 'sha256', name)), ...(await identityFiles(data))];
+  const folder = join('blobs', 'registry.test', 'sha256');
+  const names = (await readdir(join(data, folder))).sort();
+  const paths = [...names.map((name) => join(folder, name)), ...(await identityFiles(data))];
   const hashes = paths.map(async (path) => `${path} ${hashOf(await readFile(join(data, path)))}`);
   expect(names.length).toBeGreaterThan(0);
   return (await Promise.all(hashes)).join('\n');

@@ -35,7 +35,7 @@ describeWith('skopeo', 'pulls that are interrupted', () => {
 
   /** Every committed file hashes to its name. */
   async function expectStoreRight(): Promise<string[]> {
-    const folder = join(cluster.agent(0).dataFolder, 'blobs', 'sha256');
+    const folder = join(cluster.agent(0).dataFolder, 'blobs', 'registry.test', 'sha256');
     const names = await readdir(folder);
     for (const name of names) {
       expect(

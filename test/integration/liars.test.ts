@@ -6,7 +6,7 @@ import { afterEach, beforeEach, expect, test } from 'vitest';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { HostilePeer } from '../support/hostile-peer.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
-import { registryName, ShoalCluster } from '../support/shoal-cluster.ts';
+import { ShoalCluster } from '../support/shoal-cluster.ts';
 import { describeWith } from './requirement.ts';
 
 const MiB = 1024 * 1024;
@@ -50,7 +50,7 @@ describeWith('skopeo', 'members that lie', () => {
   test('who lies about the end of a blob harms no reader: it is found out before that leaves', async () => {
     await start(4);
     const liar = await joinLiar();
-    await liar.takeRun(LAST_PIECE, registryName);
+    await liar.takeRun(LAST_PIECE);
     await Promise.all(cluster.agents.map((_, index) => cluster.pull(index, image)));
     expect(liar.requests).toBeGreaterThan(0);
     expect(await liar.isBarred()).toBe(true);
@@ -63,7 +63,7 @@ describeWith('skopeo', 'members that lie', () => {
   test('who lies about its beginning costs each reader one try, and no wrong body is ever complete', async () => {
     await start(4);
     const liar = await joinLiar();
-    const taken = await liar.takeRun(0, registryName);
+    const taken = await liar.takeRun(0);
     await Promise.all(
       cluster.agents.map(async (_, index) => {
         await cluster.pull(index, image).catch(() => undefined);

@@ -1,4 +1,5 @@
 /** Who reaches the right port of a real agent or tracker without being a member: no byte, and no answer to "who has this". */
+
 import { randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,6 +7,7 @@ import { join } from 'node:path';
 import { multiaddr } from '@multiformats/multiaddr';
 import { createTrackerClient } from '@shoal/agent';
 import { createLogger } from '@shoal/cli';
+import { type BlobId, blobIdOf } from '@shoal/oci';
 import { startTracker } from '@shoal/tracker';
 import { CONTROL_PROTOCOL, encodeControlFrame, encodePieceRequest, PIECE_PROTOCOL } from '@shoal/wire';
 import { Agent, request } from 'undici';
@@ -20,14 +22,14 @@ const resources = new AsyncDisposableStack();
 const logger = createLogger({ level: 'silent', format: 'json' }, process.stderr);
 let cluster: ShoalCluster;
 let image: ImageFixture;
-let digest: ImageFixture['layers'][number]['digest'];
+let blob: BlobId;
 
 beforeAll(async () => {
   const origin = resources.use(await FaultOrigin.start());
   cluster = resources.use(await ShoalCluster.start({ origin }));
   image = await buildImage({ seed: 'stranger', layers: [1024 * 1024] });
   origin.add(image);
-  digest = image.layers[0]!.digest;
+  blob = blobIdOf('registry.test', image.layers[0]!.digest);
   await cluster.pull(0, image);
 });
 afterAll(() => resources.disposeAsync());
@@ -77,15 +79,15 @@ async function say(stranger: Stranger, ...said: [protocol: string, ...frames: Ui
 }
 
 const hello = (certificate: string) => encodeControlFrame({ type: 'hello', certificate, zone: 'default' });
-const want = () => encodeControlFrame({ type: 'want', digest });
-const askForPiece = () => encodePieceRequest({ digest, index: 0, patience: 0 });
+const want = () => encodeControlFrame({ type: 'want', blob });
+const askForPiece = () => encodePieceRequest({ blob, index: 0, patience: 0 });
 
 test('with the certificate of this cluster, the agent says what it holds', async () => {
   await using member = await newStranger();
   const joinToken = await cluster.tracker.joinToken();
   const certificate = await certificateOf({ url: cluster.tracker.url, joinToken }, member.seed);
   await say(member, [CONTROL_PROTOCOL, hello(certificate), want()]);
-  await expect.poll(() => Buffer.concat(member.received).includes(Buffer.from(digest.slice(7), 'hex'))).toBe(true);
+  await expect.poll(() => Buffer.concat(member.received).includes(blob)).toBe(true);
 });
 
 test('without any certificate, nothing comes back and the connection ends', async () => {
@@ -121,7 +123,7 @@ test('with the certificate of another cluster, nothing comes back and the connec
   }
 });
 
-test('the tracker tells nobody without a session who has a digest, nor gives out leases or references', async () => {
+test('the tracker tells nobody without a session who has a blob, nor gives out leases or references', async () => {
   await using member = await newStranger();
   const joinToken = await cluster.tracker.joinToken();
   // A member's certificate is shown to every peer: it must not open the tracker.
@@ -134,8 +136,8 @@ test('the tracker tells nobody without a session who has a digest, nor gives out
     scope: 'public',
   };
   const calls = {
-    '/v1/announce': { addresses: [], blobs: [{ digest, state: 'want' }], withdraw: [] },
-    '/v1/lease': { digest, sizeBytes: 1024 * 1024, registry: 'registry.test', starved: false },
+    '/v1/announce': { addresses: [], blobs: [{ blob, state: 'want' }], withdraw: [] },
+    '/v1/lease': { blob, sizeBytes: 1024 * 1024, starved: false },
     '/v1/reference/find': reference,
     '/v1/reference/ask': { ...reference, accept: 'a', maxAgeMs: 30_000, waitMs: 0 },
   };

@@ -11,7 +11,7 @@ import {
   type TrackerClientDependencies,
   type TrackerClientOptions,
 } from '@shoal/agent';
-import type { Digest } from '@shoal/oci';
+import { type BlobId, blobIdOf, type Digest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { startTracker, type Tracker, type TrackerDependencies, type TrackerOptions } from '@shoal/tracker';
 import { ed25519KeyOfPeerId, formatJoinToken, type PeerRecord, parseJoinToken, peerIdOfEd25519Key } from '@shoal/wire';
@@ -20,7 +20,8 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 const silent = () => undefined;
 const logger = { debug: silent, info: silent, warn: silent, error: silent } as unknown as TrackerDependencies['logger'];
 const digestOf = (text: string): Digest => `sha256:${hash('sha256', text)}` as Digest;
-const layer = digestOf('layer');
+const blobOf = (text: string): BlobId => blobIdOf('docker.io', digestOf(text));
+const layer = blobOf('layer');
 
 let dataDir: string;
 let closing: { close(): Promise<void> }[];
@@ -103,7 +104,7 @@ test('who wants a blob is introduced to who holds it and to who else wants it', 
 test('repeated announcements bring new peers without being asked', async () => {
   const tracker = await track();
   const heard: PeerRecord[] = [];
-  const first = await joined(tracker, { announceEveryMs: 300 }, { onPeers: (_digest, peers) => heard.push(...peers) });
+  const first = await joined(tracker, { announceEveryMs: 300 }, { onPeers: (_blob, peers) => heard.push(...peers) });
   await first.want([layer]);
   const second = await joined(tracker);
   await second.want([layer]);
@@ -125,7 +126,7 @@ test('one reads from the origin, the other is sent to it, and after it is done t
   const tracker = await track();
   const [one, two] = [await joined(tracker), await joined(tracker)];
   await one.want([layer]);
-  const ask = { digest: layer, sizeBytes: 3 * 256 * 1024, registry: 'docker.io', starved: false };
+  const ask = { blob: layer, sizeBytes: 3 * 256 * 1024, starved: false };
   const lease = await one.lease(ask);
   if (lease?.granted !== true) throw new Error('no lease');
   expect([lease.from, lease.to]).toEqual([0, 3]);
@@ -143,7 +144,7 @@ test('one reads from the origin, the other is sent to it, and after it is done t
 test('a blob that is withdrawn or not wanted any more is not advertised', async () => {
   const tracker = await track();
   const [one, two] = [await joined(tracker), await joined(tracker)];
-  const other = digestOf('other');
+  const other = blobOf('other');
   one.have([layer]);
   await one.want([other]);
   await vi.waitFor(async () => expect((await two.want([layer]))?.get(layer)).toHaveLength(1), soon);
@@ -165,7 +166,7 @@ test('an agent that closes is gone at once', async () => {
 });
 
 const reference = { registry: 'docker.io', repository: 'library/busybox', reference: 'latest', scope: 'public' };
-const found = { digest: layer, mediaType: 'application/json', sizeBytes: 7 };
+const found = { digest: digestOf('manifest'), mediaType: 'application/json', sizeBytes: 7 };
 
 test('a reference reported by one is found by another with the same rights, and what nobody reported is not', async () => {
   const tracker = await track();
@@ -264,7 +265,7 @@ test('without a tracker every call gives nothing, and a membership kept from bef
   expect(await client.start()).toBe('unreachable');
   expect(client.membership()).toEqual(saved);
   expect(await client.want([layer])).toBeUndefined();
-  expect(await client.lease({ digest: layer, sizeBytes: 1, registry: 'r', starved: false })).toBeUndefined();
+  expect(await client.lease({ blob: layer, sizeBytes: 1, starved: false })).toBeUndefined();
   expect(await client.renew('x', { bytes: 1, next: 0 })).toBeUndefined();
 });
 
@@ -294,10 +295,10 @@ test('after a restart the tracker knows everything again, without anybody asking
   const tracker = await track();
   const port = Number(new URL(tracker.url).port);
   const holder = await joined(tracker);
-  const many = Array.from({ length: 2_500 }, (_, index) => digestOf(`blob ${index}`));
+  const many = Array.from({ length: 2_500 }, (_, index) => blobOf(`blob ${index}`));
   holder.have(many);
   const reader = await joined(tracker);
-  const first = many[0] as Digest;
+  const first = many[0] as BlobId;
   await vi.waitFor(async () => expect((await reader.want([first]))?.get(first)).toHaveLength(1), soon);
   await tracker.close();
   closing.splice(closing.indexOf(tracker), 1);

@@ -7,13 +7,14 @@
 //
 // With `{ holds: 'nothing' }` it only wants the blob, until it takes a lease as the others do:
 //
-//   await peer.takeRun(8, registry);              // pieces from 8 on come from this peer alone
+//   await peer.takeRun(8);              // pieces from 8 on come from this peer alone
 //   await peer.frame(3);                          // reports whoever signed piece 3 for a lie
 //   expect(await peer.isBarred()).toBe(true);
 import { createHash, type KeyObject, randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTrackerClient, type StartableTrackerClient } from '@shoal/agent';
 import { createLogger } from '@shoal/cli';
+import { type BlobId, blobIdOf } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import {
   CONTROL_PROTOCOL,
@@ -34,6 +35,7 @@ import { privateKeyOfSeed } from '../../packages/agent/src/peers/ed25519-key.ts'
 import { identityOfSeed } from '../../packages/agent/src/peers/identity.ts';
 import { createNode, type Node } from '../../packages/agent/src/peers/libp2p-node.ts';
 import type { Content } from './fault-origin.ts';
+import { registryName } from './shoal-cluster.ts';
 
 type Connection = Awaited<ReturnType<Node['dial']>>;
 type Stream = Awaited<ReturnType<Connection['newStream']>>;
@@ -63,6 +65,7 @@ export class HostilePeer implements AsyncDisposable {
   readonly #client: StartableTrackerClient;
   readonly #key: KeyObject;
   readonly #content: Content;
+  readonly #blob: BlobId;
   readonly #misbehaviour: Misbehaviour;
   /** What it says that it holds. */
   readonly #pieces: PieceMap;
@@ -85,6 +88,7 @@ export class HostilePeer implements AsyncDisposable {
     this.#client = clientOf(tracker, seed, () => addressesOf(node));
     this.#key = privateKeyOfSeed(seed);
     this.#content = content;
+    this.#blob = blobIdOf(registryName, content.digest);
     this.#misbehaviour = misbehaviour;
     const count = pieceCountOf(content.sizeBytes);
     this.#pieces = holds === 'everything' ? PieceMap.full(count) : PieceMap.empty(count);
@@ -107,9 +111,9 @@ export class HostilePeer implements AsyncDisposable {
     const outcome = await peer.#client.start();
     if (outcome !== 'joined') throw new Error(`the hostile peer could not join: ${JSON.stringify(outcome)}`);
     if (holds === 'nothing') {
-      await peer.#client.want([content.digest]);
+      await peer.#client.want([peer.#blob]);
     } else {
-      peer.#client.have([content.digest]);
+      peer.#client.have([peer.#blob]);
       // Announcements go out in order, so an answer to this one means that the one before was taken in.
       await sleep(ANNOUNCED_AFTER_MS);
     }
@@ -117,24 +121,25 @@ export class HostilePeer implements AsyncDisposable {
   }
 
   /** Gets the tracker's leave to read a run from the origin, and claims to have done so. Returns how many pieces it has now. */
-  async takeRun(piece: number, registry: string): Promise<number> {
-    const { digest, sizeBytes } = this.#content;
-    const answer = await this.#client.lease({ digest, sizeBytes, registry, starved: false, piece });
+  async takeRun(piece: number): Promise<number> {
+    const blob = this.#blob;
+    const { sizeBytes } = this.#content;
+    const answer = await this.#client.lease({ blob, sizeBytes, starved: false, piece });
     if (!answer?.granted || answer.source !== 'origin') throw new Error(`no lease: ${JSON.stringify(answer)}`);
     const indexes: number[] = [];
     for (let index = answer.from; index < answer.to; index++) indexes.push(index);
     for (const index of indexes) this.#pieces.add(index);
     this.#client.release(answer.leaseId, { how: 'done', next: answer.to });
-    for (const stream of this.#subscribers) stream.send(encodeControlFrame({ type: 'have', digest, indexes }));
+    for (const stream of this.#subscribers) stream.send(encodeControlFrame({ type: 'have', blob, indexes }));
     return this.#pieces.held;
   }
 
   /** Asks an agent that is connected for a piece, and reports whoever signed that for a lie. Resolves when it is reported. */
   async frame(index: number): Promise<void> {
-    const { digest, sizeBytes } = this.#content;
+    const { sizeBytes } = this.#content;
     const claim = await this.#attestationOf(index);
     const counter = this.#attest(index, randomBytes(32));
-    const answer = await this.#client.report({ digest, sizeBytes, index, claim, counter });
+    const answer = await this.#client.report({ blob: this.#blob, sizeBytes, index, claim, counter });
     if (answer === undefined) throw new Error('the tracker took no report');
   }
 
@@ -174,11 +179,11 @@ export class HostilePeer implements AsyncDisposable {
     stream.addEventListener('close', () => this.#subscribers.delete(stream));
     forEachBody(stream, MAX_CONTROL_BODY_BYTES, (body) => {
       const frame = decodeControlBody(body);
-      if (frame.type !== 'want' || frame.digest !== this.#content.digest) return;
+      if (frame.type !== 'want' || frame.blob !== this.#blob) return;
       this.#wants++;
       this.#subscribers.add(stream);
-      const { digest, sizeBytes } = this.#content;
-      stream.send(encodeControlFrame({ type: 'map', digest, sizeBytes, bitmap: this.#pieces.toBytes() }));
+      const { sizeBytes } = this.#content;
+      stream.send(encodeControlFrame({ type: 'map', blob: this.#blob, sizeBytes, bitmap: this.#pieces.toBytes() }));
     });
   }
 
@@ -205,7 +210,7 @@ export class HostilePeer implements AsyncDisposable {
       });
     });
     try {
-      stream.send(encodePieceRequest({ digest: this.#content.digest, index, patience: 0 }));
+      stream.send(encodePieceRequest({ blob: this.#blob, index, patience: 0 }));
       const late = sleep(1_000).then((): never => {
         throw new Error('no answer');
       });
@@ -217,8 +222,8 @@ export class HostilePeer implements AsyncDisposable {
   }
 
   #attest(index: number, sha256: Uint8Array): Uint8Array {
-    const { digest, sizeBytes } = this.#content;
-    return signAttestation({ digest, sizeBytes, index }, sha256, this.#certificate, this.#key);
+    const { sizeBytes } = this.#content;
+    return signAttestation({ blob: this.#blob, sizeBytes, index }, sha256, this.#certificate, this.#key);
   }
 
   #serve(stream: Stream, connection: Connection): void {

@@ -87,9 +87,9 @@ async function start(
     {
       logger: logger.child({ room: 'store' }),
       clock,
-      onEvicted: (digest) => {
-        network?.withdraw(digest);
-        tracker?.withdraw([digest]);
+      onEvicted: (blob) => {
+        network?.withdraw(blob);
+        tracker?.withdraw([blob]);
       },
     },
   ).catch((error: unknown) => {
@@ -109,7 +109,7 @@ async function start(
       addresses: () => network?.addresses() ?? [],
       onMembership: (membership) => void store.notes.put(MEMBERSHIP_NOTE, JSON.stringify(membership)),
       savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
-      onPeers: (digest, peers) => pulls?.found(digest, peers),
+      onPeers: (blob, peers) => pulls?.found(blob, peers),
       acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
       onAcquaintances: (peers) => network?.dial(peers),
       onBarred: () => pulls?.barredChanged(),
@@ -139,7 +139,7 @@ async function start(
     {
       holdings: new StoredHoldings({
         store,
-        partial: (digest) => pulls?.partial(digest),
+        partial: (blob) => pulls?.partial(blob),
         attest: (piece, sha256) => peers.attest(piece, sha256),
       }),
       membership: () => client.membership(),
@@ -322,7 +322,7 @@ async function join(
 }
 
 async function announceStored(store: BlobStore, client: StartableTrackerClient): Promise<void> {
-  for await (const { digest } of store.list()) client.have([digest]);
+  for await (const { id } of store.list()) client.have([id]);
 }
 
 /** While the tracker is away, keeps in touch with the members met before. */

@@ -1,4 +1,5 @@
 /** The OCI specifications' vocabulary: digests, references, media types, manifests, auth challenges. Pure. */
+export { type BlobId, blobIdOf, digestOf, parseBlobId, registryOf } from './blob-id.ts';
 export { type Challenge, parseChallenges } from './challenge.ts';
 export { type Digest, type DigestAlgorithm, digestAlgorithm, digestHex, parseDigest } from './digest.ts';
 export {

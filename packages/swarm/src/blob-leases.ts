@@ -1,5 +1,5 @@
 /** What the lease table knows of one blob: what nobody has read, what each zone lacks, and who got what. */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { AskRate } from './ask-rate.ts';
 import { pieceCountOf, pieceSizeOf } from './piece.ts';
 import { type Run, Runs } from './runs.ts';
@@ -272,11 +272,11 @@ function withRun(runs: readonly Got[], added: Got): Got[] {
 /** Every blob somebody asked about lately. */
 export class BlobLeasesMap {
   /** The one nobody asked about for the longest time first. */
-  readonly #blobs = new Map<Digest, { sizeBytes: number; leases: BlobLeases; askedAtMs: number }>();
+  readonly #blobs = new Map<BlobId, { sizeBytes: number; leases: BlobLeases; askedAtMs: number }>();
 
   /** Undefined when there are too many blobs, or the size is not what others said it was while they read. */
-  of(digest: Digest, sizeBytes: number, nowMs: number): BlobLeases | undefined {
-    let known = this.#blobs.get(digest);
+  of(blob: BlobId, sizeBytes: number, nowMs: number): BlobLeases | undefined {
+    let known = this.#blobs.get(blob);
     if (known !== undefined && known.sizeBytes !== sizeBytes) {
       if (known.leases.leases.length > 0) return undefined;
       known = undefined;
@@ -284,20 +284,20 @@ export class BlobLeasesMap {
     if (known === undefined && this.#blobs.size >= MAX_BLOBS) return undefined;
     known ??= { sizeBytes, leases: new BlobLeases(sizeBytes), askedAtMs: nowMs };
     known.askedAtMs = nowMs;
-    this.#blobs.delete(digest);
-    this.#blobs.set(digest, known);
+    this.#blobs.delete(blob);
+    this.#blobs.set(blob, known);
     return known.leases;
   }
 
   /** What somebody asked about lately. */
-  known(digest: Digest): BlobLeases | undefined {
-    return this.#blobs.get(digest)?.leases;
+  known(blob: BlobId): BlobLeases | undefined {
+    return this.#blobs.get(blob)?.leases;
   }
 
   expire(nowMs: number): void {
-    for (const [digest, { leases, askedAtMs }] of this.#blobs) {
+    for (const [blob, { leases, askedAtMs }] of this.#blobs) {
       if (nowMs - askedAtMs < FORGET_AFTER_MS) return;
-      if (leases.leases.length === 0) this.#blobs.delete(digest);
+      if (leases.leases.length === 0) this.#blobs.delete(blob);
       else return;
     }
   }

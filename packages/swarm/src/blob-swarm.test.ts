@@ -2,7 +2,7 @@
  * Whole swarms under virtual time: real `BlobSwarm`s and a real `LeaseTable`, joined by a toy network that can lose peers,
  * corrupt pieces and break the origin. A seed reproduces a run; a failing property prints it.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
@@ -254,7 +254,7 @@ function play(plan: Plan, limitMs = 120_000): World {
 }
 
 const PIECE_BYTES = 256 * 1024;
-const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
+const BLOB = `a.test/sha256:${'0'.repeat(64)}` as BlobId;
 
 const BASE: Plan = { nodes: 4, pieces: 40, seed: 1, originMs: 10, peerMs: 8, tracker: true };
 

@@ -29,7 +29,7 @@ import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';
 export interface BlobSwarmOptions {
   pieceCount: number;
   zone: string;
-  /** This agent's PeerId, and the blob's digest: without a tracker they decide who reads what. */
+  /** This agent's PeerId, and the blob: without a tracker they decide who reads what. */
   self: string;
   blob: string;
   /** Pieces asked of peers at the same time, over all peers: the memory budget divided by the piece size. */

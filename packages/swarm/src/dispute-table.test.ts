@@ -1,8 +1,8 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { expect, test } from 'vitest';
 import { type Contradiction, DisputeTable } from './dispute-table.ts';
 
-const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
+const BLOB = `a.test/sha256:${'0'.repeat(64)}` as BlobId;
 const SAID: Contradiction = {
   blob: BLOB,
   sizeBytes: 1,

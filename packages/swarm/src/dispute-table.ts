@@ -4,7 +4,7 @@
  * the piece. What the witness and somebody else say is the truth, and whoever signed anything else is out: liars that agree
  * with each other are no witnesses, and framing an honest member costs the framer.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 
 const DEFAULT_SUSPEND_MS = 60_000;
 /** A witness that does not answer is replaced after this. */
@@ -13,7 +13,7 @@ const MAX_DISPUTES = 4_096;
 const MAX_STATEMENTS = 16;
 
 export interface Contradiction {
-  blob: Digest;
+  blob: BlobId;
   sizeBytes: number;
   index: number;
   /** Who had signed `claimed`. */
@@ -25,7 +25,7 @@ export interface Contradiction {
 }
 
 interface Dispute {
-  blob: Digest;
+  blob: BlobId;
   index: number;
   /** Member → the hash it signed. */
   statements: Map<string, string>;
@@ -97,7 +97,7 @@ export class DisputeTable {
   }
 
   /** The piece of `blob` that this member should read from the origin and sign. At most one member is asked at a time. */
-  witnessFor(blob: Digest, agent: string, nowMs: number): { index: number } | undefined {
+  witnessFor(blob: BlobId, agent: string, nowMs: number): { index: number } | undefined {
     this.expire(nowMs);
     for (const dispute of this.#disputes.values()) {
       if (dispute.blob !== blob || dispute.statements.has(agent)) continue;

@@ -1,11 +1,11 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { type LeaseAsk, type LeaseReply, LeaseTable, type LeaseTableOptions } from './lease-table.ts';
 import { pieceCountOf } from './piece.ts';
 
 const MiB = 1024 * 1024;
-const BLOB = `sha256:${'0'.repeat(64)}` as Digest;
+const BLOB = `a.test/sha256:${'0'.repeat(64)}` as BlobId;
 const TTL = 2_000;
 /** 128 pieces in runs of 4. */
 const ASK: LeaseAsk = { blob: BLOB, agent: 'a', zone: 'z', registry: 'r', sizeBytes: 32 * MiB, starved: false };
@@ -25,7 +25,7 @@ function grantedBy(reply: LeaseReply): Extract<LeaseReply, { granted: true }> {
 /** A table whose registry is known to honour ranges. */
 function knownTable(options: Partial<LeaseTableOptions> = {}): LeaseTable {
   const table = tableWith(options);
-  const first = grantedBy(table.request({ ...ASK, blob: `sha256:${'f'.repeat(64)}` as Digest }, 0));
+  const first = grantedBy(table.request({ ...ASK, blob: `a.test/sha256:${'f'.repeat(64)}` as BlobId }, 0));
   table.renew(first.leaseId, 'a', { bytes: 1, next: 0, ranges: true }, 0);
   table.release(first.leaseId, 'a', { how: 'unneeded', next: 0 }, 0);
   return table;
@@ -103,7 +103,7 @@ describe('reading the origin', () => {
 
   test('leases of one registry are bounded over all blobs', () => {
     const table = knownTable({ maxLeasesPerRegistry: 2 });
-    const other = (digit: number) => `sha256:${String(digit).repeat(64)}` as Digest;
+    const other = (digit: number) => `a.test/sha256:${String(digit).repeat(64)}` as BlobId;
     expect([1, 2, 3].map((digit) => table.request({ ...ASK, blob: other(digit) }, 0).granted)).toEqual([
       true,
       true,
@@ -151,7 +151,7 @@ describe('a holder that fails', () => {
   test('shares the tail of its run when it is slow, others are not, and nothing else is left', () => {
     const table = knownTable();
     const oneRun = { ...ASK, sizeBytes: MiB };
-    const other = `sha256:${'1'.repeat(64)}` as Digest;
+    const other = `a.test/sha256:${'1'.repeat(64)}` as BlobId;
     const fast = grantedBy(table.request({ ...ASK, blob: other, agent: 'c' }, 0));
     for (let at = 10; at <= 500; at += 10) table.renew(fast.leaseId, 'c', { bytes: (at / 10) * MiB, next: 2 }, at);
     const { leaseId } = grantedBy(table.request(oneRun, 0));

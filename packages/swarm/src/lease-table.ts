@@ -13,7 +13,7 @@
  * A lease lives `leaseTtlMs` from its grant or from its last progress: a holder that stalls or dies loses it to whoever
  * asks next. The tail of a holder that is slow goes to whoever is idle.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { maxHeld } from './held-leases.ts';
@@ -62,7 +62,7 @@ export interface LeaseTableDependencies {
 }
 
 export interface LeaseAsk {
-  blob: Digest;
+  blob: BlobId;
   agent: string;
   zone: string;
   registry: string;
@@ -106,7 +106,7 @@ export class LeaseTable {
   /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
   readonly #gone = new Set<string>();
   readonly #complaints = new Complaints();
-  readonly #audits = new Map<Digest, { agent: string; expiresAtMs: number }>();
+  readonly #audits = new Map<BlobId, { agent: string; expiresAtMs: number }>();
 
   constructor(options: LeaseTableOptions, dependencies: LeaseTableDependencies) {
     this.#options = {
@@ -209,12 +209,12 @@ export class LeaseTable {
   }
 
   /** The agent does not hold the blob any more: what it alone brought counts as lost. */
-  withdrawn(blob: Digest, agent: string): void {
+  withdrawn(blob: BlobId, agent: string): void {
     this.#blobs.known(blob)?.disown(agent);
   }
 
   /** Whether this agent is the one that audits the blob now; it stays so for 10 s after its last call. */
-  audit(blob: Digest, agent: string, nowMs: number): boolean {
+  audit(blob: BlobId, agent: string, nowMs: number): boolean {
     this.expire(nowMs);
     const auditor = this.#audits.get(blob);
     if (auditor !== undefined && auditor.agent !== agent) return false;

@@ -103,7 +103,7 @@ test.each(calls)('%s refuses whatever is not its request, and never fails over i
 
 test('any JSON at any call gives an answer of the API and never a 5xx', async () => {
   const headers = await session();
-  const fields = ['digest', 'sizeBytes', 'registry', 'leaseId', 'pieces', 'blobs', 'addresses', 'secret', 'sentAtMs'];
+  const fields = ['blob', 'sizeBytes', 'registry', 'leaseId', 'pieces', 'blobs', 'addresses', 'secret', 'sentAtMs'];
   const body = fc.oneof(fc.jsonValue(), fc.dictionary(fc.constantFrom(...fields), fc.jsonValue()));
   await fc.assert(
     fc.asyncProperty(fc.constantFrom(...calls), body, async (path, value) => {
@@ -138,10 +138,11 @@ test('nothing but joining works without a session, and a certificate is not a se
 test('bodies beyond their bound are refused, the largest allowed announcement is not', async () => {
   const headers = await session();
   expect((await send('/v1/lease', JSON.stringify({ registry: 'x'.repeat(20_000) }), headers)).status).toBe(413);
-  const digest = (index: number): string => `sha512:${index.toString(16).padStart(128, '0')}`;
-  const digests = Array.from({ length: MAX_ANNOUNCED_BLOBS }, (_, index) => digest(index));
-  const blobs = digests.map((each) => ({ digest: each, state: 'want' }));
-  const largest = JSON.stringify({ addresses: Array(16).fill('a'.repeat(256)), blobs, withdraw: digests });
+  const registry = `${'a23456789.'.repeat(25)}abc:65535`;
+  const blob = (index: number): string => `${registry}/sha512:${index.toString(16).padStart(128, '0')}`;
+  const all = Array.from({ length: MAX_ANNOUNCED_BLOBS }, (_, index) => blob(index));
+  const blobs = all.map((each) => ({ blob: each, state: 'want' }));
+  const largest = JSON.stringify({ addresses: Array(16).fill('a'.repeat(256)), blobs, withdraw: all });
   expect((await send('/v1/announce', largest, headers)).status).toBe(200);
 });
 

@@ -4,9 +4,9 @@
  * inside the PeerId that the certificate names. This file only says how it is written down; signing and checking are
  * the agent's.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { MAX_CERTIFICATE_BYTES } from './control-frame.ts';
-import { digestField, FieldReader, FrameError, sizedFields, uintField } from './frame.ts';
+import { blobFields, FieldReader, FrameError, textFields, uintField } from './frame.ts';
 
 const ATTESTATION_VERSION = 1;
 const SHA256_BYTES = 32;
@@ -24,14 +24,14 @@ export interface Attestation {
   certificate: string;
 }
 
-/** What an attester signs. Fixed widths before the digest, so no two pieces share a text. */
+/** What an attester signs. The blob says its length, the rest is of fixed width, so no two pieces share a text. */
 export function attestedBytes(
-  piece: { digest: Digest; sizeBytes: number; index: number },
+  piece: { blob: BlobId; sizeBytes: number; index: number },
   sha256: Uint8Array,
 ): Uint8Array {
   const fields = [
     new TextEncoder().encode(SIGNED_CONTEXT),
-    digestField(piece.digest),
+    ...blobFields(piece.blob),
     uintField(piece.sizeBytes, 8),
     uintField(piece.index, 4),
     sha256,
@@ -49,7 +49,7 @@ export function encodeAttestation(attestation: Attestation): Uint8Array {
     uintField(attestation.index, 4),
     attestation.sha256,
     attestation.signature,
-    ...sizedFields(new TextEncoder().encode(attestation.certificate), MAX_CERTIFICATE_BYTES),
+    ...textFields(attestation.certificate, MAX_CERTIFICATE_BYTES),
   ]);
 }
 

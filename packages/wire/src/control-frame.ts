@@ -3,16 +3,8 @@
  * answered with MAP when the other holds anything, and from then on every change is pushed until UNWANT. Pieces that come
  * close together are pushed in one HAVE.
  */
-import type { Digest } from '@shoal/oci';
-import {
-  digestField,
-  FrameError,
-  MAX_DIGEST_FIELD_BYTES,
-  openBody,
-  sealFrame,
-  sizedFields,
-  uintField,
-} from './frame.ts';
+import type { BlobId } from '@shoal/oci';
+import { blobFields, FrameError, MAX_BLOB_FIELD_BYTES, openBody, sealFrame, textFields, uintField } from './frame.ts';
 
 export const CONTROL_PROTOCOL = '/shoal/control/1';
 /** Longest membership certificate, in bytes of its compact form. */
@@ -25,7 +17,7 @@ export const MAX_HAVE_INDEXES = 1024;
 const INDEX_BYTES = 4;
 const MAX_INDEX = 0xffff_ffff;
 const SIZE_FIELD_BYTES = 8;
-export const MAX_CONTROL_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + SIZE_FIELD_BYTES + MAX_BITMAP_BYTES;
+export const MAX_CONTROL_BODY_BYTES: number = 2 + MAX_BLOB_FIELD_BYTES + SIZE_FIELD_BYTES + MAX_BITMAP_BYTES;
 
 const HELLO = 1;
 const WANT = 2;
@@ -36,11 +28,11 @@ const WITHDRAW = 6;
 
 export type ControlFrame =
   | { type: 'hello'; certificate: string; zone: string }
-  | { type: 'want' | 'unwant' | 'withdraw'; digest: Digest }
+  | { type: 'want' | 'unwant' | 'withdraw'; blob: BlobId }
   /** `bitmap`: a bit per piece, lowest first; the receiver checks that it fits `sizeBytes`. */
-  | { type: 'map'; digest: Digest; sizeBytes: number; bitmap: Uint8Array }
+  | { type: 'map'; blob: BlobId; sizeBytes: number; bitmap: Uint8Array }
   /** Pieces that came since the last MAP or HAVE: at least one, at most MAX_HAVE_INDEXES. */
-  | { type: 'have'; digest: Digest; indexes: readonly number[] };
+  | { type: 'have'; blob: BlobId; indexes: readonly number[] };
 
 /** @throws FrameError too-long, value */
 export function encodeControlFrame(frame: ControlFrame): Uint8Array {
@@ -48,26 +40,22 @@ export function encodeControlFrame(frame: ControlFrame): Uint8Array {
 }
 
 function controlFields(frame: ControlFrame): [type: number, fields: Uint8Array[]] {
-  const text = new TextEncoder();
   switch (frame.type) {
     case 'hello':
       return [
         HELLO,
-        [
-          ...sizedFields(text.encode(frame.certificate), MAX_CERTIFICATE_BYTES),
-          ...sizedFields(text.encode(frame.zone), MAX_ZONE_BYTES),
-        ],
+        [...textFields(frame.certificate, MAX_CERTIFICATE_BYTES), ...textFields(frame.zone, MAX_ZONE_BYTES)],
       ];
     case 'want':
-      return [WANT, [digestField(frame.digest)]];
+      return [WANT, [...blobFields(frame.blob)]];
     case 'unwant':
-      return [UNWANT, [digestField(frame.digest)]];
+      return [UNWANT, [...blobFields(frame.blob)]];
     case 'withdraw':
-      return [WITHDRAW, [digestField(frame.digest)]];
+      return [WITHDRAW, [...blobFields(frame.blob)]];
     case 'map':
-      return [MAP, [digestField(frame.digest), uintField(frame.sizeBytes, SIZE_FIELD_BYTES), frame.bitmap]];
+      return [MAP, [...blobFields(frame.blob), uintField(frame.sizeBytes, SIZE_FIELD_BYTES), frame.bitmap]];
     case 'have':
-      return [HAVE, [digestField(frame.digest), indexField(frame.indexes)]];
+      return [HAVE, [...blobFields(frame.blob), indexField(frame.indexes)]];
   }
 }
 
@@ -83,20 +71,20 @@ export function decodeControlBody(body: Uint8Array): ControlFrame {
           zone: fields.text(MAX_ZONE_BYTES),
         };
       case WANT:
-        return { type: 'want', digest: fields.digest() };
+        return { type: 'want', blob: fields.blob() };
       case UNWANT:
-        return { type: 'unwant', digest: fields.digest() };
+        return { type: 'unwant', blob: fields.blob() };
       case WITHDRAW:
-        return { type: 'withdraw', digest: fields.digest() };
+        return { type: 'withdraw', blob: fields.blob() };
       case MAP: {
-        const digest = fields.digest();
+        const blob = fields.blob();
         const sizeBytes = fields.uint(SIZE_FIELD_BYTES);
         const bitmap = fields.rest();
         if (bitmap.length > MAX_BITMAP_BYTES) throw new FrameError('too-long', `bitmap of ${bitmap.length} bytes`);
-        return { type: 'map', digest, sizeBytes, bitmap };
+        return { type: 'map', blob, sizeBytes, bitmap };
       }
       case HAVE:
-        return { type: 'have', digest: fields.digest(), indexes: readIndexes(fields.rest()) };
+        return { type: 'have', blob: fields.blob(), indexes: readIndexes(fields.rest()) };
       default:
         throw new FrameError('type', `control frame type ${type}`);
     }

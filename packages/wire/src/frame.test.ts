@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { attestedBytes, decodeAttestation, encodeAttestation } from './attestation.ts';
@@ -20,10 +20,15 @@ import {
 
 const hex = (length: number) =>
   fc.uint8Array({ minLength: length, maxLength: length }).map((bytes) => Buffer.from(bytes).toString('hex'));
-const digest: fc.Arbitrary<Digest> = fc.oneof(
-  hex(32).map((text) => `sha256:${text}` as Digest),
-  hex(64).map((text) => `sha512:${text}` as Digest),
-);
+const blob: fc.Arbitrary<BlobId> = fc
+  .tuple(
+    fc.constantFrom('docker.io', 'localhost:5000', '[::1]:65535'),
+    fc.oneof(
+      hex(32).map((text) => `sha256:${text}`),
+      hex(64).map((text) => `sha512:${text}`),
+    ),
+  )
+  .map(([registry, digest]) => `${registry}/${digest}` as BlobId);
 const index = fc.integer({ min: 0, max: 2 ** 32 - 1 });
 const sizeBytes = fc.integer({ min: 0, max: Number.MAX_SAFE_INTEGER });
 const text = fc.string({ maxLength: 64, unit: 'grapheme' }).filter((zone) => Buffer.byteLength(zone) <= 256);
@@ -31,9 +36,9 @@ const exactly = (length: number) => fc.uint8Array({ minLength: length, maxLength
 
 const controlFrame: fc.Arbitrary<ControlFrame> = fc.oneof(
   fc.record({ type: fc.constant('hello' as const), certificate: text, zone: text }),
-  fc.record({ type: fc.constantFrom('want' as const, 'unwant' as const, 'withdraw' as const), digest }),
-  fc.record({ type: fc.constant('map' as const), digest, sizeBytes, bitmap: fc.uint8Array({ maxLength: 4096 }) }),
-  fc.record({ type: fc.constant('have' as const), digest, indexes: fc.array(index, { minLength: 1, maxLength: 50 }) }),
+  fc.record({ type: fc.constantFrom('want' as const, 'unwant' as const, 'withdraw' as const), blob }),
+  fc.record({ type: fc.constant('map' as const), blob, sizeBytes, bitmap: fc.uint8Array({ maxLength: 4096 }) }),
+  fc.record({ type: fc.constant('have' as const), blob, indexes: fc.array(index, { minLength: 1, maxLength: 50 }) }),
 );
 
 /** Feeds `bytes` cut at `cuts` and returns the bodies. */
@@ -75,7 +80,7 @@ describe('control frames', () => {
     const bitmap = Uint8Array.of(0, 255, 7);
     const frame = encodeControlFrame({
       type: 'map',
-      digest: `sha256:${'a'.repeat(64)}` as Digest,
+      blob: `docker.io/sha256:${'a'.repeat(64)}` as BlobId,
       sizeBytes: 9,
       bitmap,
     });
@@ -115,13 +120,13 @@ describe('control frames', () => {
 });
 
 describe('HAVE', () => {
-  const digestOf = (): Digest => `sha256:${'a'.repeat(64)}` as Digest;
-  const have = (indexes: number[]) => encodeControlFrame({ type: 'have', digest: digestOf(), indexes });
+  const blobOf = (): BlobId => `docker.io/sha256:${'a'.repeat(64)}` as BlobId;
+  const have = (indexes: number[]) => encodeControlFrame({ type: 'have', blob: blobOf(), indexes });
   const upTo = (count: number) => [...Array(count).keys()];
 
   test('names as many pieces as it may, and comes back as it was', () => {
     const indexes = upTo(MAX_HAVE_INDEXES).map((n) => 0xffff_ffff - n);
-    expect(decodeControlBody(have(indexes).subarray(4))).toEqual({ type: 'have', digest: digestOf(), indexes });
+    expect(decodeControlBody(have(indexes).subarray(4))).toEqual({ type: 'have', blob: blobOf(), indexes });
   });
 
   test.each([
@@ -165,7 +170,7 @@ describe('the assembler', () => {
 describe('piece frames', () => {
   test('come back as they were', () => {
     fc.assert(
-      fc.property(fc.record({ digest, index, patience: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
+      fc.property(fc.record({ blob, index, patience: fc.integer({ min: 0, max: 1_000 }) }), (request) => {
         expect(decodePieceCall(encodePieceRequest(request).subarray(4))).toEqual(request);
       }),
     );
@@ -213,10 +218,10 @@ describe('attestations', () => {
   });
 
   test('sign different bytes for different pieces', () => {
-    const piece = fc.record({ digest, sizeBytes, index });
+    const piece = fc.record({ blob, sizeBytes, index });
     fc.assert(
       fc.property(piece, piece, exactly(32), (one, other, sha256) => {
-        const same = one.digest === other.digest && one.sizeBytes === other.sizeBytes && one.index === other.index;
+        const same = one.blob === other.blob && one.sizeBytes === other.sizeBytes && one.index === other.index;
         const equal = Buffer.compare(attestedBytes(one, sha256), attestedBytes(other, sha256)) === 0;
         expect(equal).toBe(same);
       }),

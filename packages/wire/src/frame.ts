@@ -3,16 +3,14 @@
  * version byte, a type byte and the fields of that type. All numbers are big-endian. Every length is bounded before
  * anything is allocated for it, and a body that does not fit its type to the last byte is refused as a whole.
  */
-import { type Digest, digestAlgorithm, digestHex, parseDigest } from '@shoal/oci';
+import { type BlobId, parseBlobId } from '@shoal/oci';
 
 export const FRAME_VERSION = 1;
 const LENGTH_BYTES = 4;
-const SHA256_TAG = 1;
-const SHA512_TAG = 2;
-const SHA256_BYTES = 32;
-const SHA512_BYTES = 64;
-/** The longest a digest gets on the wire, tag included. */
-export const MAX_DIGEST_FIELD_BYTES: number = 1 + SHA512_BYTES;
+/** A host of 253 characters with a port, and a sha512 digest. */
+const MAX_BLOB_ID_BYTES = 253 + 6 + 1 + 7 + 128;
+/** The longest that the name of a blob gets on the wire, its length included. */
+export const MAX_BLOB_FIELD_BYTES: number = 2 + MAX_BLOB_ID_BYTES;
 
 /**
  * `too-long`: a length beyond its bound. `truncated`: the body ends inside a field. `trailing`: bytes after the last
@@ -99,15 +97,10 @@ export class FieldReader {
     }
   }
 
-  digest(): Digest {
-    const tag = this.uint(1);
-    if (tag !== SHA256_TAG && tag !== SHA512_TAG) throw new FrameError('value', `digest algorithm ${tag}`);
-    const raw = this.take(tag === SHA256_TAG ? SHA256_BYTES : SHA512_BYTES);
-    let text = tag === SHA256_TAG ? 'sha256:' : 'sha512:';
-    for (const byte of raw) text += byte.toString(16).padStart(2, '0');
-    const digest = parseDigest(text);
-    if (digest === undefined) throw new FrameError('value', 'not a digest');
-    return digest;
+  blob(): BlobId {
+    const blob = parseBlobId(this.text(MAX_BLOB_ID_BYTES));
+    if (blob === undefined) throw new FrameError('value', 'not a blob of a registry');
+    return blob;
   }
 
   end(): void {
@@ -135,13 +128,14 @@ export function sizedFields(bytes: Uint8Array, maxBytes: number): [length: Uint8
   return [uintField(bytes.length, 2), bytes];
 }
 
-/** The opposite of `FieldReader.digest`. */
-export function digestField(digest: Digest): Uint8Array {
-  const hex = digestHex(digest);
-  const field = new Uint8Array(1 + hex.length / 2);
-  field[0] = digestAlgorithm(digest) === 'sha256' ? SHA256_TAG : SHA512_TAG;
-  for (let at = 1; at < field.length; at++) field[at] = Number.parseInt(hex.slice(at * 2 - 2, at * 2), 16);
-  return field;
+/** The opposite of `FieldReader.text`. */
+export function textFields(text: string, maxBytes: number): [length: Uint8Array, bytes: Uint8Array] {
+  return sizedFields(new TextEncoder().encode(text), maxBytes);
+}
+
+/** The opposite of `FieldReader.blob`. */
+export function blobFields(blob: BlobId): [length: Uint8Array, text: Uint8Array] {
+  return textFields(blob, MAX_BLOB_ID_BYTES);
 }
 
 /**

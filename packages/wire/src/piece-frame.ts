@@ -3,20 +3,12 @@
  * as the answer either REFUSE or PIECE, which the raw bytes of the piece follow outside any frame. When the last of them
  * is there the opener says RECEIVED: bytes that were sent may still stand in some buffer, and only this tells when they left it.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
-import {
-  digestField,
-  FrameError,
-  MAX_DIGEST_FIELD_BYTES,
-  openBody,
-  sealFrame,
-  sizedFields,
-  uintField,
-} from './frame.ts';
+import { blobFields, FrameError, MAX_BLOB_FIELD_BYTES, openBody, sealFrame, sizedFields, uintField } from './frame.ts';
 
 export const PIECE_PROTOCOL = '/shoal/piece/1';
-export const MAX_PIECE_REQUEST_BODY_BYTES: number = 2 + MAX_DIGEST_FIELD_BYTES + 4 + 2;
+export const MAX_PIECE_REQUEST_BODY_BYTES: number = 2 + MAX_BLOB_FIELD_BYTES + 4 + 2;
 export const MAX_PIECE_ANSWER_BODY_BYTES: number = 2 + 4 + 2 + MAX_ATTESTATION_BYTES;
 /** More than any piece; the exact length is known to the requester, who insists on it. */
 const MAX_LENGTH = 64 * 1024 * 1024;
@@ -30,7 +22,7 @@ const BUSY = 1;
 const NOT_HELD = 2;
 
 export interface PieceRequest {
-  digest: Digest;
+  blob: BlobId;
   index: number;
   /** Who has the least is served first: how much of the blob the asker has, per mille; 0 when a reader waits for the piece. */
   patience: number;
@@ -49,9 +41,9 @@ export interface PieceRefusal {
 }
 
 export function encodePieceRequest(request: PieceRequest): Uint8Array {
-  const { digest, index, patience } = request;
+  const { blob, index, patience } = request;
   checkAtMost(patience, MAX_PATIENCE);
-  const fields = [digestField(digest), uintField(index, 4), uintField(patience, 2)];
+  const fields = [...blobFields(blob), uintField(index, 4), uintField(patience, 2)];
   return sealFrame(REQUEST, fields, MAX_PIECE_REQUEST_BODY_BYTES);
 }
 
@@ -67,7 +59,7 @@ export function decodePieceCall(body: Uint8Array): PieceRequest | 'received' {
   }
   if (type !== REQUEST) throw new FrameError('type', `piece request type ${type}`);
   const request = {
-    digest: fields.digest(),
+    blob: fields.blob(),
     index: fields.uint(4),
     patience: checkAtMost(fields.uint(2), MAX_PATIENCE),
   };

@@ -17,7 +17,7 @@
  *
  * A refusal is `{ error: { code, message } }` with a 4xx or 5xx status.
  */
-import { type Digest, parseDigest } from '@shoal/oci';
+import { type BlobId, type Digest, parseBlobId, parseDigest } from '@shoal/oci';
 import { z } from 'zod';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
 
@@ -48,6 +48,14 @@ const digest = z.string().transform((text, context): Digest => {
   const parsed = parseDigest(text);
   if (parsed === undefined) {
     context.addIssue({ code: 'custom', message: 'not a digest' });
+    return z.NEVER;
+  }
+  return parsed;
+});
+const blob = z.string().transform((text, context): BlobId => {
+  const parsed = parseBlobId(text);
+  if (parsed === undefined) {
+    context.addIssue({ code: 'custom', message: 'not a blob of a registry' });
     return z.NEVER;
   }
   return parsed;
@@ -97,13 +105,13 @@ export const joinAnswerSchema = z.object({
 export type JoinAnswer = z.infer<typeof joinAnswerSchema>;
 
 /**
- * One call per image: all of its digests at once. `have` means complete, verified and on disk. `acquaintances`: how many
+ * One call per image: all of its blobs at once. `have` means complete, verified and on disk. `acquaintances`: how many
  * members the agent would like to know whatever they hold.
  */
 export const announceRequestSchema = z.object({
   addresses,
-  blobs: z.array(z.object({ digest, state: z.enum(['want', 'have']) })).max(MAX_ANNOUNCED_BLOBS),
-  withdraw: z.array(digest).max(MAX_ANNOUNCED_BLOBS),
+  blobs: z.array(z.object({ blob, state: z.enum(['want', 'have']) })).max(MAX_ANNOUNCED_BLOBS),
+  withdraw: z.array(blob).max(MAX_ANNOUNCED_BLOBS),
   acquaintances: z.number().int().positive().max(MAX_ACQUAINTANCES).optional(),
 });
 export type AnnounceRequest = z.infer<typeof announceRequestSchema>;
@@ -119,7 +127,7 @@ const barred = z.array(peerId).max(MAX_ANSWERED_BARRED);
 export const announceAnswerSchema = z.object({
   peers,
   swarms: z
-    .array(z.object({ digest, peers: z.array(z.number().int().nonnegative()).max(MAX_ANSWERED_PEERS) }))
+    .array(z.object({ blob, peers: z.array(z.number().int().nonnegative()).max(MAX_ANSWERED_PEERS) }))
     .max(MAX_ANNOUNCED_BLOBS),
   barred,
   members: z.number().int().nonnegative(),
@@ -135,9 +143,8 @@ export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
  * that reads pieces again, because the complete blob did not match its digest.
  */
 export const leaseRequestSchema = z.object({
-  digest,
+  blob,
   sizeBytes,
-  registry: z.string().max(256),
   starved: z.boolean(),
   piece: pieceIndex.optional(),
   avoid: z.array(peerId).max(8).optional(),
@@ -203,7 +210,7 @@ export type LeaseRelease = z.infer<typeof leaseReleaseSchema>;
  * by the caller, `claim` the other one; a witness, who does not know the other one, sends no claim.
  */
 export const reportRequestSchema = z.object({
-  digest,
+  blob,
   sizeBytes,
   index: pieceIndex,
   claim: attestation.optional(),

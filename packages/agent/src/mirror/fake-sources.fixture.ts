@@ -70,12 +70,8 @@ export class FakePulls implements Pulls {
     }
   }
 
-  expect(digests: readonly Digest[]): void {
+  expect(_registry: string, digests: readonly Digest[]): void {
     this.expected.push(...digests);
-  }
-
-  async held(digest: Digest): Promise<boolean> {
-    return this.blobs.has(digest);
   }
 
   openCount(): number {

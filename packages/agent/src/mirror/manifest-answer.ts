@@ -122,7 +122,11 @@ async function announceChildren(
   const children = childrenOf(bytes, exchange);
   await access.record(repository, { digest, sizeBytes: bytes.length }, children);
   const expected = children.filter((child) => !child.foreign);
-  if (expected.length > 0) pulls.expect(expected.map((child) => child.digest));
+  if (expected.length > 0)
+    pulls.expect(
+      repository.registry,
+      expected.map((child) => child.digest),
+    );
 }
 
 /** A manifest that cannot be understood is still served as it is; its blobs are then asked for one by one. */

@@ -1,6 +1,6 @@
 /** Signs attestations with this agent's key, and checks those that come with a piece. */
 import { type KeyObject, sign, verify } from 'node:crypto';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type Attestation, attestedBytes, decodeAttestation, encodeAttestation, FrameError } from '@shoal/wire';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { type CertificateChecker, CertificateError, isCurrent, type MemberCertificate } from './certificate.ts';
@@ -13,7 +13,7 @@ import { PeerError } from './peer-network.ts';
 export const ATTESTATION_GRACE_MS: number = 7 * 24 * 60 * 60_000;
 
 export interface Piece {
-  digest: Digest;
+  blob: BlobId;
   sizeBytes: number;
   index: number;
 }

@@ -27,12 +27,12 @@ afterEach(async () => {
 const fetchFrom = (asker: TestAgent, holder: TestAgent, blob: TestBlob, index: number) =>
   asker.network.fetchPiece(
     holder.identity.peerId,
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index },
     { patience: 0, deadlineMs: 2_000, signal: new AbortController().signal },
   );
 const attestedBy = (signer: TestAgent, blob: TestBlob, index: number) =>
   signer.network.attest(
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index },
     createHash('sha256').update(pieceOf(blob, index)).digest(),
   );
 
@@ -43,7 +43,7 @@ describe('a barred member', () => {
     const blob = randomBlob(1_000);
     liar.holdAll(blob);
     const listener = new RecordingListener();
-    one.network.want(blob.digest, listener);
+    one.network.want(blob.id, listener);
     await until(() => listener.maps.size === 1);
     one.network.bar([liar.identity.peerId]);
     expect(one.network.connected()).toEqual([]);

@@ -1,6 +1,6 @@
 /** For the tests of this room: a cluster key that signs certificates, and agents on real sockets of 127.0.0.1. */
 import { createHash, createPrivateKey, generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import { SignJWT } from 'jose';
@@ -49,14 +49,14 @@ export class TestCluster {
 }
 
 export interface TestBlob {
-  digest: Digest;
+  id: BlobId;
   sizeBytes: number;
   bytes: Buffer;
 }
 
 export function randomBlob(sizeBytes: number): TestBlob {
   const bytes = randomBytes(sizeBytes);
-  return { digest: `sha256:${createHash('sha256').update(bytes).digest('hex')}` as Digest, sizeBytes, bytes };
+  return { id: `a.test/sha256:${createHash('sha256').update(bytes).digest('hex')}` as BlobId, sizeBytes, bytes };
 }
 
 export function pieceOf(blob: TestBlob, index: number): Buffer {
@@ -72,32 +72,32 @@ interface HeldBlob {
 
 /** Holdings in memory; tests may put anything in, right or wrong. */
 export class TestHoldings implements Holdings {
-  readonly blobs = new Map<Digest, HeldBlob>();
+  readonly blobs = new Map<BlobId, HeldBlob>();
   /** When set, every read waits for it. */
   gate: Promise<void> | undefined;
   reads = 0;
   lookups = 0;
 
   put(blob: TestBlob, index: number, attestation: Uint8Array, bytes: Uint8Array = pieceOf(blob, index)): void {
-    const held = this.blobs.get(blob.digest) ?? {
+    const held = this.blobs.get(blob.id) ?? {
       sizeBytes: blob.sizeBytes,
       pieces: PieceMap.empty(pieceCountOf(blob.sizeBytes)),
       read: new Map(),
     };
-    this.blobs.set(blob.digest, held);
+    this.blobs.set(blob.id, held);
     held.pieces.add(index);
     held.read.set(index, { bytes, attestation });
   }
 
-  held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
+  held(blob: BlobId): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
     this.lookups++;
-    return Promise.resolve(this.blobs.get(digest));
+    return Promise.resolve(this.blobs.get(blob));
   }
 
-  async read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
+  async read(blob: BlobId, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
     this.reads++;
     await this.gate;
-    return this.blobs.get(digest)?.read.get(index);
+    return this.blobs.get(blob)?.read.get(index);
   }
 }
 
@@ -140,7 +140,7 @@ export async function startAgent(
   const holdAll = (blob: TestBlob) => {
     for (let index = 0; index < pieceCountOf(blob.sizeBytes); index++) {
       const sha256 = createHash('sha256').update(pieceOf(blob, index)).digest();
-      const attestation = network.attest({ digest: blob.digest, sizeBytes: blob.sizeBytes, index }, sha256);
+      const attestation = network.attest({ blob: blob.id, sizeBytes: blob.sizeBytes, index }, sha256);
       holdings.put(blob, index, attestation);
     }
   };

@@ -26,7 +26,7 @@ beforeEach(async () => {
   });
   const peerId = member.peerId.toString();
   const certificate = await cluster.certify(peerId);
-  const piece = { digest: blob.digest, sizeBytes: blob.sizeBytes, index: 0 };
+  const piece = { blob: blob.id, sizeBytes: blob.sizeBytes, index: 0 };
   const sha256 = createHash('sha256').update(blob.bytes).digest();
   const attestation = signAttestation(piece, sha256, certificate, privateKeyOfSeed(seed));
   head = encodePieceAnswer({ type: 'piece', length: blob.sizeBytes, attestation });
@@ -54,7 +54,7 @@ const bare = (address: string) => address.replace(/\/p2p\/.*/, '');
 const fetch = (deadlineMs = 2_000) =>
   agent.network.fetchPiece(
     member.peerId.toString(),
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index: 0 },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index: 0 },
     { patience: 0, deadlineMs, signal: new AbortController().signal },
   );
 const half = blob.bytes.subarray(0, 100_000);

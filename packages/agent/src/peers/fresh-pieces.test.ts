@@ -4,7 +4,7 @@ import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { randomBlob } from './cluster.fixture.ts';
 import { type FreshPieces, FreshPieceWindow } from './fresh-pieces.ts';
 
-const [one, other] = [randomBlob(1).digest, randomBlob(1).digest];
+const [one, other] = [randomBlob(1).id, randomBlob(1).id];
 const SIZE_BYTES = 1_000_000;
 const WINDOW_MS = 20;
 const names = new Map([
@@ -21,7 +21,7 @@ afterEach(() => {
 
 function gather() {
   const told: string[] = [];
-  const tell = ({ digest, indexes }: FreshPieces) => told.push(`${names.get(digest)} ${indexes.join()}`);
+  const tell = ({ blob, indexes }: FreshPieces) => told.push(`${names.get(blob)} ${indexes.join()}`);
   const subject = new FreshPieceWindow({ windowMs: WINDOW_MS }, { tell });
   return { told, subject };
 }

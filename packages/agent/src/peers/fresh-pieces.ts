@@ -2,11 +2,11 @@
  * Gathers the pieces that were written lately, so that one frame can tell of several. The first one after a quiet time
  * is told at once; what follows within the window is told together when the window ends, which opens the next one.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { MAX_HAVE_INDEXES } from '@shoal/wire';
 
 export interface FreshPieces {
-  digest: Digest;
+  blob: BlobId;
   sizeBytes: number;
   /** At least one, at most MAX_HAVE_INDEXES, none twice. */
   indexes: readonly number[];
@@ -15,7 +15,7 @@ export interface FreshPieces {
 export class FreshPieceWindow {
   readonly #windowMs: number;
   readonly #tell: (fresh: FreshPieces) => void;
-  readonly #gathered = new Map<Digest, { sizeBytes: number; indexes: Set<number> }>();
+  readonly #gathered = new Map<BlobId, { sizeBytes: number; indexes: Set<number> }>();
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: { windowMs: number }, dependencies: { tell: (fresh: FreshPieces) => void }) {
@@ -23,17 +23,17 @@ export class FreshPieceWindow {
     this.#tell = dependencies.tell;
   }
 
-  add(digest: Digest, sizeBytes: number, index: number): void {
-    const gathered = this.#gathered.get(digest) ?? { sizeBytes, indexes: new Set() };
-    this.#gathered.set(digest, gathered);
+  add(blob: BlobId, sizeBytes: number, index: number): void {
+    const gathered = this.#gathered.get(blob) ?? { sizeBytes, indexes: new Set() };
+    this.#gathered.set(blob, gathered);
     gathered.indexes.add(index);
-    if (gathered.indexes.size >= MAX_HAVE_INDEXES) this.#tellOf(digest);
+    if (gathered.indexes.size >= MAX_HAVE_INDEXES) this.#tellOf(blob);
     if (this.#timer === undefined) this.#open();
   }
 
   /** Nothing gathered of this blob is true any more. */
-  drop(digest: Digest): void {
-    this.#gathered.delete(digest);
+  drop(blob: BlobId): void {
+    this.#gathered.delete(blob);
   }
 
   stop(): void {
@@ -46,13 +46,13 @@ export class FreshPieceWindow {
     this.#timer = undefined;
     if (this.#gathered.size === 0) return;
     this.#timer = setTimeout(() => this.#open(), this.#windowMs);
-    for (const digest of this.#gathered.keys()) this.#tellOf(digest);
+    for (const blob of this.#gathered.keys()) this.#tellOf(blob);
   }
 
-  #tellOf(digest: Digest): void {
-    const gathered = this.#gathered.get(digest);
+  #tellOf(blob: BlobId): void {
+    const gathered = this.#gathered.get(blob);
     if (gathered === undefined) return;
-    this.#gathered.delete(digest);
-    this.#tell({ digest, sizeBytes: gathered.sizeBytes, indexes: [...gathered.indexes] });
+    this.#gathered.delete(blob);
+    this.#tell({ blob, sizeBytes: gathered.sizeBytes, indexes: [...gathered.indexes] });
   }
 }

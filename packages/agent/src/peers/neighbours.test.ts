@@ -29,9 +29,9 @@ const connectedPair = async () => {
 };
 /** Long enough for anything said to have been heard. */
 const settle = () => new Promise((resolve) => setTimeout(resolve, 100));
-const want = (wanting: TestAgent, blob: { digest: ReturnType<typeof randomBlob>['digest'] }) => {
+const want = (wanting: TestAgent, blob: Pick<ReturnType<typeof randomBlob>, 'id'>) => {
   const listener = new RecordingListener();
-  return { listener, want: wanting.network.want(blob.digest, listener) };
+  return { listener, want: wanting.network.want(blob.id, listener) };
 };
 
 describe('a member that wants the same blob', () => {
@@ -94,12 +94,12 @@ describe('a member that wants the same blob', () => {
 
     const again = want(two, blob);
     two.holdings.put(blob, 1, new Uint8Array(1));
-    two.network.publish(blob.digest, blob.sizeBytes, 1);
+    two.network.publish(blob.id, blob.sizeBytes, 1);
     await until(() => first.listener.maps.size === 1);
     again.want.close();
     await settle();
     expect(first.listener.events.slice(2)).toEqual(['wants zone-2', 'map zone-2 1000000 1/4']);
-    two.network.withdraw(blob.digest);
+    two.network.withdraw(blob.id);
     await until(() => first.listener.events.at(-1) === 'gone');
   });
 
@@ -112,7 +112,7 @@ describe('a member that wants the same blob', () => {
     const { listener } = want(one, blob);
     await until(() => listener.maps.size === 1);
     two.holdings.blobs.clear();
-    two.network.withdraw(blob.digest);
+    two.network.withdraw(blob.id);
     await until(() => listener.events.length === 4);
     expect(listener.events).toEqual(['wants zone-2', 'map zone-2 1000000 1/4', 'gone', 'wants zone-2']);
   });
@@ -140,7 +140,7 @@ describe('new pieces', () => {
     const takenMs: number[] = [];
     for (let index = 1; index <= 20; index++) {
       const startMs = performance.now();
-      two.network.publish(blob.digest, blob.sizeBytes, index);
+      two.network.publish(blob.id, blob.sizeBytes, index);
       await until(() => map.has(index));
       takenMs.push(performance.now() - startMs);
     }
@@ -149,7 +149,7 @@ describe('new pieces', () => {
     await settle();
     const framesBefore = listener.events.length;
     const count = pieceCountOf(blob.sizeBytes);
-    for (let index = 21; index < count; index++) two.network.publish(blob.digest, blob.sizeBytes, index);
+    for (let index = 21; index < count; index++) two.network.publish(blob.id, blob.sizeBytes, index);
     await until(() => map.complete);
     expect(listener.events.length - framesBefore).toBeLessThanOrEqual(3);
   });
@@ -160,10 +160,10 @@ describe('new pieces', () => {
     two.holdings.put(blob, 0, new Uint8Array(1));
     const { listener } = want(one, blob);
     await until(() => listener.maps.size === 1);
-    two.network.publish(blob.digest, blob.sizeBytes, 1);
-    two.network.publish(blob.digest, blob.sizeBytes, 2);
+    two.network.publish(blob.id, blob.sizeBytes, 1);
+    two.network.publish(blob.id, blob.sizeBytes, 2);
     two.holdings.blobs.clear();
-    two.network.withdraw(blob.digest);
+    two.network.withdraw(blob.id);
     await settle();
     expect(listener.events).toEqual(['map zone-2 1000000 1/4', 'haves 1', 'gone']);
   });

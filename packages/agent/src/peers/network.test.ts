@@ -38,7 +38,7 @@ const fetchFrom = (
 ) =>
   asker.network.fetchPiece(
     holder.identity.peerId,
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index },
     {
       patience: 0,
       deadlineMs: options.deadlineMs ?? 2_000,
@@ -111,9 +111,9 @@ describe('connecting', () => {
     member.network.dial([outsider.record]);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect([outsider.network.connected(), member.network.connected()]).toEqual([[], []]);
-    expect(
-      outsider.network.attest({ digest: randomBlob(1).digest, sizeBytes: 1, index: 0 }, sha256(Buffer.of(1))),
-    ).toEqual(new Uint8Array(0));
+    expect(outsider.network.attest({ blob: randomBlob(1).id, sizeBytes: 1, index: 0 }, sha256(Buffer.of(1)))).toEqual(
+      new Uint8Array(0),
+    );
   });
 });
 
@@ -124,16 +124,16 @@ describe('wants', () => {
     const attest = (index: number) => holder.holdings.put(blob, index, new Uint8Array(1));
     attest(2);
     const listener = new RecordingListener();
-    const want = asker.network.want(blob.digest, listener);
+    const want = asker.network.want(blob.id, listener);
     await until(() => listener.events.length === 1);
     attest(0);
-    holder.network.publish(blob.digest, blob.sizeBytes, 0);
-    holder.network.withdraw(blob.digest);
+    holder.network.publish(blob.id, blob.sizeBytes, 0);
+    holder.network.withdraw(blob.id);
     await until(() => listener.events.length === 3);
     expect(listener.events).toEqual(['map zone-a 1000000 1/4', 'haves 0', 'gone']);
     want.close();
     const kept = new RecordingListener();
-    asker.network.want(blob.digest, kept);
+    asker.network.want(blob.id, kept);
     await until(() => kept.events.length === 1);
     expect(listener.events).toHaveLength(3);
   });
@@ -143,11 +143,11 @@ describe('wants', () => {
     const holder = await agent();
     const blob = randomBlob(1_000_000);
     const listener = new RecordingListener();
-    asker.network.want(blob.digest, listener);
+    asker.network.want(blob.id, listener);
     await connect(asker, holder);
     await until(() => holder.holdings.lookups > 0);
     holder.holdings.put(blob, 3, new Uint8Array(1));
-    holder.network.publish(blob.digest, blob.sizeBytes, 3);
+    holder.network.publish(blob.id, blob.sizeBytes, 3);
     await until(() => listener.events.length > 0);
     expect(listener.events).toEqual(['map zone-a 1000000 1/4']);
     expect(listener.maps.get(holder.identity.peerId)?.has(3)).toBe(true);
@@ -158,7 +158,7 @@ describe('wants', () => {
     const blob = randomBlob(10);
     holder.holdAll(blob);
     const listener = new RecordingListener();
-    asker.network.want(blob.digest, listener);
+    asker.network.want(blob.id, listener);
     await until(() => listener.maps.size === 1);
     await holder.network.stop();
     await until(() => listener.events.at(-1) === 'gone');
@@ -170,12 +170,12 @@ describe('wants', () => {
     const blob = randomBlob(300_000);
     holder.holdings.put(blob, 0, new Uint8Array(1));
     const [one, two] = [new RecordingListener(), new RecordingListener()];
-    const first = asker.network.want(blob.digest, one);
+    const first = asker.network.want(blob.id, one);
     await until(() => one.events.length > 0);
-    asker.network.want(blob.digest, two);
+    asker.network.want(blob.id, two);
     await until(() => two.events.length > 0);
     first.close();
-    holder.network.publish(blob.digest, blob.sizeBytes, 1);
+    holder.network.publish(blob.id, blob.sizeBytes, 1);
     await until(() => two.events.includes('haves 1'));
     expect(one.events).not.toContain('haves 1');
   });
@@ -189,7 +189,7 @@ describe('pieces', () => {
     const blob = { ...randomBlob(indexes.length * MAX_PIECE_BYTES), sizeBytes: 5 * 1024 ** 3 };
     for (const { holdings, network } of [asker, holder]) {
       for (const index of indexes) {
-        const piece = { digest: blob.digest, sizeBytes: blob.sizeBytes, index };
+        const piece = { blob: blob.id, sizeBytes: blob.sizeBytes, index };
         holdings.put(blob, index, network.attest(piece, sha256(pieceOf(blob, index))));
       }
     }
@@ -228,7 +228,7 @@ describe('pieces', () => {
     const { asker, holder } = await pair();
     const blob = randomBlob(100_000);
     holder.holdAll(blob);
-    const { attestation } = (await holder.holdings.read(blob.digest, 0))!;
+    const { attestation } = (await holder.holdings.read(blob.id, 0))!;
     const wrong = Buffer.from(blob.bytes);
     wrong[99_999]! ^= 1;
     holder.holdings.put(blob, 0, attestation, wrong);
@@ -240,11 +240,11 @@ describe('pieces', () => {
     const stranger = await startAgent(new TestCluster());
     running.push(stranger);
     const blob = randomBlob(300_000);
-    const piece = (index: number) => ({ digest: blob.digest, sizeBytes: blob.sizeBytes, index });
+    const piece = (index: number) => ({ blob: blob.id, sizeBytes: blob.sizeBytes, index });
     const hash = sha256(pieceOf(blob, 0));
     const attestations = {
       'another piece': holder.network.attest(piece(1), hash),
-      'another blob': holder.network.attest({ ...piece(0), digest: randomBlob(1).digest }, hash),
+      'another blob': holder.network.attest({ ...piece(0), blob: randomBlob(1).id }, hash),
       'another size': holder.network.attest({ ...piece(0), sizeBytes: blob.sizeBytes + 1 }, hash),
       'no member': stranger.network.attest(piece(0), hash),
       garbage: Buffer.from('not an attestation'),
@@ -261,7 +261,7 @@ describe('pieces', () => {
     const { asker, holder } = await pair();
     const blob = randomBlob(100_000);
     holder.holdAll(blob);
-    const { attestation } = (await holder.holdings.read(blob.digest, 0))!;
+    const { attestation } = (await holder.holdings.read(blob.id, 0))!;
     holder.holdings.put(blob, 0, attestation, blob.bytes.subarray(1));
     await expect(fetchFrom(asker, holder, blob, 0)).rejects.toMatchObject({ code: 'protocol' });
     await until(() => asker.network.connected().length === 0);

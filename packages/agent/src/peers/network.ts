@@ -11,7 +11,7 @@
 import type { KeyObject } from 'node:crypto';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { DEFAULT_UPLOAD_SLOTS, type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
 import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -143,7 +143,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   readonly #links = new Map<string, PeerLink>();
   /** The one link that is used for a member. */
   readonly #members = new Map<string, PeerLink>();
-  readonly #wants = new Map<Digest, Set<WantListener>>();
+  readonly #wants = new Map<BlobId, Set<WantListener>>();
   readonly #retiring = new Set<NodeJS.Timeout>();
   #renewal: NodeJS.Timeout | undefined;
   #stopping = false;
@@ -226,35 +226,35 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     return [...this.#members.values()].map(({ peerId, zone }) => ({ peerId, zone }));
   }
 
-  want(digest: Digest, listener: WantListener): { close(): void } {
-    const listeners = this.#wants.get(digest) ?? new Set();
-    this.#wants.set(digest, listeners);
+  want(blob: BlobId, listener: WantListener): { close(): void } {
+    const listeners = this.#wants.get(blob) ?? new Set();
+    this.#wants.set(blob, listeners);
     listeners.add(listener);
-    const wanting = [...this.#members.values()].filter((link) => link.wantedByPeer(digest));
-    for (const link of this.#members.values()) link.want(digest);
+    const wanting = [...this.#members.values()].filter((link) => link.wantedByPeer(blob));
+    for (const link of this.#members.values()) link.want(blob);
     // Not before the caller has what this returns.
     queueMicrotask(() => {
       for (const link of wanting) {
-        if (!listeners.has(listener) || !this.#isUsed(link) || !link.wantedByPeer(digest)) continue;
+        if (!listeners.has(listener) || !this.#isUsed(link) || !link.wantedByPeer(blob)) continue;
         listener.wants(link.peerId, link.zone);
       }
     });
     return {
       close: () => {
         if (!listeners.delete(listener) || listeners.size > 0) return;
-        this.#wants.delete(digest);
-        for (const link of this.#links.values()) link.unwant(digest);
+        this.#wants.delete(blob);
+        for (const link of this.#links.values()) link.unwant(blob);
       },
     };
   }
 
-  publish(digest: Digest, sizeBytes: number, index: number): void {
-    this.#fresh.add(digest, sizeBytes, index);
+  publish(blob: BlobId, sizeBytes: number, index: number): void {
+    this.#fresh.add(blob, sizeBytes, index);
   }
 
-  withdraw(digest: Digest): void {
-    this.#fresh.drop(digest);
-    for (const link of this.#links.values()) link.withdraw(digest);
+  withdraw(blob: BlobId): void {
+    this.#fresh.drop(blob);
+    for (const link of this.#links.values()) link.withdraw(blob);
   }
 
   fetchPiece(peerId: string, piece: Piece, options: PieceFetchOptions): Promise<FetchedPiece> {
@@ -323,35 +323,35 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     this.#members.set(link.peerId, link);
     this.#hooks.onPeers?.(this.#members.size);
     this.#logger.debug({ peer: link.peerId, zone: link.zone }, 'peer connected');
-    for (const digest of this.#wants.keys()) link.want(digest);
+    for (const blob of this.#wants.keys()) link.want(blob);
     this.#reportKnown(link);
   }
 
-  onWant(link: PeerLink, digest: Digest): void {
+  onWant(link: PeerLink, blob: BlobId): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) listener.wants(link.peerId, link.zone);
+    for (const listener of this.#listeners(blob)) listener.wants(link.peerId, link.zone);
   }
 
-  onUnwant(link: PeerLink, digest: Digest): void {
-    if (!this.#isUsed(link) || link.told.has(digest)) return;
-    for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+  onUnwant(link: PeerLink, blob: BlobId): void {
+    if (!this.#isUsed(link) || link.told.has(blob)) return;
+    for (const listener of this.#listeners(blob)) listener.gone(link.peerId);
   }
 
-  onMap(link: PeerLink, digest: Digest, sizeBytes: number, pieces: PieceMap): void {
+  onMap(link: PeerLink, blob: BlobId, sizeBytes: number, pieces: PieceMap): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) listener.map(link.peerId, link.zone, sizeBytes, pieces.clone());
+    for (const listener of this.#listeners(blob)) listener.map(link.peerId, link.zone, sizeBytes, pieces.clone());
   }
 
-  onHaves(link: PeerLink, digest: Digest, indexes: readonly number[]): void {
+  onHaves(link: PeerLink, blob: BlobId, indexes: readonly number[]): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) listener.haves(link.peerId, indexes);
+    for (const listener of this.#listeners(blob)) listener.haves(link.peerId, indexes);
   }
 
-  onWithdraw(link: PeerLink, digest: Digest): void {
+  onWithdraw(link: PeerLink, blob: BlobId): void {
     if (!this.#isUsed(link)) return;
-    for (const listener of this.#listeners(digest)) {
+    for (const listener of this.#listeners(blob)) {
       listener.gone(link.peerId);
-      if (link.wantedByPeer(digest)) listener.wants(link.peerId, link.zone);
+      if (link.wantedByPeer(blob)) listener.wants(link.peerId, link.zone);
     }
   }
 
@@ -460,8 +460,8 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     return this.#members.get(link.peerId) === link;
   }
 
-  #listeners(digest: Digest): WantListener[] {
-    return [...(this.#wants.get(digest) ?? [])];
+  #listeners(blob: BlobId): WantListener[] {
+    return [...(this.#wants.get(blob) ?? [])];
   }
 
   /**
@@ -489,7 +489,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   #forget(link: PeerLink): void {
     const shared = link.shared();
     link.told.clear();
-    for (const digest of shared) for (const listener of this.#listeners(digest)) listener.gone(link.peerId);
+    for (const blob of shared) for (const listener of this.#listeners(blob)) listener.gone(link.peerId);
   }
 
   #reportKnown(link: PeerLink): void {

@@ -9,7 +9,7 @@
  * While greeting, any other frame and any piece stream ends the connection.
  */
 import type { Connection, Stream } from '@libp2p/interface';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import {
   CONTROL_PROTOCOL,
@@ -45,11 +45,11 @@ const CONTROL_FRAMES_PER_SECOND = 4_000;
 export interface LinkOwner {
   onOpen(link: PeerLink): void;
   /** The peer wants a blob that it did not want before; or wants it no more. */
-  onWant(link: PeerLink, digest: Digest): void;
-  onUnwant(link: PeerLink, digest: Digest): void;
-  onMap(link: PeerLink, digest: Digest, sizeBytes: number, pieces: PieceMap): void;
-  onHaves(link: PeerLink, digest: Digest, indexes: readonly number[]): void;
-  onWithdraw(link: PeerLink, digest: Digest): void;
+  onWant(link: PeerLink, blob: BlobId): void;
+  onUnwant(link: PeerLink, blob: BlobId): void;
+  onMap(link: PeerLink, blob: BlobId, sizeBytes: number, pieces: PieceMap): void;
+  onHaves(link: PeerLink, blob: BlobId, indexes: readonly number[]): void;
+  onWithdraw(link: PeerLink, blob: BlobId): void;
   onClosed(link: PeerLink): void;
 }
 
@@ -81,7 +81,7 @@ export class PeerLink implements Requester {
   readonly dialedByUs: boolean;
   readonly startedAtMs: number;
   /** Blobs of which the peer told what it holds, with their number of pieces. */
-  readonly told: Map<Digest, number> = new Map();
+  readonly told: Map<BlobId, number> = new Map();
   readonly uploadLane: RateLane | undefined;
   /** Where the peer listens, as far as it said. */
   listenAddresses: string[] = [];
@@ -99,7 +99,7 @@ export class PeerLink implements Requester {
   readonly #logger: Logger;
   readonly #subscriptions: Subscriptions;
   readonly #pool: PiecePool;
-  readonly #wanted = new Set<Digest>();
+  readonly #wanted = new Set<BlobId>();
   readonly #helloTimer: NodeJS.Timeout;
   #control: Stream | undefined;
   #peerCertificate: MemberCertificate | undefined;
@@ -184,36 +184,36 @@ export class PeerLink implements Requester {
   }
 
   /** Sends or repeats a want: either is answered with a MAP if the peer holds anything. */
-  want(digest: Digest): void {
-    if (!this.#wanted.has(digest) && this.#wanted.size >= MAX_WANTS_PER_CONNECTION) {
-      this.#logger.warn({ digest }, 'too many wants for one peer');
+  want(blob: BlobId): void {
+    if (!this.#wanted.has(blob) && this.#wanted.size >= MAX_WANTS_PER_CONNECTION) {
+      this.#logger.warn({ blob }, 'too many wants for one peer');
       return;
     }
-    this.#wanted.add(digest);
-    this.#send({ type: 'want', digest });
+    this.#wanted.add(blob);
+    this.#send({ type: 'want', blob });
   }
 
-  unwant(digest: Digest): void {
-    this.told.delete(digest);
-    if (this.#wanted.delete(digest)) this.#send({ type: 'unwant', digest });
+  unwant(blob: BlobId): void {
+    this.told.delete(blob);
+    if (this.#wanted.delete(blob)) this.#send({ type: 'unwant', blob });
   }
 
   publish(fresh: FreshPieces): void {
     if (this.open) this.#subscriptions.publish(fresh);
   }
 
-  withdraw(digest: Digest): void {
-    if (this.open) this.#subscriptions.withdraw(digest);
+  withdraw(blob: BlobId): void {
+    if (this.open) this.#subscriptions.withdraw(blob);
   }
 
   /** Whether the peer wants the blob. */
-  wantedByPeer(digest: Digest): boolean {
-    return this.#subscriptions.has(digest);
+  wantedByPeer(blob: BlobId): boolean {
+    return this.#subscriptions.has(blob);
   }
 
   /** All that the peer wants or holds, as far as it told. */
-  shared(): Set<Digest> {
-    return new Set([...this.told.keys(), ...this.#subscriptions.digests()]);
+  shared(): Set<BlobId> {
+    return new Set([...this.told.keys(), ...this.#subscriptions.blobs()]);
   }
 
   /**
@@ -325,37 +325,37 @@ export class PeerLink implements Requester {
 
   #onOpenFrame(frame: Exclude<ControlFrame, { type: 'hello' }>): void {
     const { owner } = this.#dependencies;
-    const { digest } = frame;
+    const { blob } = frame;
     switch (frame.type) {
       case 'want': {
-        const outcome = this.#subscriptions.want(digest);
+        const outcome = this.#subscriptions.want(blob);
         if (outcome === 'too-many') throw new PeerError('protocol', 'too many wants');
-        if (outcome === 'new') owner.onWant(this, digest);
+        if (outcome === 'new') owner.onWant(this, blob);
         return;
       }
       case 'unwant':
-        if (this.#subscriptions.unwant(digest)) owner.onUnwant(this, digest);
+        if (this.#subscriptions.unwant(blob)) owner.onUnwant(this, blob);
         return;
       case 'map': {
         const count = pieceCountOf(frame.sizeBytes);
         const pieces = PieceMap.fromBytes(count, frame.bitmap);
         if (pieces === undefined) throw new PeerError('protocol', 'map does not fit its blob');
         // What comes for a blob not wanted any more crossed the UNWANT; it is no offence.
-        if (!this.#wanted.has(digest)) return;
-        this.told.set(digest, count);
-        owner.onMap(this, digest, frame.sizeBytes, pieces);
+        if (!this.#wanted.has(blob)) return;
+        this.told.set(blob, count);
+        owner.onMap(this, blob, frame.sizeBytes, pieces);
         return;
       }
       case 'have': {
-        const count = this.told.get(digest);
+        const count = this.told.get(blob);
         if (count === undefined) return;
         const { indexes } = frame;
         if (indexes.some((index) => index >= count)) throw new PeerError('protocol', 'piece beyond its blob');
-        owner.onHaves(this, digest, indexes);
+        owner.onHaves(this, blob, indexes);
         return;
       }
       case 'withdraw':
-        if (this.told.delete(digest)) owner.onWithdraw(this, digest);
+        if (this.told.delete(blob)) owner.onWithdraw(this, blob);
         return;
     }
   }

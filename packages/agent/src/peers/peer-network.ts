@@ -3,7 +3,7 @@
  * What a peer sends is checked here, piece by piece, before anybody else in the agent sees it: the bytes hash to what the
  * attestation says, and the attestation is signed by a member of this cluster.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { PieceMap } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 
@@ -74,9 +74,9 @@ export interface WantListener {
 /** What this agent can serve; asked by the network, answered by `pull`. */
 export interface Holdings {
   /** Only what is verified and on disk. */
-  held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined>;
+  held(blob: BlobId): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined>;
   /** undefined when the piece is not here any more. */
-  read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined>;
+  read(blob: BlobId, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined>;
 }
 
 export interface PeerNetwork {
@@ -88,22 +88,22 @@ export interface PeerNetwork {
   /** Members connected now, verified both ways. */
   connected(): { peerId: string; zone: string }[];
   /** Tells every member, now and later, that this blob is wanted, and reports what they hold until closed. */
-  want(digest: Digest, listener: WantListener): { close(): void };
+  want(blob: BlobId, listener: WantListener): { close(): void };
   /** A piece is on disk now: tell those that want the blob, within 20 ms, together with others of that time. */
-  publish(digest: Digest, sizeBytes: number, index: number): void;
+  publish(blob: BlobId, sizeBytes: number, index: number): void;
   /** The blob is gone from disk: tell those that want it. */
-  withdraw(digest: Digest): void;
+  withdraw(blob: BlobId): void;
   /**
    * Fetches one piece and verifies it.
    * @throws PeerError
    */
   fetchPiece(
     peerId: string,
-    piece: { digest: Digest; sizeBytes: number; index: number },
+    piece: { blob: BlobId; sizeBytes: number; index: number },
     options: PieceFetchOptions,
   ): Promise<FetchedPiece>;
   /** Signs what this agent itself read from the origin or verified whole. */
-  attest(piece: { digest: Digest; sizeBytes: number; index: number }, sha256: Uint8Array): Uint8Array;
+  attest(piece: { blob: BlobId; sizeBytes: number; index: number }, sha256: Uint8Array): Uint8Array;
   /** PeerId of the member that signed an attestation accepted before (also this agent); undefined for anything else. */
   signerOf(attestation: Uint8Array): string | undefined;
   /**

@@ -98,8 +98,8 @@ export class PieceServer {
       });
       this.#answer(stream, requester, request, arrival, closed.signal)
         .catch((error: unknown) => {
-          const { digest, index } = request;
-          this.#dependencies.logger.debug({ err: error, digest, index }, 'piece not sent');
+          const { blob, index } = request;
+          this.#dependencies.logger.debug({ err: error, blob, index }, 'piece not sent');
           stream.abort(error instanceof Error ? error : new Error('piece not sent'));
         })
         .finally(() => {
@@ -143,7 +143,7 @@ export class PieceServer {
     received: Promise<void>,
     closed: AbortSignal,
   ): Promise<void> {
-    const { digest, index, patience } = request;
+    const { blob, index, patience } = request;
     const { holdings, onBytesSent } = this.#dependencies;
     const refuse = (reason: 'busy' | 'not-held', retryAfterMs = 0) =>
       stream.send(encodePieceAnswer({ type: 'refuse', reason, retryAfterMs }));
@@ -152,7 +152,7 @@ export class PieceServer {
       refuse('busy', UNSERVED_RETRY_MS);
       return;
     }
-    const asked = { peer: peerId, piece: `${digest} ${index}`, patience };
+    const asked = { peer: peerId, piece: `${blob} ${index}`, patience };
     const release = await this.#slots.take(asked, closed);
     try {
       if (closed.aborted) return;
@@ -160,7 +160,7 @@ export class PieceServer {
         refuse('busy', this.#slots.retryAfterMs);
         return;
       }
-      const held = await holdings.read(digest, index);
+      const held = await holdings.read(blob, index);
       if (closed.aborted) return;
       if (held === undefined || held.attestation.length === 0) {
         refuse('not-held');

@@ -41,7 +41,7 @@ const fetchFrom = (
 ) =>
   asker.network.fetchPiece(
     holder.identity.peerId,
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index: index % PIECES },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index: index % PIECES },
     {
       patience: 0,
       deadlineMs: options.deadlineMs ?? 5_000,

@@ -1,14 +1,14 @@
 /** A slot is given back when the reader says RECEIVED; who never says so loses it, and is not served for a while. */
 import { randomBytes } from 'node:crypto';
 import type { Stream } from '@libp2p/interface';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { decodePieceAnswer, encodePieceRequest, PIECE_RECEIVED } from '@shoal/wire';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
 import { PieceServer } from './piece-server.ts';
 
-const digest = `sha256:${'a'.repeat(64)}` as Digest;
-const REQUEST = encodePieceRequest({ digest, index: 0, patience: 0 });
+const blob = `a.test/sha256:${'a'.repeat(64)}` as BlobId;
+const REQUEST = encodePieceRequest({ blob, index: 0, patience: 0 });
 
 /** The server's end of a stream whose reader takes everything at once. */
 class FakeStream extends EventTarget {

@@ -23,7 +23,7 @@ const trade = async (asker: TestAgent, holder: TestAgent) => {
   holder.holdAll(blob);
   await asker.network.fetchPiece(
     holder.identity.peerId,
-    { digest: blob.digest, sizeBytes: blob.sizeBytes, index: 0 },
+    { blob: blob.id, sizeBytes: blob.sizeBytes, index: 0 },
     { patience: 0, deadlineMs: 2_000, signal: new AbortController().signal },
   );
 };

@@ -50,7 +50,7 @@ async function expectShownTheDoor(connection: Connection, withinMs = 2_000): Pro
   expect([agent.holdings.reads, agent.holdings.lookups]).toEqual([0, 0]);
 }
 
-const want = () => encodeControlFrame({ type: 'want', digest: blob.digest });
+const want = () => encodeControlFrame({ type: 'want', blob: blob.id });
 const hello = (certificate: string) => encodeControlFrame({ type: 'hello', certificate, zone: '' });
 const own = () => stranger.peerId.toString();
 
@@ -84,9 +84,7 @@ test.each([
 
 test('a piece asked for without HELLO is not read', async () => {
   const connection = await reach();
-  await say(connection, PIECE_PROTOCOL, encodePieceRequest({ digest: blob.digest, index: 0, patience: 0 })).catch(
-    () => {},
-  );
+  await say(connection, PIECE_PROTOCOL, encodePieceRequest({ blob: blob.id, index: 0, patience: 0 })).catch(() => {});
   await expectShownTheDoor(connection);
 });
 
@@ -97,7 +95,7 @@ test('silence is ended after 5 s', async () => {
 
 test('a member that breaks the protocol later is disconnected', async () => {
   const connection = await reach();
-  const map = encodeControlFrame({ type: 'map', digest: blob.digest, sizeBytes: 1_000_000, bitmap: new Uint8Array(9) });
+  const map = encodeControlFrame({ type: 'map', blob: blob.id, sizeBytes: 1_000_000, bitmap: new Uint8Array(9) });
   await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), map);
   await until(() => connection.status !== 'open');
 });
@@ -107,7 +105,7 @@ test('a member that asks for two pieces ahead on one stream is disconnected', as
   await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())));
   await until(() => received.length > 0);
   agent.holdings.gate = new Promise(() => {});
-  const request = encodePieceRequest({ digest: blob.digest, index: 0, patience: 0 });
+  const request = encodePieceRequest({ blob: blob.id, index: 0, patience: 0 });
   await say(connection, PIECE_PROTOCOL, request, request, request);
   await until(() => connection.status !== 'open');
 });
@@ -115,9 +113,9 @@ test('a member that asks for two pieces ahead on one stream is disconnected', as
 describe('a member that', () => {
   const huge = { ...randomBlob(10), sizeBytes: 512 * 1024 ** 2 };
   const mapOf = () =>
-    encodeControlFrame({ type: 'map', digest: huge.digest, sizeBytes: huge.sizeBytes, bitmap: new Uint8Array(128) });
-  const haves = (...indexes: number[]) => encodeControlFrame({ type: 'have', digest: huge.digest, indexes });
-  const digestOf = (n: number) => `sha256:${n.toString(16).padStart(64, '0')}` as typeof huge.digest;
+    encodeControlFrame({ type: 'map', blob: huge.id, sizeBytes: huge.sizeBytes, bitmap: new Uint8Array(128) });
+  const haves = (...indexes: number[]) => encodeControlFrame({ type: 'have', blob: huge.id, indexes });
+  const blobOf = (n: number) => `a.test/sha256:${n.toString(16).padStart(64, '0')}` as typeof huge.id;
 
   test.each([
     ['has a piece beyond the blob', () => [mapOf(), haves(0, 1024)], ['map']],
@@ -125,13 +123,13 @@ describe('a member that', () => {
     ['names too many pieces', () => [mapOf(), overfullHave(haves(1))], ['map']],
     [
       'wants too much',
-      () => [...Array(2049).keys()].map((n) => encodeControlFrame({ type: 'want', digest: digestOf(n) })),
+      () => [...Array(2049).keys()].map((n) => encodeControlFrame({ type: 'want', blob: blobOf(n) })),
       [],
     ],
   ])('%s is disconnected', async (_what, frames, heard) => {
     const connection = await reach();
     const listener = new RecordingListener();
-    agent.network.want(huge.digest, listener);
+    agent.network.want(huge.id, listener);
     await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), ...frames());
     await until(() => connection.status !== 'open');
     expect(listener.events.map((event) => event.split(' ')[0]).filter((event) => event !== 'gone')).toEqual(heard);
@@ -140,8 +138,8 @@ describe('a member that', () => {
   test('names pieces of a blob it said nothing of is not listened to', async () => {
     const connection = await reach();
     const listener = new RecordingListener();
-    agent.network.want(huge.digest, listener);
-    const other = encodeControlFrame({ type: 'have', digest: digestOf(1), indexes: [0] });
+    agent.network.want(huge.id, listener);
+    const other = encodeControlFrame({ type: 'have', blob: blobOf(1), indexes: [0] });
     await say(connection, CONTROL_PROTOCOL, hello(await cluster.certify(own())), haves(5), other, mapOf(), haves(6, 6));
     await until(() => listener.events.length === 2);
     expect(listener.events).toEqual(['map  536870912 0/1024', 'haves 6,6']);
@@ -151,13 +149,11 @@ describe('a member that', () => {
   test('wants and unwants without end is disconnected, and made no more work than it may', async () => {
     const connection = await reach();
     const listener = new RecordingListener();
-    agent.network.want(huge.digest, listener);
+    agent.network.want(huge.id, listener);
     const stream = await connection.newStream(CONTROL_PROTOCOL);
     stream.addEventListener('message', () => {});
     stream.send(hello(await cluster.certify(own())));
-    const [wants, unwants] = (['want', 'unwant'] as const).map((type) =>
-      encodeControlFrame({ type, digest: huge.digest }),
-    );
+    const [wants, unwants] = (['want', 'unwant'] as const).map((type) => encodeControlFrame({ type, blob: huge.id }));
     const flood = Buffer.concat(Array.from({ length: 250 }, () => [wants!, unwants!]).flat());
     for (let round = 0; round < 400 && connection.status === 'open'; round++) {
       try {
@@ -182,11 +178,11 @@ test('a member that does not read its control stream is disconnected', async () 
   const stream = await connection.newStream(CONTROL_PROTOCOL);
   stream.addEventListener('message', () => {});
   stream.send(hello(await cluster.certify(own())));
-  stream.send(encodeControlFrame({ type: 'want', digest: huge.digest }));
+  stream.send(encodeControlFrame({ type: 'want', blob: huge.id }));
   await until(() => agent.holdings.lookups > 0);
   stream.pause();
   for (let round = 0; round < 1_000 && agent.network.connected().length > 0; round++) {
-    stream.send(encodeControlFrame({ type: 'want', digest: huge.digest }));
+    stream.send(encodeControlFrame({ type: 'want', blob: huge.id }));
     await new Promise((resolve) => setImmediate(resolve));
   }
   await until(() => agent.network.connected().length === 0);
@@ -196,7 +192,7 @@ test('an agent that dials an impostor tells it nothing but its HELLO', async () 
   const impostor = await startAgent(new TestCluster());
   try {
     const listener = new RecordingListener();
-    impostor.network.want(blob.digest, listener);
+    impostor.network.want(blob.id, listener);
     agent.network.dial([impostor.record]);
     await new Promise((resolve) => setTimeout(resolve, 300));
     expect(agent.network.connected()).toEqual([]);

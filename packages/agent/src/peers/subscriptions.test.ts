@@ -5,7 +5,7 @@ import { expect, test } from 'vitest';
 import { randomBlob } from './cluster.fixture.ts';
 import { MAX_WANTS_PER_CONNECTION, Subscriptions } from './subscriptions.ts';
 
-const { digest } = randomBlob(1);
+const blob = randomBlob(1).id;
 const SIZE_BYTES = 1_000_000;
 const settle = () => new Promise((resolve) => setImmediate(resolve));
 const mapOf = (...indexes: number[]) => {
@@ -42,21 +42,21 @@ function subscriptions() {
 
 test('a piece published during the lookup is in the map', async () => {
   const { subject, sent, lookups } = subscriptions();
-  subject.want(digest);
-  subject.publish({ digest, sizeBytes: SIZE_BYTES, indexes: [2] });
+  subject.want(blob);
+  subject.publish({ blob, sizeBytes: SIZE_BYTES, indexes: [2] });
   lookups[0]?.([0]);
   await settle();
-  subject.publish({ digest, sizeBytes: SIZE_BYTES, indexes: [3] });
+  subject.publish({ blob, sizeBytes: SIZE_BYTES, indexes: [3] });
   expect(sent).toEqual(['map 0,2', 'have 3']);
 });
 
 test('nothing held is no answer, and the first piece brings the map', async () => {
   const { subject, sent, lookups } = subscriptions();
-  subject.want(digest);
+  subject.want(blob);
   lookups[0]?.(undefined);
   await settle();
   expect(sent).toEqual([]);
-  subject.publish({ digest, sizeBytes: SIZE_BYTES, indexes: [1] });
+  subject.publish({ blob, sizeBytes: SIZE_BYTES, indexes: [1] });
   lookups[1]?.(undefined);
   await settle();
   expect(sent).toEqual(['map 1']);
@@ -64,8 +64,8 @@ test('nothing held is no answer, and the first piece brings the map', async () =
 
 test('what was withdrawn during the lookup is not told', async () => {
   const { subject, sent, lookups } = subscriptions();
-  subject.want(digest);
-  subject.withdraw(digest);
+  subject.want(blob);
+  subject.withdraw(blob);
   lookups[0]?.([0, 1]);
   await settle();
   lookups[1]?.(undefined);
@@ -75,8 +75,8 @@ test('what was withdrawn during the lookup is not told', async () => {
 
 test('an answer that comes after the unwant is dropped', async () => {
   const { subject, sent, lookups } = subscriptions();
-  subject.want(digest);
-  subject.unwant(digest);
+  subject.want(blob);
+  subject.unwant(blob);
   lookups[0]?.([0]);
   await settle();
   expect(sent).toEqual([]);
@@ -84,12 +84,12 @@ test('an answer that comes after the unwant is dropped', async () => {
 
 test('only so many wants are taken, and one lookup at a time is made', async () => {
   const { subject, lookups } = subscriptions();
-  const many = [...Array(MAX_WANTS_PER_CONNECTION).keys()].map((n) => `${digest}${n}` as typeof digest);
+  const many = [...Array(MAX_WANTS_PER_CONNECTION).keys()].map((n) => `${blob}${n}` as typeof blob);
   expect(many.every((one) => subject.want(one) === 'new')).toBe(true);
-  expect(subject.want(digest)).toBe('too-many');
+  expect(subject.want(blob)).toBe('too-many');
   expect(subject.want(many[6]!)).toBe('again');
   subject.unwant(many[5]!);
-  expect(subject.want(digest)).toBe('new');
+  expect(subject.want(blob)).toBe('new');
   await settle();
   expect(lookups).toHaveLength(1);
 });

@@ -3,7 +3,7 @@
  * answered with a MAP when anything is held; after that only changes are sent. Changes that happen while the holdings
  * are being looked up are folded into that answer, so nothing falls between.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { PieceMap, pieceCountOf } from '@shoal/swarm';
 import type { ControlFrame } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -24,8 +24,8 @@ interface Subscription {
 }
 
 export class Subscriptions {
-  readonly #byDigest = new Map<Digest, Subscription>();
-  readonly #toAnswer = new Set<Digest>();
+  readonly #byBlob = new Map<BlobId, Subscription>();
+  readonly #toAnswer = new Set<BlobId>();
   readonly #holdings: Holdings;
   readonly #send: (frame: ControlFrame) => void;
   readonly #logger: Logger;
@@ -38,67 +38,67 @@ export class Subscriptions {
   }
 
   /** Wanting again asks for the MAP again. */
-  want(digest: Digest): 'new' | 'again' | 'too-many' {
-    const known = this.#byDigest.has(digest);
+  want(blob: BlobId): 'new' | 'again' | 'too-many' {
+    const known = this.#byBlob.has(blob);
     if (!known) {
-      if (this.#byDigest.size >= MAX_WANTS_PER_CONNECTION) return 'too-many';
+      if (this.#byBlob.size >= MAX_WANTS_PER_CONNECTION) return 'too-many';
       const nothing = { told: false, answering: false, fresh: new Set<number>(), freshSizeBytes: 0 };
-      this.#byDigest.set(digest, nothing);
+      this.#byBlob.set(blob, nothing);
     }
-    this.#answerSoon(digest);
+    this.#answerSoon(blob);
     return known ? 'again' : 'new';
   }
 
   /** Returns whether it was wanted. */
-  unwant(digest: Digest): boolean {
-    this.#toAnswer.delete(digest);
-    return this.#byDigest.delete(digest);
+  unwant(blob: BlobId): boolean {
+    this.#toAnswer.delete(blob);
+    return this.#byBlob.delete(blob);
   }
 
-  has(digest: Digest): boolean {
-    return this.#byDigest.has(digest);
+  has(blob: BlobId): boolean {
+    return this.#byBlob.has(blob);
   }
 
   /** All that the other side wants. */
-  digests(): IterableIterator<Digest> {
-    return this.#byDigest.keys();
+  blobs(): IterableIterator<BlobId> {
+    return this.#byBlob.keys();
   }
 
-  publish({ digest, sizeBytes, indexes }: FreshPieces): void {
-    const subscription = this.#byDigest.get(digest);
+  publish({ blob, sizeBytes, indexes }: FreshPieces): void {
+    const subscription = this.#byBlob.get(blob);
     if (subscription === undefined) return;
     if (subscription.told && !subscription.answering) {
-      this.#send({ type: 'have', digest, indexes });
+      this.#send({ type: 'have', blob, indexes });
       return;
     }
     for (const index of indexes) subscription.fresh.add(index);
     subscription.freshSizeBytes = sizeBytes;
-    this.#answerSoon(digest);
+    this.#answerSoon(blob);
   }
 
-  withdraw(digest: Digest): void {
-    const subscription = this.#byDigest.get(digest);
+  withdraw(blob: BlobId): void {
+    const subscription = this.#byBlob.get(blob);
     if (subscription === undefined) return;
     subscription.fresh.clear();
-    if (subscription.told) this.#send({ type: 'withdraw', digest });
+    if (subscription.told) this.#send({ type: 'withdraw', blob });
     subscription.told = false;
     // A lookup under way may still see what is gone now: ask once more.
     if (subscription.answering) {
       subscription.answering = false;
-      this.#answerSoon(digest);
+      this.#answerSoon(blob);
     }
   }
 
   clear(): void {
-    this.#byDigest.clear();
+    this.#byBlob.clear();
     this.#toAnswer.clear();
   }
 
-  #answerSoon(digest: Digest): void {
-    const subscription = this.#byDigest.get(digest);
+  #answerSoon(blob: BlobId): void {
+    const subscription = this.#byBlob.get(blob);
     if (subscription === undefined || subscription.answering) return;
     subscription.answering = true;
-    this.#toAnswer.add(digest);
+    this.#toAnswer.add(blob);
     if (this.#running) return;
     this.#running = true;
     this.#answerAll().catch((error: unknown) => this.#logger.error({ err: error }, 'wants not answered'));
@@ -107,23 +107,23 @@ export class Subscriptions {
   async #answerAll(): Promise<void> {
     try {
       // Entries added meanwhile are visited too.
-      for (const digest of this.#toAnswer) {
-        this.#toAnswer.delete(digest);
-        const subscription = this.#byDigest.get(digest);
-        if (subscription !== undefined) await this.#answer(digest, subscription);
+      for (const blob of this.#toAnswer) {
+        this.#toAnswer.delete(blob);
+        const subscription = this.#byBlob.get(blob);
+        if (subscription !== undefined) await this.#answer(blob, subscription);
       }
     } finally {
       this.#running = false;
     }
   }
 
-  async #answer(digest: Digest, subscription: Subscription): Promise<void> {
-    const held = await this.#holdings.held(digest).catch((error: unknown) => {
-      this.#logger.warn({ err: error, digest }, 'holdings could not be read');
+  async #answer(blob: BlobId, subscription: Subscription): Promise<void> {
+    const held = await this.#holdings.held(blob).catch((error: unknown) => {
+      this.#logger.warn({ err: error, blob }, 'holdings could not be read');
       return undefined;
     });
     // Unwanted, or withdrawn and queued again, since.
-    if (this.#byDigest.get(digest) !== subscription || this.#toAnswer.has(digest)) return;
+    if (this.#byBlob.get(blob) !== subscription || this.#toAnswer.has(blob)) return;
     subscription.answering = false;
     const sizeBytes = held?.sizeBytes ?? subscription.freshSizeBytes;
     const pieces = held?.pieces.clone() ?? PieceMap.empty(pieceCountOf(sizeBytes));
@@ -131,6 +131,6 @@ export class Subscriptions {
     subscription.fresh.clear();
     if (pieces.held === 0) return;
     subscription.told = true;
-    this.#send({ type: 'map', digest, sizeBytes, bitmap: pieces.toBytes() });
+    this.#send({ type: 'map', blob, sizeBytes, bitmap: pieces.toBytes() });
   }
 }

@@ -1,10 +1,11 @@
 /** A complete blob that does not match its digest: whose pieces are dropped, what is fetched again, who hears of it. */
+import { hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
+  blob,
   content,
-  digest,
   ME,
   never,
   PIECE_BYTES,
@@ -52,7 +53,7 @@ describe('a blob that does not match its digest', () => {
     expect(stage.audits).toEqual(['difference']);
     const [report] = stage.tracker.reports;
     expect(lies).toContain(report?.index);
-    expect(report).toMatchObject({ digest, sizeBytes: content.length });
+    expect(report).toMatchObject({ blob, sizeBytes: content.length });
     expect(signerOf(report?.claim ?? Buffer.alloc(0))).toBe('liar');
     expect(signerOf(report?.counter ?? Buffer.alloc(0))).toBe(ME);
     expect([...stage.peers.barred]).toEqual(['liar']);
@@ -194,7 +195,7 @@ describe('a blob that does not match its digest', () => {
     expect(stage.audits).toEqual(['nothing']);
     expect(stage.tracker.reports).toEqual([]);
     expect(stage.peers.barred.size).toBe(0);
-    expect(await stage.store.find(digest)).toBeUndefined();
+    expect(await stage.store.find(blob)).toBeUndefined();
 
     stage.origin.bytes = content;
     stage.peers.served.length = 0;
@@ -215,7 +216,7 @@ describe('a blob that does not match its digest', () => {
     await stage.start();
     const opening = openWithPeer();
     await expect.poll(() => stage.peers.served.length).toBe(pieceCount - 1);
-    const file = await open(join(stage.dataDir, 'partial', digest.slice('sha256:'.length)), 'r+');
+    const file = await open(join(stage.dataDir, 'partial', hash('sha256', blob)), 'r+');
     await file.write(Buffer.from('damage'), 0, 6, 7 * PIECE_BYTES);
     await file.close();
     release();
@@ -238,7 +239,7 @@ describe('a witness', () => {
     await expect.poll(() => stage.peers.listeners.length).toBe(1);
     await expect.poll(() => stage.tracker.reports.length).toBeGreaterThan(0);
     const [report] = stage.tracker.reports;
-    expect(report).toMatchObject({ digest, sizeBytes: content.length, index: 2 });
+    expect(report).toMatchObject({ blob, sizeBytes: content.length, index: 2 });
     expect(report?.claim).toBeUndefined();
     expect(signerOf(report?.counter ?? Buffer.alloc(0))).toBe(ME);
     expect(stage.origin.reads[0]).toEqual({ offset: 2 * PIECE_BYTES, end: 3 * PIECE_BYTES });

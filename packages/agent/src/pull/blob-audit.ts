@@ -13,13 +13,13 @@
  * audits of one pull together take a bounded time.
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Digest } from '@shoal/oci';
 import { Audit, pieceCountOf, type Random } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { PartialBlob } from '../store/blob-store.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import type { SizedBlob } from './blob-size.ts';
 import { NoRange, type OriginPiece, readOriginPiece, readOriginRun } from './origin-run.ts';
 import type { KeptPiece, PieceKeeper } from './piece-keeper.ts';
 import type { PullSource } from './pulls.ts';
@@ -61,12 +61,12 @@ export type AuditResult =
   | { found: 'nothing' | 'no-time' };
 
 export class BlobAudit {
-  readonly #blob: { digest: Digest; sizeBytes: number };
+  readonly #target: SizedBlob;
   readonly #dependencies: BlobAuditDependencies;
   #leftMs = BUDGET_MS;
 
-  constructor(blob: { digest: Digest; sizeBytes: number }, dependencies: BlobAuditDependencies) {
-    this.#blob = blob;
+  constructor(target: SizedBlob, dependencies: BlobAuditDependencies) {
+    this.#target = target;
     this.#dependencies = dependencies;
   }
 
@@ -164,7 +164,7 @@ export class BlobAudit {
   /** The origin ignores ranges: every piece in order, over one connection. */
   async #findDifferenceInWhole(signal: AbortSignal): Promise<OriginPiece | undefined> {
     const { origin, source } = this.#dependencies;
-    const run = { ...this.#blob, from: 0, to: pieceCountOf(this.#blob.sizeBytes), whole: true };
+    const run = { ...this.#target, from: 0, to: pieceCountOf(this.#target.sizeBytes), whole: true };
     const events = { onBytes: () => {}, onRanges: () => Promise.resolve() };
     for await (const piece of readOriginRun(origin, source(), run, signal, events)) {
       if (!this.#agrees(piece)) return piece;
@@ -177,7 +177,7 @@ export class BlobAudit {
     const untilMs = clock() + RETRY_FOR_MS;
     for (let tries = 0; ; tries++) {
       try {
-        return await readOriginPiece(origin, source(), { ...this.#blob, index }, { whole: false }, signal);
+        return await readOriginPiece(origin, source(), { ...this.#target, index }, { whole: false }, signal);
       } catch (error) {
         if (signal.aborted || clock() >= untilMs || !(error instanceof OriginError && error.temporary)) throw error;
         await sleep(Math.min(MAX_PAUSE_MS, FIRST_PAUSE_MS * 2 ** tries), undefined, { signal });
@@ -192,7 +192,7 @@ export class BlobAudit {
 
   #judge({ index, bytes, sha256 }: OriginPiece, signers: readonly (string | undefined)[]): AuditResult {
     const { network, tracker, partial, keeper, logger } = this.#dependencies;
-    const attestation = network.attest({ ...this.#blob, index }, sha256);
+    const attestation = network.attest({ ...this.#target, index }, sha256);
     const piece = { index, bytes, sha256, attestation };
     const signer = signers[index];
     // What this agent read itself came wrong the first time.
@@ -200,7 +200,7 @@ export class BlobAudit {
     logger.warn({ signer, index }, 'a member signed bytes that are not what the origin has');
     const claim = partial.attestation(index);
     // Nobody here waits for the tracker; it answers within its deadline.
-    if (attestation.length > 0) void tracker.report({ ...this.#blob, index, claim, counter: attestation });
+    if (attestation.length > 0) void tracker.report({ ...this.#target, index, claim, counter: attestation });
     return { found: 'difference', lost: keeper.signedBy(new Set([signer])), signer, piece };
   }
 }

@@ -8,7 +8,7 @@
  *
  * A piece reaches a reader only from disk and only when verified; the blob's last piece waits for the whole hash.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { pieceCountOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -16,6 +16,7 @@ import type { OriginError } from '../origin/origin-client.ts';
 import { type BlobHandle, type BlobStore, type PartialBlob, StoreError } from '../store/blob-store.ts';
 import type { BarredMembers } from './barred-members.ts';
 import { type AuditResult, BlobAudit } from './blob-audit.ts';
+import type { SizedBlob } from './blob-size.ts';
 import { type KeptPiece, PieceKeeper } from './piece-keeper.ts';
 import { PullError } from './pull-error.ts';
 import { type PieceTaker, PullWaiters } from './pull-waiters.ts';
@@ -33,12 +34,10 @@ export interface BlobPullDependencies extends SwarmDriverDependencies {
   onAudit?: (result: AuditResult['found'] | 'stopped') => void;
 }
 
-export interface BlobPullOptions {
-  digest: Digest;
-  sizeBytes: number;
+export interface BlobPullOptions extends SizedBlob {
   zone: string;
   source: PullSource;
-  /** Believe no peer: an earlier pull of this digest ended in a mismatch. */
+  /** Believe no peer: an earlier pull of this blob ended in a mismatch. */
   originOnly: boolean;
 }
 
@@ -54,7 +53,7 @@ const HOPELESS_AFTER = 2;
 const HOPELESS_AFTER_5XX = 4;
 
 export class BlobPull {
-  readonly digest: Digest;
+  readonly blob: BlobId;
   readonly sizeBytes: number;
   /** Resolves when nothing is under way any more, however it ended; never rejects. */
   readonly ended: Promise<void>;
@@ -76,16 +75,16 @@ export class BlobPull {
   #resolveEnded: () => void = () => {};
 
   constructor(options: BlobPullOptions, partial: PartialBlob, dependencies: BlobPullDependencies) {
-    const { digest, sizeBytes, source } = options;
+    const { blob, sizeBytes, source } = options;
     const { network, barred } = dependencies;
-    this.digest = digest;
+    this.blob = blob;
     this.sizeBytes = sizeBytes;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#partial = partial;
     this.#pieceCount = pieceCountOf(sizeBytes);
     this.#startedAtMs = dependencies.clock();
-    const logger = dependencies.logger.child({ pullId: source.pullId, digest });
+    const logger = dependencies.logger.child({ pullId: source.pullId, blob });
     this.#logger = logger;
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
@@ -270,11 +269,11 @@ export class BlobPull {
       });
     } catch (error) {
       if (error instanceof StoreError && error.code === 'digest-mismatch') await this.#mismatched(error);
-      else this.#fail(new PullError('store', `${this.digest}: could not be stored`, { cause: error }));
+      else this.#fail(new PullError('store', `${this.blob}: could not be stored`, { cause: error }));
       return;
     }
-    tracker.have([this.digest]);
-    this.#handle = await store.open(this.digest);
+    tracker.have([this.blob]);
+    this.#handle = await store.open(this.blob);
     // It may have been closed while it was hashed.
     if ((this.#state as State) !== 'verified') return;
     this.#state = 'committed';
@@ -296,7 +295,7 @@ export class BlobPull {
     switch (result.found) {
       case 'nothing':
       case 'no-time':
-        this.#fail(new PullError('mismatch', `${this.digest}: the bytes do not match the digest`, { cause }));
+        this.#fail(new PullError('mismatch', `${this.blob}: the bytes do not match the digest`, { cause }));
         return;
       case 'damage':
       case 'barred':
@@ -315,14 +314,14 @@ export class BlobPull {
     const cause = error?.code === 'unauthorized' ? undefined : error;
     const code = why === 'no-progress' ? 'no-source' : why;
     const reason = error === undefined ? 'no peer and no origin served it in time' : `origin: ${error.message}`;
-    this.#fail(new PullError(code, `${this.digest}: ${reason}`, { cause }));
+    this.#fail(new PullError(code, `${this.blob}: ${reason}`, { cause }));
   }
 
   #fail(error: Error): void {
     if (this.#state === 'failed' || this.#state === 'committed') return;
     this.#state = 'failed';
     this.#failure = error;
-    this.#dependencies.network.withdraw(this.digest);
+    this.#dependencies.network.withdraw(this.blob);
     this.#end();
     this.#waiters.wake();
   }

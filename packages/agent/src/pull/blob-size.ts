@@ -1,5 +1,5 @@
 /** How large a blob is, from whoever knows first: the manifest that names it, the origin, or a peer that holds it. */
-import type { Digest } from '@shoal/oci';
+import { type BlobId, digestOf } from '@shoal/oci';
 import type { PeerRecord } from '@shoal/wire';
 import type { OriginClient } from '../origin/origin-client.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
@@ -8,6 +8,11 @@ import { callFor, type PullSource } from './pulls.ts';
 
 /** How long peers are waited for after the origin failed. */
 const PEERS_WITHIN_MS = 2_000;
+
+export interface SizedBlob {
+  blob: BlobId;
+  sizeBytes: number;
+}
 
 export interface SizeSources {
   origin: OriginClient;
@@ -22,24 +27,25 @@ export interface SizeSources {
  * @throws OriginError when the origin does not serve it and no peer holds it
  */
 export async function findSize(
-  digest: Digest,
+  blob: BlobId,
   source: PullSource,
   { origin, network, tracker, onPeers }: SizeSources,
   deadline: AbortSignal,
 ): Promise<number | undefined> {
   if (source.sizeHintBytes !== undefined) return source.sizeHintBytes;
+  const digest = digestOf(blob);
   const stop = new AbortController();
   const call = callFor(source, AbortSignal.any([deadline, stop.signal]));
   let want: { close(): void } | undefined;
   const fromPeer = new Promise<number>((resolve) => {
-    want = network.want(digest, {
+    want = network.want(blob, {
       map: (_peer, _zone, sizeBytes) => resolve(sizeBytes),
       wants: () => {},
       haves: () => {},
       gone: () => {},
     });
   });
-  void tracker.want([digest]).then((found) => onPeers(found?.get(digest) ?? []));
+  void tracker.want([blob]).then((found) => onPeers(found?.get(blob) ?? []));
   const fromOrigin =
     source.kind === 'manifest'
       ? origin.resolve(source.repository, digest, source.accept ?? '*/*', call).then(({ sizeBytes }) => sizeBytes)

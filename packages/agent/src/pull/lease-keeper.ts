@@ -2,20 +2,13 @@
  * The tracker's leaves to get runs of one blob: asks for them, renews those that are held (at most two), gives them back.
  * A lease lives while its holder gets on, so every renewal says how far it has come.
  */
-import type { Digest } from '@shoal/oci';
 import type { LeaseSource, ReleaseHow, SwarmAction, SwarmEvent } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import type { SizedBlob } from './blob-size.ts';
 
 const RENEW_EVERY_MS = 500;
 const MAX_SILENT = 8;
-
-export interface LeaseKeeperOptions {
-  digest: Digest;
-  sizeBytes: number;
-  /** Grants are counted per registry. */
-  registry: () => string;
-}
 
 export interface LeaseKeeperEvents {
   onEvent(event: SwarmEvent): void;
@@ -43,7 +36,7 @@ interface Lease {
 }
 
 export class LeaseKeeper {
-  readonly #options: LeaseKeeperOptions;
+  readonly #target: SizedBlob;
   readonly #tracker: TrackerClient;
   readonly #events: LeaseKeeperEvents;
   readonly #leases = new Map<string, Lease>();
@@ -52,8 +45,8 @@ export class LeaseKeeper {
   #asking = 0;
   #closed = false;
 
-  constructor(options: LeaseKeeperOptions, tracker: TrackerClient, events: LeaseKeeperEvents) {
-    this.#options = options;
+  constructor(target: SizedBlob, tracker: TrackerClient, events: LeaseKeeperEvents) {
+    this.#target = target;
     this.#tracker = tracker;
     this.#events = events;
   }
@@ -69,14 +62,13 @@ export class LeaseKeeper {
   }
 
   async ask(action: Extract<SwarmAction, { type: 'ask-lease' }>): Promise<void> {
-    const { digest, sizeBytes, registry } = this.#options;
+    const { blob, sizeBytes } = this.#target;
     const { starved, piece, avoid } = action;
     const silent = [...new Set([...action.silent, ...this.#events.unreachable()])].slice(0, MAX_SILENT);
     this.#asking++;
     const asked = this.#tracker.lease({
-      digest,
+      blob,
       sizeBytes,
-      registry: registry(),
       starved,
       ...(piece !== undefined && { piece }),
       ...(avoid.length > 0 && { avoid: [...avoid] }),
@@ -113,8 +105,7 @@ export class LeaseKeeper {
 
   /** Asks to be the one that audits the blob; that lasts 10 s. Undefined when no tracker answers. */
   async askAudit(): Promise<boolean | undefined> {
-    const { digest, sizeBytes, registry } = this.#options;
-    const answer = await this.#tracker.lease({ digest, sizeBytes, registry: registry(), starved: false, audit: true });
+    const answer = await this.#tracker.lease({ ...this.#target, starved: false, audit: true });
     if (answer?.witness !== undefined && !this.#closed) this.#events.onWitness(answer.witness.index);
     return answer?.granted;
   }

@@ -1,8 +1,8 @@
 /** The origin side of one pull: reads the run the swarm asks for, from one of the repositories known to hold the blob. */
-import type { Digest } from '@shoal/oci';
 import { type OriginEnd, pieceCountOf, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
+import type { SizedBlob } from './blob-size.ts';
 import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
 import { isSameSource, type PullSource } from './pulls.ts';
 
@@ -27,7 +27,7 @@ export interface OriginReaderDependencies {
 }
 
 export class OriginReader {
-  readonly #blob: { digest: Digest; sizeBytes: number };
+  readonly #target: SizedBlob;
   readonly #dependencies: OriginReaderDependencies;
   readonly #sources: Source[];
   #failuresInARow = 0;
@@ -35,8 +35,8 @@ export class OriginReader {
   #reading: { run: OriginRun; abort: AbortController } | undefined;
   #lastBytesEventMs = 0;
 
-  constructor(blob: { digest: Digest; sizeBytes: number }, source: PullSource, dependencies: OriginReaderDependencies) {
-    this.#blob = blob;
+  constructor(target: SizedBlob, source: PullSource, dependencies: OriginReaderDependencies) {
+    this.#target = target;
     this.#dependencies = dependencies;
     this.#sources = [{ source, refusal: undefined }];
   }
@@ -104,7 +104,7 @@ export class OriginReader {
   async read(range: Pick<OriginRun, 'from' | 'to' | 'whole'>): Promise<void> {
     const abort = new AbortController();
     const { signal } = abort;
-    const run: OriginRun = { digest: this.#blob.digest, sizeBytes: this.#blob.sizeBytes, ...range };
+    const run: OriginRun = { blob: this.#target.blob, sizeBytes: this.#target.sizeBytes, ...range };
     this.#reading = { run, abort };
     const { origin, onPiece, onRanges } = this.#dependencies;
     const current = this.#current();

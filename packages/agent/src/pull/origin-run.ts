@@ -1,8 +1,9 @@
 /** Reads a run of consecutive pieces of one blob from the origin, in order. */
 import { createHash } from 'node:crypto';
-import type { Digest } from '@shoal/oci';
+import { digestOf } from '@shoal/oci';
 import { pieceExtent } from '@shoal/swarm';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
+import type { SizedBlob } from './blob-size.ts';
 import { callFor, type PullSource } from './pulls.ts';
 
 export interface OriginPiece {
@@ -12,9 +13,7 @@ export interface OriginPiece {
   sha256: Uint8Array;
 }
 
-export interface OriginRun {
-  digest: Digest;
-  sizeBytes: number;
+export interface OriginRun extends SizedBlob {
   /** Pieces [from, to). */
   from: number;
   /** May change while the run is read; it then ends there. */
@@ -42,8 +41,9 @@ export async function* readOriginRun(
   events: OriginRunEvents,
 ): AsyncGenerator<OriginPiece> {
   const call = callFor(source, signal);
+  const digest = digestOf(run.blob);
   if (source.kind === 'manifest') {
-    const { bytes } = await origin.manifest(source.repository, run.digest, source.accept ?? '*/*', call);
+    const { bytes } = await origin.manifest(source.repository, digest, source.accept ?? '*/*', call);
     yield* piecesOf(run, [bytes], 0, events);
     return;
   }
@@ -51,7 +51,7 @@ export async function* readOriginRun(
   const last = pieceExtent(run.sizeBytes, run.to - 1);
   const end = last.offset + last.length;
   const everything = offset === 0 && end === run.sizeBytes;
-  const body = await origin.blob(source.repository, run.digest, everything ? { offset } : { offset, end }, call);
+  const body = await origin.blob(source.repository, digest, everything ? { offset } : { offset, end }, call);
   try {
     if (body.sizeBytes !== undefined && body.sizeBytes !== run.sizeBytes) {
       throw new OriginError('invalid', `the origin says ${body.sizeBytes} bytes, the manifest ${run.sizeBytes}`);
@@ -112,11 +112,11 @@ async function* piecesOf(
 export async function readOriginPiece(
   origin: OriginClient,
   source: PullSource,
-  { digest, sizeBytes, index }: { digest: Digest; sizeBytes: number; index: number },
+  { blob, sizeBytes, index }: SizedBlob & { index: number },
   { whole }: { whole: boolean },
   signal: AbortSignal,
 ): Promise<OriginPiece> {
-  const run = { digest, sizeBytes, from: index, to: index + 1, whole };
+  const run = { blob, sizeBytes, from: index, to: index + 1, whole };
   for await (const piece of readOriginRun(origin, source, run, signal, NOBODY_LISTENS)) return piece;
   throw new OriginError('cut-short', `piece ${index} did not come`);
 }

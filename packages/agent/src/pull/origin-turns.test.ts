@@ -7,7 +7,7 @@ function setUp() {
   const state = { now: 0, reading: new Set<string>() };
   const turns = new OriginTurns(() => state.now);
   const begin = (name: string, { sizeBytes = 100 * MiB, registry = 'r' } = {}): OriginTurn =>
-    turns.begin({ sizeBytes, registry: () => registry, reads: () => state.reading.has(name) });
+    turns.begin({ sizeBytes, registry, reads: () => state.reading.has(name) });
   return { state, begin };
 }
 

@@ -14,7 +14,7 @@ const SMALL_BYTES = 4 * 1024 * 1024;
 
 export interface OriginTurnOptions {
   sizeBytes: number;
-  registry: () => string;
+  registry: string;
   /** Whether the pull has a lease or is asking for one. */
   reads: () => boolean;
 }
@@ -60,10 +60,9 @@ export class OriginTurns {
 
   /** Those of the same registry that began earlier. */
   *#earlier(entry: Entry): Generator<Entry> {
-    const registry = entry.registry();
     for (const other of this.#entries) {
       if (other === entry) return;
-      if (other.registry() === registry) yield other;
+      if (other.registry === entry.registry) yield other;
     }
   }
 

@@ -1,8 +1,8 @@
 /** Fetches pieces of one blob from peers, within the memory that pieces on their way may take. */
-import type { Digest } from '@shoal/oci';
 import { type FetchFailure, pieceExtent, type SwarmAction, type SwarmEvent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
+import type { SizedBlob } from './blob-size.ts';
 import type { KeptPiece } from './piece-keeper.ts';
 import type { LentMemory, PieceMemory } from './piece-memory.ts';
 
@@ -23,18 +23,18 @@ export interface PieceFetcherDependencies {
 }
 
 export class PieceFetcher {
-  readonly #blob: { digest: Digest; sizeBytes: number };
+  readonly #target: SizedBlob;
   readonly #dependencies: PieceFetcherDependencies;
   readonly #fetches = new Map<string, AbortController>();
 
-  constructor(blob: { digest: Digest; sizeBytes: number }, dependencies: PieceFetcherDependencies) {
-    this.#blob = blob;
+  constructor(target: SizedBlob, dependencies: PieceFetcherDependencies) {
+    this.#target = target;
     this.#dependencies = dependencies;
   }
 
   /** A `fetch-failed` follows when it does not come and was not cancelled. @throws what `onPiece` throws */
   async fetch({ peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): Promise<void> {
-    const { digest, sizeBytes } = this.#blob;
+    const { blob, sizeBytes } = this.#target;
     const { network, pieceMemory, onPiece } = this.#dependencies;
     const key = `${peer} ${index}`;
     const abort = new AbortController();
@@ -44,7 +44,7 @@ export class PieceFetcher {
     try {
       memory = await pieceMemory.borrow(pieceExtent(sizeBytes, index).length, signal);
       const options = { into: memory.bytes, deadlineMs: PIECE_DEADLINE_MS, patience, signal };
-      const { bytes, sha256, attestation } = await network.fetchPiece(peer, { digest, sizeBytes, index }, options);
+      const { bytes, sha256, attestation } = await network.fetchPiece(peer, { blob, sizeBytes, index }, options);
       await onPiece({ index, bytes, sha256, attestation }, peer);
     } catch (error) {
       if (signal.aborted) return;

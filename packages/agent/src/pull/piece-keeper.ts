@@ -2,9 +2,9 @@
  * The verified pieces of one pull: puts them on the disk, then tells the peers; knows who vouched for each, and takes back
  * those of a member that turned out to lie.
  */
-import type { Digest } from '@shoal/oci';
 import type { PeerNetwork } from '../peers/peer-network.ts';
 import type { PartialBlob } from '../store/blob-store.ts';
+import type { SizedBlob } from './blob-size.ts';
 
 /** Stands for a signer that cannot be told any more: not this agent, and nobody in particular. */
 const UNKNOWN = '';
@@ -18,19 +18,15 @@ export interface KeptPiece {
 }
 
 export class PieceKeeper {
-  readonly #blob: { digest: Digest; sizeBytes: number };
+  readonly #target: SizedBlob;
   readonly #partial: PartialBlob;
   readonly #network: Pick<PeerNetwork, 'publish' | 'signerOf' | 'peerId'>;
   #bytesFromPeers = 0;
   #bytesFromOrigin = 0;
   readonly #peers = new Set<string>();
 
-  constructor(
-    blob: { digest: Digest; sizeBytes: number },
-    partial: PartialBlob,
-    network: Pick<PeerNetwork, 'publish' | 'signerOf' | 'peerId'>,
-  ) {
-    this.#blob = blob;
+  constructor(target: SizedBlob, partial: PartialBlob, network: Pick<PeerNetwork, 'publish' | 'signerOf' | 'peerId'>) {
+    this.#target = target;
     this.#partial = partial;
     this.#network = network;
   }
@@ -49,7 +45,7 @@ export class PieceKeeper {
       this.#bytesFromPeers += bytes.length;
       this.#peers.add(from);
     }
-    this.#network.publish(this.#blob.digest, this.#blob.sizeBytes, index);
+    this.#network.publish(this.#target.blob, this.#target.sizeBytes, index);
   }
 
   /** Who signed each piece; undefined for what is not here or what this agent read itself. */

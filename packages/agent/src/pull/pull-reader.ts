@@ -1,6 +1,6 @@
 /** Reads a blob that is still arriving, in order, for one client. */
 import { createHash } from 'node:crypto';
-import { type Digest, digestAlgorithm } from '@shoal/oci';
+import { type Digest, digestAlgorithm, digestOf } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
@@ -33,7 +33,7 @@ export class PullReader implements BlobReader {
     passThrough: (range: PassedRange, signal: AbortSignal) => AsyncIterable<Uint8Array>,
     onClose: () => void,
   ) {
-    this.digest = pull.digest;
+    this.digest = digestOf(pull.blob);
     this.sizeBytes = pull.sizeBytes;
     this.mediaType = mediaType;
     this.#pull = pull;

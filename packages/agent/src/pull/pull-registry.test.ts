@@ -6,6 +6,7 @@ import { OriginError } from '../origin/origin-client.ts';
 import { PeerError } from '../peers/peer-network.ts';
 import { StoreError } from '../store/blob-store.ts';
 import {
+  blob,
   content,
   digest,
   never,
@@ -35,7 +36,7 @@ describe('pulls', () => {
     expect(tail?.equals(content.subarray(1_234_567))).toBe(true);
     expect(stage.origin.sentBytes).toBe(content.length);
     expect(stage.origin.reads).toHaveLength(1);
-    await expect.poll(() => stage.tracker.have).toEqual([digest]);
+    await expect.poll(() => stage.tracker.have).toEqual([blob]);
   });
 
   it('reads the store alone once the blob is committed', async () => {
@@ -49,8 +50,8 @@ describe('pulls', () => {
   it('notices a committed blob that changed on the disk, sends none of it, and pulls it again', async () => {
     await stage.start();
     await readAll(await stage.open());
-    const file = join(stage.dataDir, 'blobs', 'sha256', digest.slice('sha256:'.length));
-    await expect.poll(() => stage.tracker.have).toEqual([digest]);
+    const file = join(stage.dataDir, 'blobs', blob.replace(':', '/'));
+    await expect.poll(() => stage.tracker.have).toEqual([blob]);
     const damaged = Buffer.from(content);
     damaged[300_000] = (damaged[300_000] ?? 0) ^ 1;
     await writeFile(file, damaged);
@@ -83,7 +84,7 @@ describe('pulls', () => {
     }).rejects.toMatchObject({ code: 'mismatch' });
     reader.close();
     expect(received).toBeLessThan(content.length);
-    expect(await stage.store.find(digest)).toBeUndefined();
+    expect(await stage.store.find(blob)).toBeUndefined();
 
     stage.origin.bytes = content;
     const listening = stage.peers.listeners.length;
@@ -133,7 +134,7 @@ describe('pulls', () => {
     expect(bytes.equals(content)).toBe(true);
     const part = await readAll(await stage.open(100), 100, 300);
     expect(part.equals(content.subarray(100, 300))).toBe(true);
-    expect(await stage.store.find(digest)).toBeUndefined();
+    expect(await stage.store.find(blob)).toBeUndefined();
   });
 
   it('cuts a passed-through body short when its bytes do not match', async () => {
@@ -166,7 +167,7 @@ describe('pulls', () => {
 
     it('the rest passes by the store', async () => {
       expect((await readWithFullDisk()).equals(content)).toBe(true);
-      expect(await stage.store.find(digest)).toBeUndefined();
+      expect(await stage.store.find(blob)).toBeUndefined();
     });
 
     it('a wrong byte in the rest still cuts the body short', async () => {
@@ -234,9 +235,9 @@ describe('pulls', () => {
     await expect(stage.open(0, ClientAuthorization.from('Bearer old')!)).rejects.toMatchObject({ challenge });
   });
 
-  it('tells a client of no login that another registry wants for the same blob', async () => {
+  it('tells a client of no login that the registry wants of another one', async () => {
     await stage.start();
-    const challenge = ['Bearer realm="https://evil.test/"'];
+    const challenge = ['Bearer realm="https://auth.test/"'];
     let refuse = (): void => {};
     const refused = new Promise<void>((resolve) => {
       refuse = resolve;
@@ -248,13 +249,12 @@ describe('pulls', () => {
         throw new OriginError('unauthorized', 'log in', { status: 401, challenge });
       };
     };
-    const own = { ...source, repository: { registry: 'own.test', name: 'org/app' } };
-    const evil = stage.open(0, 'anonymous').catch((error: unknown) => error);
-    const victim = stage.pulls.open(digest, own, 0, never).catch((error: unknown) => error);
+    const stranger = stage.open(0, 'anonymous').catch((error: unknown) => error);
+    const member = stage.open(0, 'node').catch((error: unknown) => error);
     await new Promise((resolve) => setTimeout(resolve, 50));
     refuse();
-    expect(await evil).toMatchObject({ code: 'unauthorized', challenge });
-    expect(await victim).toMatchObject({ code: 'unreachable', challenge: undefined });
+    expect(await stranger).toMatchObject({ code: 'unauthorized', challenge });
+    expect(await member).toMatchObject({ code: 'unreachable', challenge: undefined });
   });
 
   it('asks with every login before it gives up, whichever comes while another is being refused', async () => {
@@ -269,5 +269,33 @@ describe('pulls', () => {
     for (const read of await Promise.all(readers.map((reader) => readAll(reader))))
       expect(read.equals(content)).toBe(true);
     expect(asked.at(-1)).toBe(logins[2]);
+  });
+
+  describe('a blob that two registries name', () => {
+    const elsewhere = { ...source, repository: { registry: 'evil.test', name: 'org/app' } };
+    const openElsewhere = () => stage.pulls.open(digest, elsewhere, 0, never);
+
+    it('is read from each of them, whatever the other one gave out', async () => {
+      await stage.start();
+      await readAll(await stage.open());
+      await expect.poll(() => stage.tracker.have).toEqual([blob]);
+      stage.origin.bytes = withWrongPieces([1]);
+      await expect(openElsewhere().then((reader) => readAll(reader))).rejects.toMatchObject({ code: 'mismatch' });
+      stage.origin.bytes = content;
+      expect((await readAll(await openElsewhere())).equals(content)).toBe(true);
+      expect(stage.origin.sentBytes).toBeGreaterThanOrEqual(3 * content.length);
+      await expect.poll(() => stage.tracker.have).toEqual([blob, blob.replace('r.test', 'evil.test')]);
+    });
+
+    it('joins no pull under way of the other one', async () => {
+      await stage.start();
+      const first = await stage.open();
+      stage.origin.onOpen = () => {
+        throw new OriginError('not-found', 'no such blob', { status: 404 });
+      };
+      await expect(openElsewhere()).rejects.toMatchObject({ code: 'not-found' });
+      stage.origin.onOpen = () => {};
+      expect((await readAll(first)).equals(content)).toBe(true);
+    });
   });
 });

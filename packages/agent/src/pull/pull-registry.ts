@@ -1,5 +1,5 @@
 /**
- * All pulls of this agent, one per digest. Decides where a request's bytes come from:
+ * All pulls of this agent, one per blob of a registry. Decides where a request's bytes come from:
  *
  *   committed here ──────────────► StoreReader
  *   under way ───────────────────► PullReader on the pull under way
@@ -8,7 +8,7 @@
  *
  * A pull that nobody reads any more goes on for a moment, because aborted clients come back, then stops and stays resumable.
  */
-import type { Digest } from '@shoal/oci';
+import { type BlobId, blobIdOf, type Digest, digestOf } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
@@ -30,7 +30,7 @@ const DECIDE_WITHIN_MS = 8_000;
 /** A pull whose source is at work needs no piece yet to be promised to the client when time is up. */
 const AT_WORK_MS = 3_000;
 const LINGER_MS = 10_000;
-/** How long a digest that ended in a mismatch is read from the origin alone. */
+/** How long a blob that ended in a mismatch is read from the origin alone. */
 const DISTRUST_MS = 10 * 60_000;
 /** How long the blobs of a served manifest are looked for before anybody asked for them. */
 const EXPECT_MS = 60_000;
@@ -56,11 +56,11 @@ export class PullRegistry implements Pulls {
   readonly #dependencies: PullRegistryDependencies & BlobPullDependencies;
   /** For blobs that are not being pulled yet. */
   readonly #neighbourhood: Neighbourhood;
-  readonly #entries = new Map<Digest, Entry>();
+  readonly #entries = new Map<BlobId, Entry>();
   /** Entries being made, so that simultaneous requests make one pull. */
-  readonly #opening = new Map<Digest, { made: Promise<Entry | undefined>; source: PullSource }>();
-  readonly #distrusted = new LRUCache<Digest, true>({ max: 1_000, ttl: DISTRUST_MS });
-  readonly #expecting = new Map<Digest, NodeJS.Timeout>();
+  readonly #opening = new Map<BlobId, { made: Promise<Entry | undefined>; source: PullSource }>();
+  readonly #distrusted = new LRUCache<BlobId, true>({ max: 1_000, ttl: DISTRUST_MS });
+  readonly #expecting = new Map<BlobId, NodeJS.Timeout>();
   #closed = false;
 
   constructor(options: PullRegistryOptions, dependencies: PullRegistryDependencies) {
@@ -79,13 +79,14 @@ export class PullRegistry implements Pulls {
   }
 
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
+    const blob = blobIdOf(source.repository.registry, digest);
     if (this.#closed) throw new PullError('closed', 'the agent is stopping');
     const { store, onStoreBytes } = this.#dependencies;
-    const handle = await store.open(digest);
+    const handle = await store.open(blob);
     if (handle !== undefined) return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
-    const entry = await this.#entry(digest, source, deadline);
-    if (entry === undefined) return this.#openPassThrough(digest, source, start, signal, deadline);
+    const entry = await this.#entry(blob, source, deadline);
+    if (entry === undefined) return this.#openPassThrough(blob, source, start, signal, deadline);
     entry.pull.addSource(source);
     const reader = this.#reader(entry, source);
     try {
@@ -97,22 +98,19 @@ export class PullRegistry implements Pulls {
     }
   }
 
-  expect(digests: readonly Digest[]): void {
-    void this.#expect(digests).catch((error: unknown) => this.#dependencies.logger.debug({ error }, 'expecting blobs'));
-  }
-
-  async held(digest: Digest): Promise<boolean> {
-    return (await this.#dependencies.store.find(digest)) !== undefined;
+  expect(registry: string, digests: readonly Digest[]): void {
+    const blobs = digests.map((digest) => blobIdOf(registry, digest));
+    void this.#expect(blobs).catch((error: unknown) => this.#dependencies.logger.debug({ error }, 'expecting blobs'));
   }
 
   /** The partial blob of a pull under way: what `Holdings` serves to peers. */
-  partial(digest: Digest): PartialBlob | undefined {
-    return this.#entries.get(digest)?.pull.partial;
+  partial(blob: BlobId): PartialBlob | undefined {
+    return this.#entries.get(blob)?.pull.partial;
   }
 
   /** Members that hold or want a blob that this agent wants, as the tracker says. */
-  found(digest: Digest, peers: readonly PeerRecord[]): void {
-    const entry = this.#entries.get(digest);
+  found(blob: BlobId, peers: readonly PeerRecord[]): void {
+    const entry = this.#entries.get(blob);
     if (entry !== undefined) entry.pull.found(peers);
     else if (!this.#closed) this.#neighbourhood.meet(peers, 0);
   }
@@ -130,22 +128,22 @@ export class PullRegistry implements Pulls {
     this.#closed = true;
     this.#dependencies.witnessDuty.close();
     for (const timer of this.#expecting.values()) clearTimeout(timer);
-    await Promise.all([...this.#entries].map(([digest, entry]) => this.#stop(digest, entry)));
+    await Promise.all([...this.#entries].map(([blob, entry]) => this.#stop(blob, entry)));
   }
 
-  async #entry(digest: Digest, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
+  async #entry(blob: BlobId, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
     for (;;) {
-      const entry = this.#entries.get(digest);
+      const entry = this.#entries.get(blob);
       if (entry !== undefined && entry.pull.state !== 'failed') return entry;
       if (entry !== undefined) await entry.pull.ended;
-      const opening = this.#opening.get(digest);
+      const opening = this.#opening.get(blob);
       if (opening === undefined) {
-        const made = this.#make(digest, source, deadline).finally(() => this.#opening.delete(digest));
-        this.#opening.set(digest, { made, source });
+        const made = this.#make(blob, source, deadline).finally(() => this.#opening.delete(blob));
+        this.#opening.set(blob, { made, source });
         return made;
       }
       if (isSameSource(opening.source, source)) return opening.made;
-      // What another registry, or the same one, says to another client is not this one's answer.
+      // What the registry says to another client is not this one's answer.
       const other = await opening.made.catch(() => 'failed' as const);
       if (other !== 'failed') return other;
       deadline.throwIfAborted();
@@ -153,69 +151,69 @@ export class PullRegistry implements Pulls {
   }
 
   /** Undefined when the blob cannot be kept. */
-  async #make(digest: Digest, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
+  async #make(blob: BlobId, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {
     const { store, logger, clock } = this.#dependencies;
-    const sizeBytes = await findSize(digest, source, this.#sizeSources(digest), deadline);
+    const sizeBytes = await findSize(blob, source, this.#sizeSources(blob), deadline);
     if (sizeBytes === undefined) return undefined;
     let partial: PartialBlob;
     try {
-      partial = await store.partial(digest, sizeBytes);
+      partial = await store.partial(blob, sizeBytes);
     } catch (error) {
       if (!(error instanceof StoreError)) throw error;
-      logger.warn({ digest, sizeBytes, code: error.code }, `not kept, passed through: ${error.message}`);
+      logger.warn({ blob, sizeBytes, code: error.code }, `not kept, passed through: ${error.message}`);
       return undefined;
     }
-    const originOnly = this.#distrusted.has(digest);
-    const options = { digest, sizeBytes, zone: this.#options.zone, source, originOnly };
+    const originOnly = this.#distrusted.has(blob);
+    const options = { blob, sizeBytes, zone: this.#options.zone, source, originOnly };
     const entry: Entry = { pull: new BlobPull(options, partial, this.#dependencies), readers: 0, linger: undefined };
-    this.#entries.set(digest, entry);
+    this.#entries.set(blob, entry);
     const startedAtMs = clock();
-    void entry.pull.ended.then(() => this.#pullEnded(digest, entry, (clock() - startedAtMs) / 1000));
+    void entry.pull.ended.then(() => this.#pullEnded(blob, entry, (clock() - startedAtMs) / 1000));
     entry.pull.start();
-    this.#lingerIfUnread(digest, entry);
+    this.#lingerIfUnread(blob, entry);
     return entry;
   }
 
-  #sizeSources(digest: Digest): SizeSources {
+  #sizeSources(blob: BlobId): SizeSources {
     const { origin, network, tracker } = this.#dependencies;
-    return { origin, network, tracker, onPeers: (peers) => this.found(digest, peers) };
+    return { origin, network, tracker, onPeers: (peers) => this.found(blob, peers) };
   }
 
-  #pullEnded(digest: Digest, entry: Entry, seconds: number): void {
+  #pullEnded(blob: BlobId, entry: Entry, seconds: number): void {
     const { failure } = entry.pull;
     const code = failure instanceof PullError ? failure.code : undefined;
-    if (code === 'mismatch') this.#distrusted.set(digest, true);
+    if (code === 'mismatch') this.#distrusted.set(blob, true);
     const result = failure === undefined ? 'done' : code === 'closed' ? 'stopped' : 'failed';
     this.#dependencies.onPullEnded?.(result, seconds);
-    if (failure !== undefined && this.#entries.get(digest) === entry) this.#entries.delete(digest);
-    else this.#lingerIfUnread(digest, entry);
+    if (failure !== undefined && this.#entries.get(blob) === entry) this.#entries.delete(blob);
+    else this.#lingerIfUnread(blob, entry);
   }
 
   #reader(entry: Entry, source: PullSource): PullReader {
-    const { digest } = entry.pull;
+    const { blob } = entry.pull;
     entry.readers++;
     clearTimeout(entry.linger);
     const through = (range: PassedRange, signal: AbortSignal): AsyncIterable<Uint8Array> =>
-      passThrough(this.#dependencies.origin, source, digest, range, signal);
+      passThrough(this.#dependencies.origin, source, digestOf(blob), range, signal);
     return new PullReader(entry.pull, source.mediaType, through, () => {
       entry.readers--;
-      this.#lingerIfUnread(digest, entry);
+      this.#lingerIfUnread(blob, entry);
     });
   }
 
-  #lingerIfUnread(digest: Digest, entry: Entry): void {
+  #lingerIfUnread(blob: BlobId, entry: Entry): void {
     clearTimeout(entry.linger);
-    if (entry.readers > 0 || this.#entries.get(digest) !== entry) return;
+    if (entry.readers > 0 || this.#entries.get(blob) !== entry) return;
     const delayMs = entry.pull.state === 'committed' ? 0 : LINGER_MS;
     entry.linger = setTimeout(() => {
-      if (entry.readers === 0) void this.#stop(digest, entry);
+      if (entry.readers === 0) void this.#stop(blob, entry);
     }, delayMs);
   }
 
-  async #stop(digest: Digest, entry: Entry): Promise<void> {
+  async #stop(blob: BlobId, entry: Entry): Promise<void> {
     clearTimeout(entry.linger);
     await entry.pull.close();
-    if (this.#entries.get(digest) === entry) this.#entries.delete(digest);
+    if (this.#entries.get(blob) === entry) this.#entries.delete(blob);
   }
 
   /** Waits until the client can be promised an answer. @throws PullError, OriginError */
@@ -241,7 +239,7 @@ export class PullRegistry implements Pulls {
       if (pull.failure !== undefined) throw pull.originErrorFor(source) ?? pull.failure;
       throw (
         pull.originErrorFor(source) ??
-        (deadline.aborted ? new PullError('no-source', `${pull.digest}: no source in time`) : error)
+        (deadline.aborted ? new PullError('no-source', `${pull.blob}: no source in time`) : error)
       );
     } finally {
       pull.readerGone(number);
@@ -251,21 +249,22 @@ export class PullRegistry implements Pulls {
   /** Rejects as soon as nobody serves the blob; resolves never before the signal. */
   async #doomed(pull: BlobPull, source: PullSource, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
-      if (pull.hopeless()) throw pull.originErrorFor(source) ?? new PullError('no-source', `${pull.digest}: no source`);
+      if (pull.hopeless()) throw pull.originErrorFor(source) ?? new PullError('no-source', `${pull.blob}: no source`);
       await pull.nextChange(signal);
     }
     await new Promise<void>((resolve) => setImmediate(resolve));
   }
 
   async #openPassThrough(
-    digest: Digest,
+    blob: BlobId,
     source: PullSource,
     start: number,
     signal: AbortSignal,
     deadline: AbortSignal,
   ): Promise<BlobReader> {
     const { origin } = this.#dependencies;
-    const sizeBytes = await findSize(digest, source, this.#sizeSources(digest), deadline);
+    const digest = digestOf(blob);
+    const sizeBytes = await findSize(blob, source, this.#sizeSources(blob), deadline);
     const stop = new AbortController();
     // The first bytes decide: an origin that refuses must become a 404, not a cut body.
     const body = passThrough(origin, source, digest, { start, end: undefined }, AbortSignal.any([signal, stop.signal]));
@@ -301,23 +300,23 @@ export class PullRegistry implements Pulls {
     };
   }
 
-  async #expect(digests: readonly Digest[]): Promise<void> {
+  async #expect(blobs: readonly BlobId[]): Promise<void> {
     const { store, tracker } = this.#dependencies;
-    const missing: Digest[] = [];
-    for (const digest of digests) {
-      if (this.#entries.has(digest) || this.#expecting.has(digest)) continue;
-      if ((await store.find(digest)) === undefined) missing.push(digest);
+    const missing: BlobId[] = [];
+    for (const blob of blobs) {
+      if (this.#entries.has(blob) || this.#expecting.has(blob)) continue;
+      if ((await store.find(blob)) === undefined) missing.push(blob);
     }
     if (missing.length === 0 || this.#closed) return;
-    for (const digest of missing) {
+    for (const blob of missing) {
       const forget = (): void => {
-        this.#expecting.delete(digest);
-        if (!this.#entries.has(digest)) tracker.unwant([digest]);
+        this.#expecting.delete(blob);
+        if (!this.#entries.has(blob)) tracker.unwant([blob]);
       };
-      this.#expecting.set(digest, setTimeout(forget, EXPECT_MS).unref());
+      this.#expecting.set(blob, setTimeout(forget, EXPECT_MS).unref());
     }
     const found = await tracker.want(missing);
-    for (const [digest, peers] of found ?? []) this.found(digest, peers);
+    for (const [blob, peers] of found ?? []) this.found(blob, peers);
   }
 }
 

@@ -1,5 +1,5 @@
 /**
- * One pull per digest: whoever asks for a blob joins the pull already under way, at its own offset.
+ * One pull per blob of a registry: whoever asks for it joins the pull already under way, at its own offset.
  * The mirror sees only this interface.
  */
 import type { Digest } from '@shoal/oci';
@@ -25,11 +25,9 @@ export function callFor({ pullId, asker }: PullSource, signal: AbortSignal): Ori
   return { pullId, asker, signal };
 }
 
-/** Whether both would be told the same by the same registry. */
+/** Whether the registry that both are of would tell both the same. */
 export function isSameSource(one: PullSource, other: PullSource): boolean {
-  const { repository: a } = one;
-  const { repository: b } = other;
-  return a.registry === b.registry && a.name === b.name && askerKey(one.asker) === askerKey(other.asker);
+  return one.repository.name === other.repository.name && askerKey(one.asker) === askerKey(other.asker);
 }
 
 /** A blob being read by one client; `sizeBytes` is known, bytes are verified before they come out. */
@@ -53,10 +51,8 @@ export interface Pulls {
    * rejects (OriginError, PullError) soon when nobody can serve it, at the latest after 8 s.
    */
   open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader>;
-  /** Starts looking for peers of all the blobs under a manifest that was just served. */
-  expect(digests: readonly Digest[]): void;
-  /** Whether the blob is committed here. */
-  held(digest: Digest): Promise<boolean>;
+  /** Starts looking for peers of all the blobs under a manifest of this registry that was just served. */
+  expect(registry: string, digests: readonly Digest[]): void;
   openCount(): number;
   close(): Promise<void>;
 }

@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Digest } from '@shoal/oci';
+import { type BlobId, blobIdOf, type Digest } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent, seededRandom } from '@shoal/swarm';
 import type { LeaseAnswer, LeaseRequest } from '@shoal/wire';
 import pino from 'pino';
@@ -25,6 +25,8 @@ export const content: Buffer = randomBytes(3_000_000);
 export const pieceCount: number = pieceCountOf(content.length);
 export const PIECE_BYTES: number = pieceExtent(content.length, 0).length;
 export const digest = `sha256:${createHash('sha256').update(content).digest('hex')}` as Digest;
+/** The same as its registry has it. */
+export const blob: BlobId = blobIdOf('r.test', digest);
 export const source: PullSource = {
   repository: { registry: 'r.test', name: 'org/app' },
   kind: 'blob',
@@ -111,7 +113,7 @@ export class ScriptedNetwork {
       addresses: () => [],
       dial: () => {},
       connected: () => [],
-      want: (_digest, listener) => {
+      want: (_blob, listener) => {
         this.listeners.push(listener);
         return { close: () => {} };
       },
@@ -143,7 +145,7 @@ export type RunAnswer =
 
 /** Grants the whole blob to whoever asks, unless told otherwise. */
 export class ScriptedTracker {
-  readonly have: Digest[] = [];
+  readonly have: BlobId[] = [];
   readonly asked: LeaseRequest[] = [];
   readonly renewals: ({ leaseId: string } & LeaseProgress)[] = [];
   readonly releases: ({ leaseId: string } & LeaseEnd)[] = [];
@@ -162,7 +164,7 @@ export class ScriptedTracker {
       clusterSize: () => 1,
       want: async () => new Map(),
       unwant: () => {},
-      have: (digests) => void this.have.push(...digests),
+      have: (blobs) => void this.have.push(...blobs),
       withdraw: () => {},
       lease: async (request) => this.#answer(request),
       renew: async (leaseId, progress) => {

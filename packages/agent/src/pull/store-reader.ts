@@ -1,5 +1,5 @@
 /** Reads a committed blob for one client, one verified piece in memory at a time. */
-import type { Digest } from '@shoal/oci';
+import { type Digest, digestOf } from '@shoal/oci';
 import { pieceExtent, pieceSizeOf } from '@shoal/swarm';
 import type { BlobHandle, BlobStore } from '../store/blob-store.ts';
 import type { BlobReader } from './pulls.ts';
@@ -18,7 +18,7 @@ export class StoreReader implements BlobReader {
   readonly #dependencies: StoreReaderDependencies;
 
   constructor(handle: BlobHandle, dependencies: StoreReaderDependencies) {
-    this.digest = handle.digest;
+    this.digest = digestOf(handle.id);
     this.sizeBytes = handle.sizeBytes;
     this.mediaType = handle.mediaType;
     this.#handle = handle;

@@ -1,5 +1,5 @@
 /** What this agent serves to its peers: pieces of blobs under way, and every committed blob. */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { Holdings, PeerNetwork } from '../peers/peer-network.ts';
 import type { BlobStore, PartialBlob } from '../store/blob-store.ts';
@@ -7,7 +7,7 @@ import { readVerifiedPiece } from './verified-piece.ts';
 
 export interface StoredHoldingsDependencies {
   store: BlobStore;
-  partial: (digest: Digest) => PartialBlob | undefined;
+  partial: (blob: BlobId) => PartialBlob | undefined;
   attest: PeerNetwork['attest'];
 }
 
@@ -18,16 +18,16 @@ export class StoredHoldings implements Holdings {
     this.#dependencies = dependencies;
   }
 
-  async held(digest: Digest): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
-    const partial = this.#dependencies.partial(digest);
+  async held(blob: BlobId): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
+    const partial = this.#dependencies.partial(blob);
     if (partial !== undefined) return { sizeBytes: partial.sizeBytes, pieces: partial.pieces.clone() };
-    const record = await this.#dependencies.store.find(digest);
+    const record = await this.#dependencies.store.find(blob);
     if (record === undefined) return undefined;
     return { sizeBytes: record.sizeBytes, pieces: PieceMap.full(pieceCountOf(record.sizeBytes)) };
   }
 
-  async read(digest: Digest, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
-    const partial = this.#dependencies.partial(digest);
+  async read(blob: BlobId, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined> {
+    const partial = this.#dependencies.partial(blob);
     if (partial?.pieces.has(index) === true) {
       const { offset, length } = pieceExtent(partial.sizeBytes, index);
       const attestation = partial.attestation(index);
@@ -36,12 +36,12 @@ export class StoredHoldings implements Holdings {
       // The piece may have been forgotten under the read, and another version of it be on the disk now.
       return partial.attestation(index) === attestation ? { bytes, attestation } : undefined;
     }
-    const handle = await this.#dependencies.store.open(digest);
+    const handle = await this.#dependencies.store.open(blob);
     if (handle === undefined) return undefined;
     try {
       if (index >= pieceCountOf(handle.sizeBytes)) return undefined;
       const { bytes, sha256 } = await readVerifiedPiece(this.#dependencies.store, handle, index);
-      return { bytes, attestation: this.#dependencies.attest({ digest, sizeBytes: handle.sizeBytes, index }, sha256) };
+      return { bytes, attestation: this.#dependencies.attest({ blob, sizeBytes: handle.sizeBytes, index }, sha256) };
     } finally {
       handle.release();
     }

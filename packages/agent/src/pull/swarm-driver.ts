@@ -7,6 +7,7 @@
  *   find-peers ───────► tracker ────────► Neighbourhood dials
  *   complete, give-up ► the pull
  */
+import { registryOf } from '@shoal/oci';
 import {
   BlobSwarm,
   DEFAULT_SWARM_OPTIONS,
@@ -89,7 +90,7 @@ export class SwarmDriver {
     { logger, ...dependencies }: SwarmDriverDependencies & { logger: Logger },
     events: SwarmDriverEvents,
   ) {
-    const { digest, sizeBytes, source, zone } = options;
+    const { blob, sizeBytes, source, zone } = options;
     const { network, tracker, origin, clock, random, pieceMemory, onPieceRejected, onLease } = dependencies;
     this.#options = options;
     this.#dependencies = dependencies;
@@ -105,7 +106,7 @@ export class SwarmDriver {
         pieceCount: pieceCountOf(sizeBytes),
         zone,
         self: network.peerId,
-        blob: digest,
+        blob,
         maxInFlight: Math.min(MAX_IN_FLIGHT_PIECES, Math.max(4, Math.floor(IN_FLIGHT_BYTES / pieceBytes))),
       },
       have,
@@ -126,15 +127,15 @@ export class SwarmDriver {
       logger,
       clock,
       onPiece: ({ index, bytes, sha256 }) => {
-        const attestation = network.attest({ digest, sizeBytes, index }, sha256);
+        const attestation = network.attest({ blob, sizeBytes, index }, sha256);
         return events.onPiece({ index, bytes, sha256, attestation }, 'origin');
       },
       onBytes: (bytes) => this.leases.progressed(bytes),
       onRanges: (from, honoured) => this.leases.rangesKnown(from, honoured),
       onEvent,
     });
-    const registry = (): string => this.origin.source.repository.registry;
-    this.leases = new LeaseKeeper({ digest, sizeBytes, registry }, tracker, {
+    const registry = registryOf(blob);
+    this.leases = new LeaseKeeper(options, tracker, {
       onEvent,
       onPeers: (peers) => {
         if (!this.#closed) this.#neighbourhood.seek(peers);
@@ -151,9 +152,9 @@ export class SwarmDriver {
 
   /** Begins; separate from the constructor so that the first actions find everything in place. */
   start(): void {
-    const { digest, sizeBytes: ownSize, originOnly } = this.#options;
+    const { blob, sizeBytes: ownSize, originOnly } = this.#options;
     if (!originOnly) {
-      this.#want = this.#dependencies.network.want(digest, {
+      this.#want = this.#dependencies.network.want(blob, {
         wants: (peer, zone) => this.react({ type: 'peer-wants', peer, zone }),
         map: (peer, zone, sizeBytes, pieces) => {
           this.#neighbourhood.heard(peer);
@@ -197,7 +198,7 @@ export class SwarmDriver {
     clearInterval(this.#tick);
     this.#turn.end();
     this.#want?.close();
-    this.#dependencies.tracker.unwant([this.#options.digest]);
+    this.#dependencies.tracker.unwant([this.#options.blob]);
     this.origin.stop();
     this.leases.close();
     this.#fetcher.close();
@@ -252,8 +253,8 @@ export class SwarmDriver {
   }
 
   #findPeers(): void {
-    const { digest } = this.#options;
-    const finding = this.#dependencies.tracker.want([digest]).then((found) => this.found(found?.get(digest) ?? []));
+    const { blob } = this.#options;
+    const finding = this.#dependencies.tracker.want([blob]).then((found) => this.found(found?.get(blob) ?? []));
     this.#events.track(finding);
   }
 }

@@ -16,6 +16,6 @@ export async function readVerifiedPiece(
   const { offset, length } = pieceExtent(handle.sizeBytes, index);
   const [bytes, sha256] = await Promise.all([handle.read(offset, length, memory), handle.pieceHash(index)]);
   if (createHash('sha256').update(bytes).digest().equals(sha256)) return { bytes, sha256 };
-  await store.drop(handle.digest);
-  throw new StoreError('digest-mismatch', `piece ${index} of ${handle.digest} changed on the disk`);
+  await store.drop(handle.id);
+  throw new StoreError('digest-mismatch', `piece ${index} of ${handle.id} changed on the disk`);
 }

@@ -2,14 +2,14 @@
  * The index: one level database. It is the only thing that opens it, and level's LOCK file is what keeps a second agent
  * out of the folder. Whatever it says about blobs can be told again from the files, so writes to it are not synced.
  *
- *     b!<digest>               JSON {sizeBytes, usedAt, mediaType?}      a committed blob
- *     h!<digest>               SHA-256 of every piece, then CRC-32       its piece hashes
- *     p!<digest>               JSON {sizeBytes, usedAt}                  a partial blob
- *     q!<digest>!<8 hex>       SHA-256 of the piece, then attestation    a piece of a partial
+ *     b!<id>               JSON {sizeBytes, usedAt, mediaType?}      a committed blob
+ *     h!<id>               SHA-256 of every piece, then CRC-32       its piece hashes
+ *     p!<id>               JSON {sizeBytes, usedAt}                  a partial blob
+ *     q!<id>!<8 hex>       SHA-256 of the piece, then attestation    a piece of a partial
  *     n!<key>                  text                                      a note of another room
  */
 import { crc32 } from 'node:zlib';
-import { type Digest, parseDigest } from '@shoal/oci';
+import { type BlobId, parseBlobId } from '@shoal/oci';
 import { Level } from 'level';
 import { PIECE_HASH_BYTES } from './blob-check.ts';
 import { StoreError } from './blob-store.ts';
@@ -39,13 +39,13 @@ type Step = Put | Del;
 const CRC_BYTES = 4;
 const EMPTY = Buffer.alloc(0);
 
-const blobKey = (digest: Digest) => `b!${digest}`;
-const hashesKey = (digest: Digest) => `h!${digest}`;
-const partialKey = (digest: Digest) => `p!${digest}`;
-const pieceKey = (digest: Digest, index: number) => `q!${digest}!${index.toString(16).padStart(8, '0')}`;
+const blobKey = (id: BlobId) => `b!${id}`;
+const hashesKey = (id: BlobId) => `h!${id}`;
+const partialKey = (id: BlobId) => `p!${id}`;
+const pieceKey = (id: BlobId, index: number) => `q!${id}!${index.toString(16).padStart(8, '0')}`;
 const noteKey = (key: string) => `n!${key}`;
-/** `"` follows `!`, so this range holds exactly the digest's pieces. */
-const pieceRange = (digest: Digest) => ({ gte: `q!${digest}!`, lt: `q!${digest}"` });
+/** `"` follows `!`, so this range holds exactly one partial's pieces. */
+const pieceRange = (id: BlobId) => ({ gte: `q!${id}!`, lt: `q!${id}"` });
 
 /** The database cannot be read as it is; its files are still there. */
 export class IndexCorrupt extends Error {
@@ -104,26 +104,26 @@ export class BlobIndex {
   }
 
   /** Every committed blob. A record that makes no sense is skipped, as if it were not there. @throws IndexCorrupt */
-  blobs(): AsyncGenerator<[Digest, BlobMeta]> {
+  blobs(): AsyncGenerator<[BlobId, BlobMeta]> {
     return this.#metas('b!');
   }
 
   /** Every partial blob. @throws IndexCorrupt */
-  partials(): AsyncGenerator<[Digest, PartialMeta]> {
+  partials(): AsyncGenerator<[BlobId, PartialMeta]> {
     return this.#metas('p!');
   }
 
-  /** How many pieces each digest has records for. @throws IndexCorrupt */
-  async pieceIndexes(): Promise<Map<Digest, number[]>> {
-    const found = new Map<Digest, number[]>();
+  /** The pieces that each partial has records for. @throws IndexCorrupt */
+  async pieceIndexes(): Promise<Map<BlobId, number[]>> {
+    const found = new Map<BlobId, number[]>();
     try {
       for await (const key of this.#level.keys({ gte: 'q!', lt: 'q"' })) {
-        const digest = parseDigest(key.slice(2, key.lastIndexOf('!')));
+        const id = parseBlobId(key.slice(2, key.lastIndexOf('!')));
         const index = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
-        if (digest === undefined || Number.isNaN(index)) continue;
-        const indexes = found.get(digest) ?? [];
+        if (id === undefined || Number.isNaN(index)) continue;
+        const indexes = found.get(id) ?? [];
         indexes.push(index);
-        found.set(digest, indexes);
+        found.set(id, indexes);
       }
     } catch (error) {
       throw isDamage(error) ? new IndexCorrupt(error) : error;
@@ -132,54 +132,54 @@ export class BlobIndex {
   }
 
   /** Records a committed blob and, in the same atomic write, forgets the partial it came from. */
-  async putBlob(digest: Digest, meta: BlobMeta, pieceHashes: Uint8Array, fromPieces = 0): Promise<void> {
+  async putBlob(id: BlobId, meta: BlobMeta, pieceHashes: Uint8Array, fromPieces = 0): Promise<void> {
     const checked = Buffer.allocUnsafe(pieceHashes.length + CRC_BYTES);
     checked.set(pieceHashes);
     checked.writeUInt32BE(crc32(pieceHashes), pieceHashes.length);
     const steps: Step[] = [
-      { type: 'put', key: blobKey(digest), value: toJson(meta) },
-      { type: 'put', key: hashesKey(digest), value: checked },
-      { type: 'del', key: partialKey(digest) },
+      { type: 'put', key: blobKey(id), value: toJson(meta) },
+      { type: 'put', key: hashesKey(id), value: checked },
+      { type: 'del', key: partialKey(id) },
     ];
-    for (let index = 0; index < fromPieces; index++) steps.push({ type: 'del', key: pieceKey(digest, index) });
+    for (let index = 0; index < fromPieces; index++) steps.push({ type: 'del', key: pieceKey(id, index) });
     await this.#write(steps);
   }
 
-  async saveMetas(metas: readonly (readonly [Digest, BlobMeta])[]): Promise<void> {
-    await this.#write(metas.map(([digest, meta]) => ({ type: 'put', key: blobKey(digest), value: toJson(meta) })));
+  async saveMetas(metas: readonly (readonly [BlobId, BlobMeta])[]): Promise<void> {
+    await this.#write(metas.map(([id, meta]) => ({ type: 'put', key: blobKey(id), value: toJson(meta) })));
   }
 
-  async deleteBlob(digest: Digest): Promise<void> {
+  async deleteBlob(id: BlobId): Promise<void> {
     await this.#write([
-      { type: 'del', key: blobKey(digest) },
-      { type: 'del', key: hashesKey(digest) },
+      { type: 'del', key: blobKey(id) },
+      { type: 'del', key: hashesKey(id) },
     ]);
   }
 
   /** 32 bytes for each of `count` pieces; undefined when they are missing or damaged. */
-  async pieceHashes(digest: Digest, count: number): Promise<Uint8Array | undefined> {
+  async pieceHashes(id: BlobId, count: number): Promise<Uint8Array | undefined> {
     await this.#readable();
-    const checked = await this.#level.get(hashesKey(digest)).catch(() => undefined);
+    const checked = await this.#level.get(hashesKey(id)).catch(() => undefined);
     if (checked?.length !== count * PIECE_HASH_BYTES + CRC_BYTES) return undefined;
     const hashes = checked.subarray(0, count * PIECE_HASH_BYTES);
     const stored = Buffer.from(checked.buffer, checked.byteOffset + hashes.length, CRC_BYTES).readUInt32BE(0);
     return crc32(hashes) === stored ? hashes : undefined;
   }
 
-  async putPartial(digest: Digest, meta: PartialMeta): Promise<void> {
-    await this.#write([{ type: 'put', key: partialKey(digest), value: toJson(meta) }]);
+  async putPartial(id: BlobId, meta: PartialMeta): Promise<void> {
+    await this.#write([{ type: 'put', key: partialKey(id), value: toJson(meta) }]);
   }
 
-  async putPiece(digest: Digest, index: number, sha256: Uint8Array, attestation: Uint8Array): Promise<void> {
+  async putPiece(id: BlobId, index: number, sha256: Uint8Array, attestation: Uint8Array): Promise<void> {
     const value = Buffer.concat([sha256, attestation]);
-    await this.#write([{ type: 'put', key: pieceKey(digest, index), value }]);
+    await this.#write([{ type: 'put', key: pieceKey(id, index), value }]);
   }
 
   /** The records of a partial's pieces, in order. */
-  async pieces(digest: Digest, count: number): Promise<PieceRecord[]> {
+  async pieces(id: BlobId, count: number): Promise<PieceRecord[]> {
     await this.#readable();
     const records: PieceRecord[] = [];
-    for await (const [key, value] of this.#level.iterator(pieceRange(digest))) {
+    for await (const [key, value] of this.#level.iterator(pieceRange(id))) {
       const index = Number.parseInt(key.slice(key.lastIndexOf('!') + 1), 16);
       if (!(index < count) || value.length < PIECE_HASH_BYTES) continue;
       records.push({
@@ -191,20 +191,20 @@ export class BlobIndex {
     return records;
   }
 
-  async deletePieces(digest: Digest, indexes: readonly number[]): Promise<void> {
-    await this.#write(indexes.map((index) => ({ type: 'del', key: pieceKey(digest, index) })));
+  async deletePieces(id: BlobId, indexes: readonly number[]): Promise<void> {
+    await this.#write(indexes.map((index) => ({ type: 'del', key: pieceKey(id, index) })));
   }
 
   /** The header goes last: records without one are swept when the store opens. */
-  async deletePartial(digest: Digest): Promise<void> {
+  async deletePartial(id: BlobId): Promise<void> {
     await this.#readable();
     try {
-      await this.#level.clear(pieceRange(digest));
+      await this.#level.clear(pieceRange(id));
     } catch (error) {
       this.#failed = true;
       throw storeErrorFrom(error, 'cannot write the index');
     }
-    await this.#write([{ type: 'del', key: partialKey(digest) }]);
+    await this.#write([{ type: 'del', key: partialKey(id) }]);
   }
 
   async note(key: string): Promise<string | undefined> {
@@ -237,12 +237,12 @@ export class BlobIndex {
     await this.#level.close();
   }
 
-  async *#metas(prefix: 'b!' | 'p!'): AsyncGenerator<[Digest, BlobMeta]> {
+  async *#metas(prefix: 'b!' | 'p!'): AsyncGenerator<[BlobId, BlobMeta]> {
     try {
       for await (const [key, value] of this.#level.iterator({ gte: prefix, lt: `${prefix[0]}"` })) {
-        const digest = parseDigest(key.slice(2));
+        const id = parseBlobId(key.slice(2));
         const meta = metaFrom(value);
-        if (digest !== undefined && meta !== undefined) yield [digest, meta];
+        if (id !== undefined && meta !== undefined) yield [id, meta];
       }
     } catch (error) {
       throw isDamage(error) ? new IndexCorrupt(error) : error;

@@ -1,13 +1,14 @@
 /**
  * The store: committed blobs as files, partial blobs as files with a piece map, an index beside them.
- * Content is identical everywhere, so the key is the digest alone; who may read it is decided in `access`.
+ * Content is identical everywhere and yet kept per registry (`BlobId`): what one registry gave out is nothing that another
+ * one's clients may read, and a blob that two registries have is read from both. Who may read it is decided in `access`.
  * Nothing here talks to a network, and nothing here trusts a byte: `commit` hashes the whole blob.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { PieceMap } from '@shoal/swarm';
 
 export interface BlobRecord {
-  digest: Digest;
+  id: BlobId;
   sizeBytes: number;
   /** Known for manifests that came with one. */
   mediaType?: string;
@@ -36,7 +37,7 @@ export interface BlobHandle extends BlobRecord {
 
 /** A blob that is arriving. Its pieces survive a restart; each is checked against its hash when resumed. */
 export interface PartialBlob {
-  readonly digest: Digest;
+  readonly id: BlobId;
   readonly sizeBytes: number;
   /** Pieces on disk and verified. Only `write` adds to it, only `forget` takes away. */
   readonly pieces: PieceMap;
@@ -70,18 +71,18 @@ export interface PartialBlob {
 }
 
 export interface BlobStore {
-  find(digest: Digest): Promise<BlobRecord | undefined>;
+  find(id: BlobId): Promise<BlobRecord | undefined>;
   /** Opens a committed blob and marks it used now; undefined when it is not here (or turned out damaged: then it is dropped). */
-  open(digest: Digest): Promise<BlobHandle | undefined>;
+  open(id: BlobId): Promise<BlobHandle | undefined>;
   /**
    * Opens or resumes the partial blob and reserves its space, evicting least recently used blobs if need be.
-   * One at a time per digest. @throws StoreError over-quota, disk-full, io
+   * One at a time per blob. @throws StoreError over-quota, disk-full, io
    */
-  partial(digest: Digest, sizeBytes: number): Promise<PartialBlob>;
+  partial(id: BlobId, sizeBytes: number): Promise<PartialBlob>;
   /** Commits a small object (a manifest) in one step. @throws StoreError digest-mismatch, over-quota, disk-full */
-  put(digest: Digest, bytes: Uint8Array, mediaType?: string): Promise<void>;
+  put(id: BlobId, bytes: Uint8Array, mediaType?: string): Promise<void>;
   /** Removes a blob, unless it is open: then when it is released. */
-  drop(digest: Digest): Promise<void>;
+  drop(id: BlobId): Promise<void>;
   /** Every committed blob. */
   list(): AsyncIterable<BlobRecord>;
   /** Bytes committed and reserved, number of committed blobs, and the quota. */

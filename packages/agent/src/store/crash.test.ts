@@ -1,11 +1,11 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { once } from 'node:events';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { pieceCountOf, pieceExtent } from '@shoal/swarm';
 import { pino } from 'pino';
 import { expect, test } from 'vitest';
@@ -16,7 +16,7 @@ const ROUNDS = 4;
 
 /**
  * Pulls blobs without end: pieces last to first, commits, puts and drops. Blob n is n repeated, so that the test can tell
- * what it should be. It says which blobs it was told are committed.
+ * what it should be. It says which blobs it begins, and which it was told are committed.
  */
 const writer = `
 import { createHash } from 'node:crypto';
@@ -31,8 +31,9 @@ const sha256 = (bytes) => createHash('sha256').update(bytes).digest();
 const PIECE = 256 * 1024;
 for (let n = Number(from); ; n++) {
   const content = Buffer.alloc(${SIZE}, 'blob ' + n);
-  const digest = 'sha256:' + sha256(content).toString('hex');
-  const partial = await store.partial(digest, content.length);
+  const id = 'a.test/sha256:' + sha256(content).toString('hex');
+  process.stdout.write('begun ' + id + '\\n');
+  const partial = await store.partial(id, content.length);
   const count = Math.ceil(content.length / PIECE);
   for (let index = count - 1; index >= 0; index--) {
     const bytes = content.subarray(index * PIECE, (index + 1) * PIECE);
@@ -40,12 +41,17 @@ for (let n = Number(from); ; n++) {
   }
   await partial.commit();
   const small = Buffer.from('small ' + n);
-  await store.put('sha256:' + sha256(small).toString('hex'), small);
-  process.stdout.write(digest + '\\n');
+  await store.put('a.test/sha256:' + sha256(small).toString('hex'), small);
+  process.stdout.write('done ' + id + '\\n');
 }
 `;
 
-async function writeUntilKilled(dataDir: string, from: number, afterMs: number): Promise<Digest[]> {
+interface Written {
+  begun: BlobId[];
+  done: BlobId[];
+}
+
+async function writeUntilKilled(dataDir: string, from: number, afterMs: number): Promise<Written> {
   const args = ['--conditions=source', '--input-type=module', '-e', writer, dataDir, String(from)];
   const cwd = new URL('../..', import.meta.url);
   const child: ChildProcess = spawn(process.execPath, args, { cwd, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -62,7 +68,10 @@ async function writeUntilKilled(dataDir: string, from: number, afterMs: number):
   }
   const [, signal] = await closed;
   expect(signal).toBe('SIGKILL');
-  return said.split('\n').slice(0, -1) as Digest[];
+  const lines = said.split('\n').slice(0, -1);
+  const after = (word: string) =>
+    lines.filter((line) => line.startsWith(word)).map((line) => line.slice(word.length) as BlobId);
+  return { begun: after('begun '), done: after('done ') };
 }
 
 test('after kill -9 at any moment every committed blob verifies and partial pieces are right', {
@@ -70,38 +79,41 @@ test('after kill -9 at any moment every committed blob verifies and partial piec
 }, async () => {
   const dataDir = await mkdtemp(join(tmpdir(), 'shoal-crash-'));
   try {
-    const told = new Set<Digest>();
+    const told = new Set<BlobId>();
+    const begun = new Map<string, BlobId>();
     for (let round = 0; round < ROUNDS; round++) {
-      for (const digest of await writeUntilKilled(dataDir, round * 10_000, 40 + 53 * round)) told.add(digest);
-      const gone = new Set<Digest>();
+      const written = await writeUntilKilled(dataDir, round * 10_000, 40 + 53 * round);
+      for (const id of written.begun) begun.set(hash('sha256', id), id);
+      for (const id of written.done) told.add(id);
+      const gone = new Set<BlobId>();
       const store = await openStore(
         { dataDir, quotaBytes: 2 ** 26, minFreeDiskBytes: 0 },
-        { logger: pino({ level: 'silent' }), clock: Date.now, onEvicted: (digest) => gone.add(digest) },
+        { logger: pino({ level: 'silent' }), clock: Date.now, onEvicted: (id) => gone.add(id) },
       );
       const partials = await readdir(join(dataDir, 'partial'));
       expect(partials.length).toBeLessThanOrEqual(round + 1);
       let bytes = 0;
-      for await (const { digest, sizeBytes } of store.list()) {
-        const path = join(dataDir, 'blobs', digest.replace(':', '/'));
+      for await (const { id, sizeBytes } of store.list()) {
+        const path = join(dataDir, 'blobs', id.replace(':', '/'));
         expect(
-          `sha256:${createHash('sha256')
+          `a.test/sha256:${createHash('sha256')
             .update(await readFile(path))
             .digest('hex')}`,
-        ).toBe(digest);
-        const handle = (await store.open(digest))!;
+        ).toBe(id);
+        const handle = (await store.open(id))!;
         const first = await handle.read(0, Math.min(sizeBytes, 256 * 1024));
         expect(Buffer.from(await handle.pieceHash(0))).toEqual(createHash('sha256').update(first).digest());
         handle.release();
         bytes += sizeBytes;
       }
-      expect((await readdir(join(dataDir, 'blobs/sha256'))).length).toBe(store.usage().blobs);
+      expect((await readdir(join(dataDir, 'blobs/a.test/sha256'))).length).toBe(store.usage().blobs);
       expect(bytes).toBeLessThanOrEqual(store.usage().bytes);
       // The newest of those it was told about cannot have been evicted yet.
       const newest = [...told].at(-1)!;
       expect(await store.find(newest)).toBeDefined();
       for (const name of partials) {
-        const digest = `sha256:${name}` as Digest;
-        const partial = await store.partial(digest, SIZE);
+        const id = begun.get(name)!;
+        const partial = await store.partial(id, SIZE);
         for (let index = 0; index < pieceCountOf(SIZE); index++) {
           if (!partial.pieces.has(index)) continue;
           const { offset, length } = pieceExtent(SIZE, index);

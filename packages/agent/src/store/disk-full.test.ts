@@ -3,7 +3,7 @@ import { createHash, randomBytes } from 'node:crypto';
 import { mkdtemp, readdir, rm, statfs, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import type { BlobStore } from './blob-store.ts';
@@ -41,7 +41,7 @@ async function start(): Promise<BlobStore> {
 }
 
 const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest();
-const digestOf = (bytes: Uint8Array) => `sha256:${sha256(bytes).toString('hex')}` as Digest;
+const idOf = (bytes: Uint8Array) => `a.test/sha256:${sha256(bytes).toString('hex')}` as BlobId;
 
 async function fillDisk(): Promise<string> {
   const path = join(disk, 'ballast');
@@ -54,7 +54,7 @@ test('a full disk fails the piece, not the partial, and room makes it whole agai
   if (!mounted) context.skip('needs the right to mount a small disk');
   const blobs = await start();
   const content = randomBytes(PIECE * 3);
-  const partial = await blobs.partial(digestOf(content), content.length);
+  const partial = await blobs.partial(idOf(content), content.length);
   const write = (index: number) => {
     const bytes = content.subarray(index * PIECE, (index + 1) * PIECE);
     return partial.write(index, bytes, sha256(bytes), new Uint8Array());
@@ -68,7 +68,7 @@ test('a full disk fails the piece, not the partial, and room makes it whole agai
   await write(1);
   await write(2);
   await partial.commit();
-  const handle = (await blobs.open(partial.digest))!;
+  const handle = (await blobs.open(partial.id))!;
   expect(await handle.read(0, content.length)).toEqual(content);
   handle.release();
 });
@@ -78,11 +78,11 @@ test('a full disk fails a put and leaves nothing behind', async (context) => {
   const blobs = await start();
   const content = randomBytes(100_000);
   const ballast = await fillDisk();
-  await expect(blobs.put(digestOf(content), content)).rejects.toMatchObject({ code: 'disk-full' });
+  await expect(blobs.put(idOf(content), content)).rejects.toMatchObject({ code: 'disk-full' });
   expect(await readdir(join(disk, 'data/partial'))).toEqual([]);
   expect(blobs.usage()).toMatchObject({ bytes: 0, blobs: 0 });
   await rm(ballast);
-  await blobs.put(digestOf(content), content);
+  await blobs.put(idOf(content), content);
   expect(blobs.usage().blobs).toBe(1);
 });
 
@@ -90,7 +90,7 @@ test('an index that could not be written is written again when there is room, an
   if (!mounted) context.skip('needs the right to mount a small disk');
   const blobs = await start();
   const content = randomBytes(5000);
-  await blobs.put(digestOf(content), content);
+  await blobs.put(idOf(content), content);
   const ballast = await fillDisk();
   let failure: unknown;
   for (let n = 0; n < 200 && failure === undefined; n++) {
@@ -104,5 +104,5 @@ test('an index that could not be written is written again when there is room, an
   await blobs.close();
   const again = await start();
   expect(await again.notes.get('after')).toBe('yes');
-  expect(await again.find(digestOf(content))).toBeDefined();
+  expect(await again.find(idOf(content))).toBeDefined();
 });

@@ -6,11 +6,11 @@
  *     put ───────► hash, Space, temporary file, and the same end
  *
  * Every step of a commit may be the last one before a crash; `recover.ts` says what the next start makes of it. Commits,
- * drops and openings of partials take turns per digest; evictions take turns among themselves (`Space`).
+ * drops and openings of partials take turns per blob; evictions take turns among themselves (`Space`).
  */
 import { constants } from 'node:fs';
 import { type FileHandle, open, rename } from 'node:fs/promises';
-import { type Digest, digestAlgorithm } from '@shoal/oci';
+import { type BlobId, digestOf } from '@shoal/oci';
 import { pieceCountOf } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { checkBlob, checkBytes } from './blob-check.ts';
@@ -37,7 +37,7 @@ export interface FileBlobStoreDependencies {
   clock: () => number;
   diskFree: () => Promise<number>;
   /** A committed blob is no longer found, for whatever reason. Called before its file goes. */
-  onEvicted?: ((digest: Digest) => void) | undefined;
+  onEvicted?: ((id: BlobId) => void) | undefined;
 }
 
 export class FileBlobStore implements BlobStore {
@@ -69,21 +69,21 @@ export class FileBlobStore implements BlobStore {
     this.notes = this.#openNotes();
   }
 
-  async find(digest: Digest): Promise<BlobRecord | undefined> {
+  async find(id: BlobId): Promise<BlobRecord | undefined> {
     this.#mustBeOpen();
-    const entry = this.#ledger.blob(digest);
+    const entry = this.#ledger.blob(id);
     return entry === undefined ? undefined : recordOf(entry);
   }
 
-  async open(digest: Digest): Promise<BlobHandle | undefined> {
+  async open(id: BlobId): Promise<BlobHandle | undefined> {
     this.#mustBeOpen();
-    const entry = this.#ledger.blob(digest);
+    const entry = this.#ledger.blob(id);
     if (entry === undefined) return undefined;
     let opened: OpenFile;
     try {
-      opened = await this.#files.acquire(entry, this.#layout.blob(digest));
+      opened = await this.#files.acquire(entry, this.#layout.blob(id));
     } catch (error) {
-      if (hasCode(error, 'EMFILE') || hasCode(error, 'ENFILE')) throw storeErrorFrom(error, `cannot open ${digest}`);
+      if (hasCode(error, 'EMFILE') || hasCode(error, 'ENFILE')) throw storeErrorFrom(error, `cannot open ${id}`);
       await this.#dropDamaged(entry, error);
       return undefined;
     }
@@ -91,46 +91,40 @@ export class FileBlobStore implements BlobStore {
     return new OpenedBlob(entry, opened, this.#handleOwner);
   }
 
-  async partial(digest: Digest, sizeBytes: number): Promise<PartialBlob> {
+  async partial(id: BlobId, sizeBytes: number): Promise<PartialBlob> {
     this.#mustBeOpen();
     if (!Number.isSafeInteger(sizeBytes) || sizeBytes < 0) throw new StoreError('io', `${sizeBytes} is not a size`);
-    return this.#turns.run(digest, async () => {
+    return this.#turns.run(id, async () => {
       this.#mustBeOpen();
-      await this.#ledger.partial(digest)?.leaving;
-      const before = this.#ledger.partial(digest);
-      if (before?.open) throw new StoreError('io', `the partial ${digest} is open already`);
+      await this.#ledger.partial(id)?.leaving;
+      const before = this.#ledger.partial(id);
+      if (before?.open) throw new StoreError('io', `the partial ${id} is open already`);
       if (before !== undefined && before.sizeBytes !== sizeBytes) await this.#removePartial(before);
-      const heldBytes = this.#ledger.partial(digest)?.heldBytes ?? 0;
-      const entry = await this.#space.reserve(
-        sizeBytes - heldBytes,
-        () => this.#startPartial(digest, sizeBytes),
-        digest,
-      );
+      const heldBytes = this.#ledger.partial(id)?.heldBytes ?? 0;
+      const entry = await this.#space.reserve(sizeBytes - heldBytes, () => this.#startPartial(id, sizeBytes), id);
       return this.#openPartial(entry);
     });
   }
 
-  async put(digest: Digest, bytes: Uint8Array, mediaType?: string): Promise<void> {
+  async put(id: BlobId, bytes: Uint8Array, mediaType?: string): Promise<void> {
     this.#mustBeOpen();
-    const pieceHashes = checkBytes(bytes, digest);
-    if (pieceHashes === undefined) throw new StoreError('digest-mismatch', `these bytes do not hash to ${digest}`);
-    await this.#turns.run(digest, async () => {
+    const pieceHashes = checkBytes(bytes, digestOf(id));
+    if (pieceHashes === undefined) throw new StoreError('digest-mismatch', `these bytes do not hash to ${id}`);
+    await this.#turns.run(id, async () => {
       this.#mustBeOpen();
-      const here = this.#ledger.blob(digest);
+      const here = this.#ledger.blob(id);
       if (here !== undefined) {
         this.#touch(here);
         if (mediaType !== undefined) await this.#rename(here, mediaType);
         return;
       }
-      const stale = this.#ledger.partial(digest);
+      const stale = this.#ledger.partial(id);
       if (stale !== undefined && !stale.open) await this.#removePartial(stale);
       await this.#space.reserve(bytes.length, () => this.#ledger.speakFor(bytes.length));
       try {
-        await this.#writeWhole(digest, bytes);
+        await this.#writeWhole(id, bytes);
         const record =
-          mediaType === undefined
-            ? { digest, sizeBytes: bytes.length }
-            : { digest, sizeBytes: bytes.length, mediaType };
+          mediaType === undefined ? { id, sizeBytes: bytes.length } : { id, sizeBytes: bytes.length, mediaType };
         await this.#settle(record, pieceHashes, 0);
       } finally {
         this.#ledger.speakFor(-bytes.length);
@@ -138,10 +132,10 @@ export class FileBlobStore implements BlobStore {
     });
   }
 
-  async drop(digest: Digest): Promise<void> {
+  async drop(id: BlobId): Promise<void> {
     this.#mustBeOpen();
-    await this.#turns.run(digest, async () => {
-      const entry = this.#ledger.blob(digest);
+    await this.#turns.run(id, async () => {
+      const entry = this.#ledger.blob(id);
       if (entry !== undefined) await this.#removeBlob(entry);
     });
   }
@@ -169,9 +163,9 @@ export class FileBlobStore implements BlobStore {
     await this.#turns.idle();
     await Promise.all([...this.#partials].map((partial) => partial.close()));
     await this.#turns.idle();
-    const uses: [Digest, BlobMeta][] = [];
+    const uses: [BlobId, BlobMeta][] = [];
     for (const entry of this.#ledger.blobs()) {
-      if (entry.usedAt !== entry.savedUseAt) uses.push([entry.digest, metaOf(entry)]);
+      if (entry.usedAt !== entry.savedUseAt) uses.push([entry.id, metaOf(entry)]);
     }
     await this.#index.saveMetas(uses).catch((error: unknown) => this.#complain(error, 'the last uses were not saved'));
     await this.#files.close();
@@ -189,18 +183,18 @@ export class FileBlobStore implements BlobStore {
     failed: async (entry, error) => {
       if (this.#closing !== undefined) return new StoreError('closed', 'the store is closed', { cause: error });
       await this.#dropDamaged(entry, error);
-      return storeErrorFrom(error, `${entry.digest} is damaged and was dropped`);
+      return storeErrorFrom(error, `${entry.id} is damaged and was dropped`);
     },
     release: (entry) => this.#files.release(entry),
   };
 
   readonly #partialOwner: PartialOwner = {
     commit: (partial, pieceHashes, mediaType) =>
-      this.#turns.run(partial.digest, async () => {
-        const { digest, sizeBytes, entry } = partial;
-        await this.#moveIn(this.#layout.partial(digest), digest);
-        const known = mediaType ?? this.#ledger.blob(digest)?.mediaType;
-        const record = known === undefined ? { digest, sizeBytes } : { digest, sizeBytes, mediaType: known };
+      this.#turns.run(partial.id, async () => {
+        const { id, sizeBytes, entry } = partial;
+        await this.#moveIn(this.#layout.partial(id), id);
+        const known = mediaType ?? this.#ledger.blob(id)?.mediaType;
+        const record = known === undefined ? { id, sizeBytes } : { id, sizeBytes, mediaType: known };
         const blob = await this.#settle(record, pieceHashes, partial.pieces.count);
         this.#ledger.removePartial(entry);
         this.#partials.delete(partial);
@@ -210,9 +204,9 @@ export class FileBlobStore implements BlobStore {
       this.#partials.delete(partial);
       await this.#leavePartial(partial.entry, keep);
     },
-    readCommitted: async (digest, offset, length, memory) => {
-      const blob = await this.open(digest);
-      if (blob === undefined) throw new StoreError('closed', `${digest} was committed and is gone since`);
+    readCommitted: async (id, offset, length, memory) => {
+      const blob = await this.open(id);
+      if (blob === undefined) throw new StoreError('closed', `${id} was committed and is gone since`);
       try {
         return await blob.read(offset, length, memory);
       } finally {
@@ -221,33 +215,34 @@ export class FileBlobStore implements BlobStore {
     },
   };
 
-  #startPartial(digest: Digest, sizeBytes: number): PartialEntry {
+  #startPartial(id: BlobId, sizeBytes: number): PartialEntry {
     const usedAt = this.#dependencies.clock();
     const entry =
-      this.#ledger.partial(digest) ?? this.#ledger.addPartial({ digest, sizeBytes, heldBytes: 0, usedAt, open: true });
+      this.#ledger.partial(id) ?? this.#ledger.addPartial({ id, sizeBytes, heldBytes: 0, usedAt, open: true });
     entry.open = true;
     entry.usedAt = usedAt;
     return entry;
   }
 
   async #openPartial(entry: PartialEntry): Promise<PartialFile> {
-    const { digest, sizeBytes, usedAt } = entry;
+    const { id, sizeBytes, usedAt } = entry;
     let file: FileHandle | undefined;
     try {
+      await this.#layout.prepareFor(id);
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
-      file = await open(this.#layout.partial(digest), flags, FILE_MODE);
-      await this.#index.putPartial(digest, { sizeBytes, usedAt });
+      file = await open(this.#layout.partial(id), flags, FILE_MODE);
+      await this.#index.putPartial(id, { sizeBytes, usedAt });
       // Counted again while its pieces are checked.
       entry.heldBytes = 0;
       const owner = this.#partialOwner;
-      const partial = new PartialFile({ digest, sizeBytes }, { file, index: this.#index, entry, owner });
+      const partial = new PartialFile({ id, sizeBytes }, { file, index: this.#index, entry, owner });
       await partial.resume();
       this.#partials.add(partial);
       return partial;
     } catch (error) {
       await file?.close();
       await this.#leavePartial(entry, true);
-      throw storeErrorFrom(error, `cannot open the partial ${digest}`);
+      throw storeErrorFrom(error, `cannot open the partial ${id}`);
     }
   }
 
@@ -267,18 +262,19 @@ export class FileBlobStore implements BlobStore {
     return entry.leaving;
   }
 
-  async #erasePartial({ digest }: PartialEntry): Promise<void> {
+  async #erasePartial({ id }: PartialEntry): Promise<void> {
     try {
-      await removeFile(this.#layout.partial(digest));
-      await this.#index.deletePartial(digest);
+      await removeFile(this.#layout.partial(id));
+      await this.#index.deletePartial(id);
     } catch (error) {
       this.#complain(error, 'a partial was not removed cleanly; the next start will');
     }
   }
 
-  async #writeWhole(digest: Digest, bytes: Uint8Array): Promise<void> {
-    const path = `${this.#layout.partial(digest)}.put-${this.#temporaries++}`;
+  async #writeWhole(id: BlobId, bytes: Uint8Array): Promise<void> {
+    const path = `${this.#layout.partial(id)}.put-${this.#temporaries++}`;
     try {
+      await this.#layout.prepareFor(id);
       const file = await open(path, 'wx', FILE_MODE);
       try {
         await writeExactly(file, bytes, 0);
@@ -286,26 +282,26 @@ export class FileBlobStore implements BlobStore {
       } finally {
         await file.close();
       }
-      await this.#moveIn(path, digest);
+      await this.#moveIn(path, id);
     } catch (error) {
       await removeFile(path).catch((left: unknown) => this.#complain(left, 'a temporary file is left'));
-      throw storeErrorFrom(error, `cannot keep ${digest}`);
+      throw storeErrorFrom(error, `cannot keep ${id}`);
     }
   }
 
-  async #moveIn(from: string, digest: Digest): Promise<void> {
-    await rename(from, this.#layout.blob(digest));
-    await syncFolder(this.#layout.blobFolder(digestAlgorithm(digest)));
+  async #moveIn(from: string, id: BlobId): Promise<void> {
+    await rename(from, this.#layout.blob(id));
+    await syncFolder(this.#layout.blobFolder(id));
   }
 
   /** The file is in its place: records it. Without the index the blob is just as committed, only slower to reopen. */
   async #settle(record: BlobRecord, pieceHashes: Uint8Array, fromPieces: number): Promise<BlobEntry> {
-    const { digest, sizeBytes, mediaType } = record;
+    const { id, sizeBytes, mediaType } = record;
     const usedAt = this.#dependencies.clock();
     await this.#index
-      .putBlob(digest, { sizeBytes, usedAt, mediaType }, pieceHashes, fromPieces)
+      .putBlob(id, { sizeBytes, usedAt, mediaType }, pieceHashes, fromPieces)
       .catch((error: unknown) => this.#complain(error, 'a blob is not in the index; the next start hashes it again'));
-    const before = this.#ledger.blob(digest);
+    const before = this.#ledger.blob(id);
     const entry = this.#ledger.addBlob(record, usedAt);
     if (before?.users === 0) this.#files.forget(before);
     return entry;
@@ -314,18 +310,18 @@ export class FileBlobStore implements BlobStore {
   async #rename(entry: BlobEntry, mediaType: string): Promise<void> {
     if (entry.mediaType === mediaType) return;
     entry.mediaType = mediaType;
-    await this.#index.saveMetas([[entry.digest, metaOf(entry)]]);
+    await this.#index.saveMetas([[entry.id, metaOf(entry)]]);
   }
 
   async #pieceHashes(entry: BlobEntry, opened: OpenFile): Promise<Uint8Array> {
-    const { digest, sizeBytes } = entry;
-    const known = await this.#index.pieceHashes(digest, pieceCountOf(sizeBytes));
+    const { id, sizeBytes } = entry;
+    const known = await this.#index.pieceHashes(id, pieceCountOf(sizeBytes));
     if (known !== undefined) return known;
     try {
-      const hashes = await checkBlob(opened.file, digest, sizeBytes);
-      if (hashes === undefined) throw new StoreError('io', `${digest} does not hash to its name`);
+      const hashes = await checkBlob(opened.file, digestOf(id), sizeBytes);
+      if (hashes === undefined) throw new StoreError('io', `${id} does not hash to its name`);
       await this.#index
-        .putBlob(digest, metaOf(entry), hashes)
+        .putBlob(id, metaOf(entry), hashes)
         .catch((error: unknown) => this.#complain(error, 'piece hashes were not saved'));
       return hashes;
     } catch (error) {
@@ -339,23 +335,23 @@ export class FileBlobStore implements BlobStore {
     if (now - entry.savedUseAt < COARSE_USE_MS) return;
     entry.savedUseAt = now;
     this.#index
-      .saveMetas([[entry.digest, metaOf(entry)]])
+      .saveMetas([[entry.id, metaOf(entry)]])
       .catch((error: unknown) => this.#complain(error, 'a use was not saved'));
   }
 
   async #dropDamaged(entry: BlobEntry, error: unknown): Promise<void> {
     if (entry.gone || this.#closing !== undefined) return;
-    this.#dependencies.logger.warn({ err: error, digest: entry.digest }, 'dropped a damaged blob');
-    // Not findable from this moment, whoever else has a turn with this digest.
+    this.#dependencies.logger.warn({ err: error, id: entry.id }, 'dropped a damaged blob');
+    // Not findable from this moment, whoever else has a turn with this id.
     this.#withdraw(entry);
-    await this.#turns.run(entry.digest, async () => {
-      if (this.#ledger.blob(entry.digest) === undefined) await this.#erase(entry);
+    await this.#turns.run(entry.id, async () => {
+      if (this.#ledger.blob(entry.id) === undefined) await this.#erase(entry);
     });
   }
 
   #evict(victim: Evictable): Promise<void> {
     if (victim.kind === 'partial') return this.#removePartial(victim.entry);
-    this.#dependencies.logger.debug({ digest: victim.entry.digest, sizeBytes: victim.bytes }, 'evicted a blob');
+    this.#dependencies.logger.debug({ id: victim.entry.id, sizeBytes: victim.bytes }, 'evicted a blob');
     return this.#removeBlob(victim.entry);
   }
 
@@ -367,14 +363,14 @@ export class FileBlobStore implements BlobStore {
   #withdraw(entry: BlobEntry): void {
     this.#ledger.removeBlob(entry);
     if (entry.users === 0) this.#files.forget(entry);
-    this.#dependencies.onEvicted?.(entry.digest);
+    this.#dependencies.onEvicted?.(entry.id);
   }
 
   /** Readers keep what they have open: the bytes go when the last descriptor does. */
   async #erase(entry: BlobEntry): Promise<void> {
     try {
-      await removeFile(this.#layout.blob(entry.digest));
-      await this.#index.deleteBlob(entry.digest);
+      await removeFile(this.#layout.blob(entry.id));
+      await this.#index.deleteBlob(entry.id);
     } catch (error) {
       this.#complain(error, 'a blob was not removed cleanly; the next start will');
     }

@@ -2,11 +2,11 @@
  * What the store holds, in memory: the truth while the agent runs, of which the index is the copy that survives.
  * It counts bytes and keeps blobs in order of use; it touches no disk.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { BlobRecord } from './blob-store.ts';
 
 export interface BlobEntry {
-  readonly digest: Digest;
+  readonly id: BlobId;
   readonly sizeBytes: number;
   mediaType: string | undefined;
   usedAt: number;
@@ -19,7 +19,7 @@ export interface BlobEntry {
 }
 
 export interface PartialEntry {
-  readonly digest: Digest;
+  readonly id: BlobId;
   readonly sizeBytes: number;
   heldBytes: number;
   usedAt: number;
@@ -34,15 +34,15 @@ export type Evictable =
   | { kind: 'partial'; entry: PartialEntry; bytes: number };
 
 export function recordOf(entry: BlobEntry): BlobRecord {
-  const record: BlobRecord = { digest: entry.digest, sizeBytes: entry.sizeBytes };
+  const record: BlobRecord = { id: entry.id, sizeBytes: entry.sizeBytes };
   if (entry.mediaType !== undefined) record.mediaType = entry.mediaType;
   return record;
 }
 
 export class Ledger {
   /** Least recently used first. */
-  readonly #blobs = new Map<Digest, BlobEntry>();
-  readonly #partials = new Map<Digest, PartialEntry>();
+  readonly #blobs = new Map<BlobId, BlobEntry>();
+  readonly #partials = new Map<BlobId, PartialEntry>();
   #blobBytes = 0;
   #lingeringBytes = 0;
   #spokenForBytes = 0;
@@ -65,8 +65,8 @@ export class Ledger {
     return this.#blobs.size;
   }
 
-  blob(digest: Digest): BlobEntry | undefined {
-    return this.#blobs.get(digest);
+  blob(id: BlobId): BlobEntry | undefined {
+    return this.#blobs.get(id);
   }
 
   blobs(): IterableIterator<BlobEntry> {
@@ -75,11 +75,11 @@ export class Ledger {
 
   /** Adds a blob as the most recently used one. */
   addBlob(record: BlobRecord, usedAt: number): BlobEntry {
-    const before = this.#blobs.get(record.digest);
+    const before = this.#blobs.get(record.id);
     if (before !== undefined) this.removeBlob(before);
-    const { digest, sizeBytes, mediaType } = record;
-    const entry: BlobEntry = { digest, sizeBytes, mediaType, usedAt, savedUseAt: usedAt, users: 0, gone: false };
-    this.#blobs.set(digest, entry);
+    const { id, sizeBytes, mediaType } = record;
+    const entry: BlobEntry = { id, sizeBytes, mediaType, usedAt, savedUseAt: usedAt, users: 0, gone: false };
+    this.#blobs.set(id, entry);
     this.#blobBytes += sizeBytes;
     return entry;
   }
@@ -88,16 +88,16 @@ export class Ledger {
   removeBlob(entry: BlobEntry): void {
     if (entry.gone) return;
     entry.gone = true;
-    if (this.#blobs.get(entry.digest) === entry) this.#blobs.delete(entry.digest);
+    if (this.#blobs.get(entry.id) === entry) this.#blobs.delete(entry.id);
     this.#blobBytes -= entry.sizeBytes;
     if (entry.users > 0) this.#lingeringBytes += entry.sizeBytes;
   }
 
   touch(entry: BlobEntry, now: number): void {
     entry.usedAt = now;
-    if (this.#blobs.get(entry.digest) !== entry) return;
-    this.#blobs.delete(entry.digest);
-    this.#blobs.set(entry.digest, entry);
+    if (this.#blobs.get(entry.id) !== entry) return;
+    this.#blobs.delete(entry.id);
+    this.#blobs.set(entry.id, entry);
   }
 
   use(entry: BlobEntry): void {
@@ -111,17 +111,17 @@ export class Ledger {
     return entry.users === 0;
   }
 
-  partial(digest: Digest): PartialEntry | undefined {
-    return this.#partials.get(digest);
+  partial(id: BlobId): PartialEntry | undefined {
+    return this.#partials.get(id);
   }
 
   addPartial(entry: PartialEntry): PartialEntry {
-    this.#partials.set(entry.digest, entry);
+    this.#partials.set(entry.id, entry);
     return entry;
   }
 
   removePartial(entry: PartialEntry): void {
-    if (this.#partials.get(entry.digest) === entry) this.#partials.delete(entry.digest);
+    if (this.#partials.get(entry.id) === entry) this.#partials.delete(entry.id);
   }
 
   /** Room for a small object between its reservation and its commit. */
@@ -133,14 +133,14 @@ export class Ledger {
    * What may go, the least missed first: partials nobody has open, then blobs nobody has open. A blob that is arriving
    * again is left alone too, so that its removal cannot meet its own commit.
    */
-  *evictable(keep?: Digest): Generator<Evictable> {
+  *evictable(keep?: BlobId): Generator<Evictable> {
     const idle = [...this.#partials.values()].filter(
-      (partial) => !partial.open && !partial.leaving && partial.digest !== keep,
+      (partial) => !partial.open && !partial.leaving && partial.id !== keep,
     );
     idle.sort((left, right) => left.usedAt - right.usedAt);
     for (const entry of idle) yield { kind: 'partial', entry, bytes: entry.heldBytes };
     for (const entry of this.#blobs.values()) {
-      if (entry.users > 0 || entry.digest === keep || this.#partials.get(entry.digest)?.open) continue;
+      if (entry.users > 0 || entry.id === keep || this.#partials.get(entry.id)?.open) continue;
       yield { kind: 'blob', entry, bytes: entry.sizeBytes };
     }
   }

@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { Logger } from 'pino';
 import { type BlobStore, StoreError } from './blob-store.ts';
 import { FileBlobStore } from './file-blob-store.ts';
@@ -29,7 +29,7 @@ export interface StoreDependencies {
   /** Milliseconds since 1970. */
   clock: () => number;
   /** A committed blob is no longer found: evicted, dropped or damaged. Called before its file goes. */
-  onEvicted?: (digest: Digest) => void;
+  onEvicted?: (id: BlobId) => void;
   /** Bytes free on the disk of `dataDir`. @default statfs */
   diskFree?: () => Promise<number>;
 }

@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { pieceCountOf } from '@shoal/swarm';
 import { PIECE_HASH_BYTES } from './blob-check.ts';
 import { type BlobHandle, StoreError } from './blob-store.ts';
@@ -16,7 +16,7 @@ export interface HandleOwner {
 
 /** One reader's view of a committed blob; the descriptor under it is shared. */
 export class OpenedBlob implements BlobHandle {
-  readonly digest: Digest;
+  readonly id: BlobId;
   readonly sizeBytes: number;
   declare readonly mediaType?: string;
   readonly #entry: BlobEntry;
@@ -25,7 +25,7 @@ export class OpenedBlob implements BlobHandle {
   #released = false;
 
   constructor(entry: BlobEntry, opened: OpenFile, owner: HandleOwner) {
-    this.digest = entry.digest;
+    this.id = entry.id;
     this.sizeBytes = entry.sizeBytes;
     if (entry.mediaType !== undefined) this.mediaType = entry.mediaType;
     this.#entry = entry;
@@ -36,7 +36,7 @@ export class OpenedBlob implements BlobHandle {
   async read(offset: number, length: number, memory = Buffer.allocUnsafeSlow(length)): Promise<Buffer> {
     this.#mustBeHeld();
     if (!(offset >= 0 && length >= 0 && offset + length <= this.sizeBytes)) {
-      throw new StoreError('io', `bytes ${offset}-${offset + length} are outside of ${this.digest}`);
+      throw new StoreError('io', `bytes ${offset}-${offset + length} are outside of ${this.id}`);
     }
     const into = memory.subarray(0, length);
     try {
@@ -50,7 +50,7 @@ export class OpenedBlob implements BlobHandle {
   async pieceHash(index: number): Promise<Uint8Array> {
     this.#mustBeHeld();
     if (!(index >= 0 && index < pieceCountOf(this.sizeBytes))) {
-      throw new StoreError('io', `${this.digest} has no piece ${index}`);
+      throw new StoreError('io', `${this.id} has no piece ${index}`);
     }
     const hashes = await this.#owner.pieceHashes(this.#entry, this.#opened);
     return hashes.slice(index * PIECE_HASH_BYTES, (index + 1) * PIECE_HASH_BYTES);
@@ -63,6 +63,6 @@ export class OpenedBlob implements BlobHandle {
   }
 
   #mustBeHeld(): void {
-    if (this.#released) throw new StoreError('closed', `${this.digest} was released`);
+    if (this.#released) throw new StoreError('closed', `${this.id} was released`);
   }
 }

@@ -11,7 +11,7 @@
  * and resuming finds it, because every piece is checked again then.
  */
 import type { FileHandle } from 'node:fs/promises';
-import { type Digest, digestAlgorithm, digestHex } from '@shoal/oci';
+import { type BlobId, digestAlgorithm, digestHex, digestOf } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent, pieceSizeOf } from '@shoal/swarm';
 import { PIECE_HASH_BYTES, sha256 as sha256Of } from './blob-check.ts';
 import type { BlobIndex } from './blob-index.ts';
@@ -22,7 +22,7 @@ import type { PartialEntry } from './ledger.ts';
 import { RunningHash } from './running-hash.ts';
 
 export interface PartialFileOptions {
-  digest: Digest;
+  id: BlobId;
   sizeBytes: number;
 }
 
@@ -33,7 +33,7 @@ export interface PartialOwner {
   /** The partial is no longer open; `keep` says whether its file and records stay. The descriptor is closed. */
   leave(partial: PartialFile, keep: boolean): Promise<void>;
   /** Reads the blob after its commit. */
-  readCommitted(digest: Digest, offset: number, length: number, memory: Buffer): Promise<Buffer>;
+  readCommitted(id: BlobId, offset: number, length: number, memory: Buffer): Promise<Buffer>;
 }
 
 export interface PartialFileDependencies {
@@ -51,7 +51,7 @@ interface KeptPiece {
 type State = 'open' | 'committing' | 'committed' | 'closed' | 'dropped';
 
 export class PartialFile implements PartialBlob {
-  readonly digest: Digest;
+  readonly id: BlobId;
   readonly sizeBytes: number;
   readonly pieces: PieceMap;
   readonly file: FileHandle;
@@ -65,7 +65,7 @@ export class PartialFile implements PartialBlob {
   #ending: Promise<void> | undefined;
 
   constructor(options: PartialFileOptions, dependencies: PartialFileDependencies) {
-    this.digest = options.digest;
+    this.id = options.id;
     this.sizeBytes = options.sizeBytes;
     this.pieces = PieceMap.empty(pieceCountOf(options.sizeBytes));
     this.file = dependencies.file;
@@ -73,14 +73,14 @@ export class PartialFile implements PartialBlob {
     this.#index = dependencies.index;
     this.#owner = dependencies.owner;
     this.#hash = new RunningHash(
-      { algorithm: digestAlgorithm(options.digest), sizeBytes: options.sizeBytes },
+      { algorithm: digestAlgorithm(digestOf(options.id)), sizeBytes: options.sizeBytes },
       { pieces: this.pieces, readInto: (into, offset) => readExactly(this.file, into, offset) },
     );
   }
 
   /** Takes up the pieces that the index has records for, each after checking its bytes; the others are forgotten. */
   async resume(): Promise<void> {
-    const records = await this.#index.pieces(this.digest, this.pieces.count);
+    const records = await this.#index.pieces(this.id, this.pieces.count);
     const wrong: number[] = [];
     for await (const { record, bytes } of this.#readBack(records)) {
       if (bytes === undefined) {
@@ -90,7 +90,7 @@ export class PartialFile implements PartialBlob {
         this.#hash.offer(record.index, bytes);
       }
     }
-    await this.#index.deletePieces(this.digest, wrong);
+    await this.#index.deletePieces(this.id, wrong);
   }
 
   async write(index: number, bytes: Uint8Array, sha256: Uint8Array, attestation: Uint8Array): Promise<void> {
@@ -105,7 +105,7 @@ export class PartialFile implements PartialBlob {
     }
     const { offset, length } = pieceExtent(this.sizeBytes, index);
     if (!Number.isInteger(index) || index < 0 || index >= this.pieces.count || bytes.length !== length) {
-      throw new StoreError('io', `piece ${index} of ${this.digest} cannot have ${bytes.length} bytes`);
+      throw new StoreError('io', `piece ${index} of ${this.id} cannot have ${bytes.length} bytes`);
     }
     if (sha256.length !== PIECE_HASH_BYTES) throw new StoreError('io', 'a piece hash has 32 bytes');
     const writing = this.#writePiece(index, bytes, offset, sha256, attestation);
@@ -118,7 +118,7 @@ export class PartialFile implements PartialBlob {
   }
 
   async read(offset: number, length: number, memory = Buffer.allocUnsafeSlow(length)): Promise<Buffer> {
-    if (this.#state === 'committed') return this.#owner.readCommitted(this.digest, offset, length, memory);
+    if (this.#state === 'committed') return this.#owner.readCommitted(this.id, offset, length, memory);
     if (this.#state === 'closed' || this.#state === 'dropped') this.#mustBeOpen();
     this.#mustHold(offset, length);
     const into = memory.subarray(0, length);
@@ -126,7 +126,7 @@ export class PartialFile implements PartialBlob {
       await readExactly(this.file, into, offset);
     } catch (error) {
       // The descriptor may have been handed over, and closed, under this read.
-      if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.digest, offset, length, memory);
+      if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.id, offset, length, memory);
       throw error;
     }
     return into;
@@ -162,7 +162,7 @@ export class PartialFile implements PartialBlob {
     }
     this.#hash.rewind();
     // Another version of these pieces may come at once; its record must not be the one that is deleted.
-    const forgetting = this.#index.deletePieces(this.digest, lost);
+    const forgetting = this.#index.deletePieces(this.id, lost);
     for (const index of lost) this.#writing.set(index, forgetting);
     try {
       await forgetting;
@@ -175,7 +175,7 @@ export class PartialFile implements PartialBlob {
     this.#mustBeOpen();
     if (!this.pieces.complete) {
       const missing = this.pieces.count - this.pieces.held;
-      throw new StoreError('io', `${this.digest} cannot be committed: ${missing} pieces are missing`);
+      throw new StoreError('io', `${this.id} cannot be committed: ${missing} pieces are missing`);
     }
     this.#state = 'committing';
     this.#ending = this.#commit(options);
@@ -202,10 +202,10 @@ export class PartialFile implements PartialBlob {
     const hashed = this.#hash.offer(index, bytes);
     try {
       await onDisk;
-      await this.#index.putPiece(this.digest, index, sha256, attestation);
+      await this.#index.putPiece(this.id, index, sha256, attestation);
     } catch (error) {
       if (hashed) this.#hash.rewind();
-      throw storeErrorFrom(error, `cannot keep piece ${index} of ${this.digest}`);
+      throw storeErrorFrom(error, `cannot keep piece ${index} of ${this.id}`);
     }
     this.#keep(index, sha256.slice(), attestation.slice(), bytes.length);
     // A read that fails here fails again in `commit`, which reports it.
@@ -242,10 +242,10 @@ export class PartialFile implements PartialBlob {
       await this.#finish('dropped');
       throw error;
     }
-    if (hex !== digestHex(this.digest)) {
+    if (hex !== digestHex(digestOf(this.id))) {
       this.#hash.rewind();
       this.#state = 'open';
-      throw new StoreError('digest-mismatch', `the bytes of ${this.digest} hash to ${hex}`);
+      throw new StoreError('digest-mismatch', `the bytes of ${this.id} hash to ${hex}`);
     }
     try {
       onVerified?.();
@@ -254,7 +254,7 @@ export class PartialFile implements PartialBlob {
     } catch (error) {
       // After a failed fsync the system may have thrown the bytes away: they cannot be trusted any more.
       await this.#finish('dropped');
-      throw storeErrorFrom(error, `cannot commit ${this.digest}`);
+      throw storeErrorFrom(error, `cannot commit ${this.id}`);
     }
     this.#state = 'committed';
   }
@@ -285,7 +285,7 @@ export class PartialFile implements PartialBlob {
 
   #mustBeOpen(): void {
     if (this.#state === 'open') return;
-    throw new StoreError('closed', `the partial ${this.digest} is ${this.#state}`);
+    throw new StoreError('closed', `the partial ${this.id} is ${this.#state}`);
   }
 
   #mustHold(offset: number, length: number): void {
@@ -296,6 +296,6 @@ export class PartialFile implements PartialBlob {
     for (let index = Math.floor(offset / pieceBytes); held && index * pieceBytes < end; index++) {
       held = this.pieces.has(index);
     }
-    if (!held) throw new StoreError('io', `bytes ${offset}-${end} of ${this.digest} are not all here`);
+    if (!held) throw new StoreError('io', `bytes ${offset}-${end} of ${this.id} are not all here`);
   }
 }

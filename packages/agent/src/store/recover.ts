@@ -11,12 +11,12 @@
 import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Digest, digestHex, parseDigest } from '@shoal/oci';
+import { type BlobId, digestOf } from '@shoal/oci';
 import { pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { checkBlob } from './blob-check.ts';
 import { BlobIndex, type BlobMeta, IndexCorrupt } from './blob-index.ts';
-import { BLOB_FOLDERS, removeFile, type StoreLayout, unusable } from './layout.ts';
+import { removeFile, type StoreLayout, unusable } from './layout.ts';
 import { Ledger } from './ledger.ts';
 
 const FILES_AT_ONCE = 16;
@@ -29,7 +29,7 @@ export interface RecoverDependencies {
 }
 
 interface FoundBlob {
-  digest: Digest;
+  id: BlobId;
   meta: BlobMeta;
 }
 
@@ -81,22 +81,22 @@ async function forgetOlderDamage(layout: StoreLayout): Promise<void> {
 async function recover(index: BlobIndex, dependencies: RecoverDependencies): Promise<Ledger> {
   const { logger } = dependencies;
   const counts: Counts = { reindexed: 0, removed: 0, forgotten: 0 };
-  const known = new Map<Digest, BlobMeta>();
-  for await (const [digest, meta] of index.blobs()) known.set(digest, meta);
+  const known = new Map<BlobId, BlobMeta>();
+  for await (const [id, meta] of index.blobs()) known.set(id, meta);
 
   const found = await findBlobs(index, known, counts, dependencies);
-  const here = new Set(found.map((blob) => blob.digest));
-  for (const digest of known.keys()) {
-    if (here.has(digest)) continue;
-    await tolerate(index.deleteBlob(digest), logger);
+  const here = new Set(found.map((blob) => blob.id));
+  for (const id of known.keys()) {
+    if (here.has(id)) continue;
+    await tolerate(index.deleteBlob(id), logger);
     counts.forgotten++;
   }
 
   const ledger = new Ledger();
   found.sort((left, right) => left.meta.usedAt - right.meta.usedAt);
-  for (const { digest, meta } of found) {
+  for (const { id, meta } of found) {
     const { sizeBytes, mediaType, usedAt } = meta;
-    ledger.addBlob(mediaType === undefined ? { digest, sizeBytes } : { digest, sizeBytes, mediaType }, usedAt);
+    ledger.addBlob(mediaType === undefined ? { id, sizeBytes } : { id, sizeBytes, mediaType }, usedAt);
   }
   await recoverPartials(index, ledger, dependencies);
   if (counts.reindexed + counts.removed + counts.forgotten > 0) {
@@ -107,33 +107,25 @@ async function recover(index: BlobIndex, dependencies: RecoverDependencies): Pro
 
 async function findBlobs(
   index: BlobIndex,
-  known: ReadonlyMap<Digest, BlobMeta>,
+  known: ReadonlyMap<BlobId, BlobMeta>,
   counts: Counts,
   dependencies: RecoverDependencies,
 ): Promise<FoundBlob[]> {
   const found: FoundBlob[] = [];
-  const unknown: Digest[] = [];
-  const digests: Digest[] = [];
-  for (const algorithm of BLOB_FOLDERS) {
-    for (const name of await readdir(dependencies.layout.blobFolder(algorithm))) {
-      const digest = parseDigest(`${algorithm}:${name}`);
-      if (digest !== undefined) digests.push(digest);
-    }
-  }
-  await eachOf(digests, FILES_AT_ONCE, async (digest) => {
-    const meta = known.get(digest);
+  const unknown: BlobId[] = [];
+  const ids: BlobId[] = [];
+  for await (const id of dependencies.layout.blobs()) ids.push(id);
+  await eachOf(ids, FILES_AT_ONCE, async (id) => {
+    const meta = known.get(id);
     if (meta === undefined) {
-      unknown.push(digest);
+      unknown.push(id);
       return;
     }
-    const path = dependencies.layout.blob(digest);
+    const path = dependencies.layout.blob(id);
     const file = await stat(path);
-    if (file.isFile() && file.size === meta.sizeBytes) found.push({ digest, meta });
+    if (file.isFile() && file.size === meta.sizeBytes) found.push({ id, meta });
     else {
-      dependencies.logger.warn(
-        { digest, sizeBytes: file.size, expectedBytes: meta.sizeBytes },
-        'dropped a damaged blob',
-      );
+      dependencies.logger.warn({ id, sizeBytes: file.size, expectedBytes: meta.sizeBytes }, 'dropped a damaged blob');
       await removeFile(path);
       counts.removed++;
     }
@@ -141,12 +133,12 @@ async function findBlobs(
   if (unknown.length > 0) {
     dependencies.logger.info({ blobs: unknown.length }, 'hashing blob files that the index does not know');
   }
-  await eachOf(unknown, HASHED_AT_ONCE, async (digest) => {
-    const meta = await reindex(index, digest, dependencies);
+  await eachOf(unknown, HASHED_AT_ONCE, async (id) => {
+    const meta = await reindex(index, id, dependencies);
     if (meta === undefined) counts.removed++;
     else {
       counts.reindexed++;
-      found.push({ digest, meta });
+      found.push({ id, meta });
     }
   });
   return found;
@@ -155,23 +147,23 @@ async function findBlobs(
 /** Hashes a file that the index does not know; a wrong one is removed. */
 async function reindex(
   index: BlobIndex,
-  digest: Digest,
+  id: BlobId,
   { layout, logger }: RecoverDependencies,
 ): Promise<BlobMeta | undefined> {
-  const path = layout.blob(digest);
+  const path = layout.blob(id);
   const file = await open(path, constants.O_RDONLY | constants.O_NOFOLLOW);
   try {
     const { size, mtimeMs } = await file.stat();
-    const pieceHashes = await checkBlob(file, digest, size).catch(() => undefined);
+    const pieceHashes = await checkBlob(file, digestOf(id), size).catch(() => undefined);
     if (pieceHashes !== undefined) {
       const meta: BlobMeta = { sizeBytes: size, usedAt: Math.floor(mtimeMs) };
-      await tolerate(index.putBlob(digest, meta, pieceHashes), logger);
+      await tolerate(index.putBlob(id, meta, pieceHashes), logger);
       return meta;
     }
   } finally {
     await file.close();
   }
-  logger.warn({ digest }, 'removed a file that does not hash to its name');
+  logger.warn({ id }, 'removed a file that does not hash to its name');
   await removeFile(path);
   return undefined;
 }
@@ -183,22 +175,22 @@ async function recoverPartials(
 ): Promise<void> {
   const files = new Set(await readdir(layout.partials));
   const pieces = await index.pieceIndexes();
-  const headed = new Set<Digest>();
-  for await (const [digest, meta] of index.partials()) {
-    headed.add(digest);
-    const complete = ledger.blob(digest) !== undefined;
-    if (!complete && files.delete(digestHex(digest))) {
+  const headed = new Set<BlobId>();
+  for await (const [id, meta] of index.partials()) {
+    headed.add(id);
+    const complete = ledger.blob(id) !== undefined;
+    if (!complete && files.delete(layout.partialName(id))) {
       let heldBytes = 0;
-      for (const piece of pieces.get(digest) ?? []) {
+      for (const piece of pieces.get(id) ?? []) {
         if (piece < pieceCountOf(meta.sizeBytes)) heldBytes += pieceExtent(meta.sizeBytes, piece).length;
       }
       const { sizeBytes, usedAt } = meta;
-      ledger.addPartial({ digest, sizeBytes, usedAt, heldBytes, open: false });
+      ledger.addPartial({ id, sizeBytes, usedAt, heldBytes, open: false });
     } else {
-      await tolerate(index.deletePartial(digest), logger);
+      await tolerate(index.deletePartial(id), logger);
     }
   }
-  for (const digest of pieces.keys()) if (!headed.has(digest)) await tolerate(index.deletePartial(digest), logger);
+  for (const id of pieces.keys()) if (!headed.has(id)) await tolerate(index.deletePartial(id), logger);
   for (const name of files) await removeFile(join(layout.partials, name));
 }
 

@@ -1,5 +1,5 @@
 /** Makes room before anything is written: under the quota, and above the floor of free disk. One request at a time. */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { StoreError } from './blob-store.ts';
 import { chooseVictims, needFor } from './eviction.ts';
 import { storeErrorFrom } from './failure.ts';
@@ -34,7 +34,7 @@ export class Space {
    * Evicts until `addBytes` more fit, then calls `taken` before anyone else can take the room. `keep` is not evicted.
    * @throws StoreError over-quota, disk-full; nothing was evicted then
    */
-  async reserve<T>(addBytes: number, taken: () => T, keep?: Digest): Promise<T> {
+  async reserve<T>(addBytes: number, taken: () => T, keep?: BlobId): Promise<T> {
     const { quotaBytes } = this.#options;
     if (addBytes > quotaBytes) {
       throw new StoreError('over-quota', `${addBytes} bytes do not fit in a quota of ${quotaBytes}`);
@@ -45,7 +45,7 @@ export class Space {
     });
   }
 
-  async #makeRoom(addBytes: number, keep: Digest | undefined): Promise<void> {
+  async #makeRoom(addBytes: number, keep: BlobId | undefined): Promise<void> {
     const { ledger, evict } = this.#dependencies;
     const disk = await this.#disk();
     const need = needFor({ ...this.#options, usedBytes: ledger.bytes, addBytes, disk });

@@ -1,16 +1,16 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { MAX_ANNOUNCED_BLOBS } from '@shoal/wire';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import { AnnouncedBlobs, type Announcement } from './announced-blobs.ts';
 
-const blob = (index: number): Digest => `sha256:${index.toString(16).padStart(64, '0')}` as Digest;
-const blobs = (count: number): Digest[] => Array.from({ length: count }, (_, index) => blob(index));
+const blobOf = (index: number): BlobId => `a.test/sha256:${index.toString(16).padStart(64, '0')}` as BlobId;
+const blobs = (count: number): BlobId[] => Array.from({ length: count }, (_, index) => blobOf(index));
 
 /** What the tracker makes of announcements. */
-function receive(known: Map<Digest, 'want' | 'have'>, announcement: Announcement): void {
-  for (const digest of announcement.withdraw) known.delete(digest);
-  for (const { digest, state } of announcement.blobs) known.set(digest, state);
+function receive(known: Map<BlobId, 'want' | 'have'>, announcement: Announcement): void {
+  for (const blob of announcement.withdraw) known.delete(blob);
+  for (const { blob, state } of announcement.blobs) known.set(blob, state);
 }
 
 const step = fc.record({
@@ -25,7 +25,7 @@ const step = fc.record({
     'arrive',
     'restart',
   ),
-  blob: fc.nat(3).map(blob),
+  blob: fc.nat(3).map(blobOf),
   pick: fc.nat(5),
 });
 
@@ -33,22 +33,22 @@ test('whatever happens while announcements are on their way, and in whatever ord
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
       const announced = new AnnouncedBlobs();
-      const known = new Map<Digest, 'want' | 'have'>();
-      const truth = { wants: new Set<Digest>(), haves: new Set<Digest>() };
+      const known = new Map<BlobId, 'want' | 'have'>();
+      const truth = { wants: new Set<BlobId>(), haves: new Set<BlobId>() };
       let flying: Announcement[] = [];
       const arrive = (announcement: Announcement): void => {
         receive(known, announcement);
         announced.heard(announcement);
       };
-      for (const { kind, blob: digest, pick } of steps) {
-        if (kind === 'want') announced.want([digest]);
-        if (kind === 'want') truth.wants.add(digest);
-        if (kind === 'unwant') announced.unwant([digest]);
-        if (kind === 'unwant') truth.wants.delete(digest);
-        if (kind === 'have') announced.have([digest]);
-        if (kind === 'have') truth.haves.add(digest);
-        if (kind === 'withdraw') announced.withdraw([digest]);
-        if (kind === 'withdraw') truth.haves.delete(digest);
+      for (const { kind, blob, pick } of steps) {
+        if (kind === 'want') announced.want([blob]);
+        if (kind === 'want') truth.wants.add(blob);
+        if (kind === 'unwant') announced.unwant([blob]);
+        if (kind === 'unwant') truth.wants.delete(blob);
+        if (kind === 'have') announced.have([blob]);
+        if (kind === 'have') truth.haves.add(blob);
+        if (kind === 'withdraw') announced.withdraw([blob]);
+        if (kind === 'withdraw') truth.haves.delete(blob);
         if (kind === 'send news') flying.push(announced.news());
         if (kind === 'send wants') flying.push(...announced.wanted(truth.wants));
         if (kind === 'send all') flying.push(...announced.repetition());
@@ -68,8 +68,8 @@ test('whatever happens while announcements are on their way, and in whatever ord
         arrive(announced.news());
       }
       for (const announcement of announced.repetition()) arrive(announcement);
-      const expected = new Map<Digest, string>([...truth.wants].map((digest) => [digest, 'want']));
-      for (const digest of truth.haves) expected.set(digest, 'have');
+      const expected = new Map<BlobId, string>([...truth.wants].map((blob) => [blob, 'want']));
+      for (const blob of truth.haves) expected.set(blob, 'have');
       expect(new Map([...known].sort())).toEqual(new Map([...expected].sort()));
     }),
     { numRuns: 1000 },
@@ -80,10 +80,10 @@ test('of many blobs, each repetition carries another part until all had their tu
   const announced = new AnnouncedBlobs();
   const all = blobs(2 * MAX_ANNOUNCED_BLOBS + 5);
   announced.have(all);
-  const repeated = new Set<Digest>();
+  const repeated = new Set<BlobId>();
   for (let turn = 0; turn < 3; turn++) {
     for (const announcement of announced.repetition()) {
-      for (const { digest } of announcement.blobs) repeated.add(digest);
+      for (const { blob } of announcement.blobs) repeated.add(blob);
       announced.heard(announcement);
     }
   }

@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type AnnounceRequest, MAX_ANNOUNCED_BLOBS } from '@shoal/wire';
 
 const MAX_UNHEARD_WITHDRAWALS = 16_384;
@@ -11,58 +11,56 @@ export type Announcement = Pick<AnnounceRequest, 'blobs' | 'withdraw'>;
  * which of them arrived.
  */
 export class AnnouncedBlobs {
-  readonly #wants = new Set<Digest>();
+  readonly #wants = new Set<BlobId>();
   /** Those announced longest ago first. */
-  readonly #haves = new Set<Digest>();
-  readonly #unheardHaves = new Set<Digest>();
-  readonly #unheardWithdrawals = new Set<Digest>();
+  readonly #haves = new Set<BlobId>();
+  readonly #unheardHaves = new Set<BlobId>();
+  readonly #unheardWithdrawals = new Set<BlobId>();
 
   get hasNews(): boolean {
     return this.#unheardHaves.size > 0 || this.#unheardWithdrawals.size > 0;
   }
 
-  want(digests: readonly Digest[]): void {
-    for (const digest of digests) {
-      this.#wants.add(digest);
-      this.#unheardWithdrawals.delete(digest);
+  want(blobs: readonly BlobId[]): void {
+    for (const blob of blobs) {
+      this.#wants.add(blob);
+      this.#unheardWithdrawals.delete(blob);
     }
   }
 
-  unwant(digests: readonly Digest[]): void {
-    for (const digest of digests) {
-      if (this.#wants.delete(digest) && !this.#haves.has(digest)) this.#mustWithdraw(digest);
+  unwant(blobs: readonly BlobId[]): void {
+    for (const blob of blobs) {
+      if (this.#wants.delete(blob) && !this.#haves.has(blob)) this.#mustWithdraw(blob);
     }
   }
 
-  have(digests: readonly Digest[]): void {
-    for (const digest of digests) {
-      this.#haves.add(digest);
-      this.#unheardHaves.add(digest);
-      this.#unheardWithdrawals.delete(digest);
+  have(blobs: readonly BlobId[]): void {
+    for (const blob of blobs) {
+      this.#haves.add(blob);
+      this.#unheardHaves.add(blob);
+      this.#unheardWithdrawals.delete(blob);
     }
   }
 
-  withdraw(digests: readonly Digest[]): void {
-    for (const digest of digests) {
-      if (!this.#haves.delete(digest)) continue;
-      this.#unheardHaves.delete(digest);
-      this.#mustWithdraw(digest);
+  withdraw(blobs: readonly BlobId[]): void {
+    for (const blob of blobs) {
+      if (!this.#haves.delete(blob)) continue;
+      this.#unheardHaves.delete(blob);
+      this.#mustWithdraw(blob);
     }
   }
 
   /** The tracker knows nothing any more: everything held is news again. */
   forgetHeard(): void {
-    for (const digest of this.#haves) this.#unheardHaves.add(digest);
+    for (const blob of this.#haves) this.#unheardHaves.add(blob);
     this.#unheardWithdrawals.clear();
   }
 
   /** These blobs as wanted; those that are here already are left out, so that no copy is hidden. */
-  *wanted(digests: Iterable<Digest>): Generator<Announcement> {
-    const wanted = [...digests].filter((digest) => !this.#haves.has(digest));
+  *wanted(blobs: Iterable<BlobId>): Generator<Announcement> {
+    const wanted = [...blobs].filter((blob) => !this.#haves.has(blob));
     for (let from = 0; from < wanted.length; from += MAX_ANNOUNCED_BLOBS) {
-      const blobs = wanted
-        .slice(from, from + MAX_ANNOUNCED_BLOBS)
-        .map((digest) => ({ digest, state: 'want' }) as const);
+      const blobs = wanted.slice(from, from + MAX_ANNOUNCED_BLOBS).map((blob) => ({ blob, state: 'want' }) as const);
       yield { blobs, withdraw: [] };
     }
   }
@@ -83,38 +81,38 @@ export class AnnouncedBlobs {
    * arrive in, the tracker ends up knowing what is true.
    */
   heard(announcement: Announcement): void {
-    for (const digest of announcement.withdraw) {
-      this.#unheardWithdrawals.delete(digest);
-      if (this.#haves.has(digest)) this.#unheardHaves.add(digest);
+    for (const blob of announcement.withdraw) {
+      this.#unheardWithdrawals.delete(blob);
+      if (this.#haves.has(blob)) this.#unheardHaves.add(blob);
     }
-    for (const { digest, state } of announcement.blobs) {
-      const held = this.#haves.has(digest);
+    for (const { blob, state } of announcement.blobs) {
+      const held = this.#haves.has(blob);
       if (state === 'have' && held) {
-        this.#unheardHaves.delete(digest);
-        this.#haves.delete(digest);
-        this.#haves.add(digest);
+        this.#unheardHaves.delete(blob);
+        this.#haves.delete(blob);
+        this.#haves.add(blob);
       } else if (held) {
-        this.#unheardHaves.add(digest);
-      } else if (state === 'have' || !this.#wants.has(digest)) {
-        this.#mustWithdraw(digest);
+        this.#unheardHaves.add(blob);
+      } else if (state === 'have' || !this.#wants.has(blob)) {
+        this.#mustWithdraw(blob);
       }
     }
   }
 
   /** Beyond the bound the tracker is left to forget by itself. */
-  #mustWithdraw(digest: Digest): void {
-    if (this.#unheardWithdrawals.size < MAX_UNHEARD_WITHDRAWALS) this.#unheardWithdrawals.add(digest);
+  #mustWithdraw(blob: BlobId): void {
+    if (this.#unheardWithdrawals.size < MAX_UNHEARD_WITHDRAWALS) this.#unheardWithdrawals.add(blob);
   }
 }
 
-function haveOf(digests: Iterable<Digest>): AnnounceRequest['blobs'] {
-  return [...first(digests)].map((digest) => ({ digest, state: 'have' }));
+function haveOf(blobs: Iterable<BlobId>): AnnounceRequest['blobs'] {
+  return [...first(blobs)].map((blob) => ({ blob, state: 'have' }));
 }
 
-function* first(digests: Iterable<Digest>): Generator<Digest> {
+function* first(blobs: Iterable<BlobId>): Generator<BlobId> {
   let count = 0;
-  for (const digest of digests) {
+  for (const blob of blobs) {
     if (count++ === MAX_ANNOUNCED_BLOBS) return;
-    yield digest;
+    yield blob;
   }
 }

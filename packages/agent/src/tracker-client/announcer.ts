@@ -2,7 +2,7 @@
  * Tells the tracker what this agent wants and holds, and hears who else does. Wants are announced at once and answered
  * with peers; what is complete or gone is batched, and stays news until the tracker has heard it.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type AnnounceAnswer, announceAnswerSchema, MAX_ACQUAINTANCES, type PeerRecord } from '@shoal/wire';
 import { AnnouncedBlobs, type Announcement } from './announced-blobs.ts';
 import type { TrackerLink } from './tracker-link.ts';
@@ -15,7 +15,7 @@ export interface AnnouncerDependencies {
   /** Multiaddrs without /p2p where this agent can be dialled now. */
   addresses: () => string[];
   /** Peers of a wanted blob, with each announcement. */
-  onPeers: (digest: Digest, peers: PeerRecord[]) => void;
+  onPeers: (blob: BlobId, peers: PeerRecord[]) => void;
   /** How many more members this agent would like to know, whatever they hold; asked for with each repetition. */
   acquaintancesWanted: () => number;
   onAcquaintances: (peers: readonly PeerRecord[]) => void;
@@ -35,31 +35,31 @@ export class Announcer {
     this.#dependencies = dependencies;
   }
 
-  async want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined> {
-    this.#blobs.want(digests);
+  async want(blobs: readonly BlobId[]): Promise<Map<BlobId, PeerRecord[]> | undefined> {
+    this.#blobs.want(blobs);
     const { link } = this.#dependencies;
     if (!link.up) return undefined;
-    const found = new Map<Digest, PeerRecord[]>(digests.map((digest) => [digest, []]));
-    for (const announcement of this.#blobs.wanted(digests)) {
+    const found = new Map<BlobId, PeerRecord[]>(blobs.map((blob) => [blob, []]));
+    for (const announcement of this.#blobs.wanted(blobs)) {
       const answer = await link.orUndefined(this.#announce(announcement));
       if (answer === undefined) return undefined;
-      for (const [digest, peers] of peersBySwarm(answer)) found.set(digest, peers);
+      for (const [blob, peers] of peersBySwarm(answer)) found.set(blob, peers);
     }
     return found;
   }
 
-  unwant(digests: readonly Digest[]): void {
-    this.#blobs.unwant(digests);
+  unwant(blobs: readonly BlobId[]): void {
+    this.#blobs.unwant(blobs);
     this.tellNewsSoon();
   }
 
-  have(digests: readonly Digest[]): void {
-    this.#blobs.have(digests);
+  have(blobs: readonly BlobId[]): void {
+    this.#blobs.have(blobs);
     this.tellNewsSoon();
   }
 
-  withdraw(digests: readonly Digest[]): void {
-    this.#blobs.withdraw(digests);
+  withdraw(blobs: readonly BlobId[]): void {
+    this.#blobs.withdraw(blobs);
     this.tellNewsSoon();
   }
 
@@ -110,13 +110,13 @@ export class Announcer {
     this.clusterSize = answer.members;
     onBarred(answer.barred);
     if (answer.acquaintances !== undefined) onAcquaintances(answer.acquaintances);
-    for (const [digest, peers] of peersBySwarm(answer)) {
-      if (peers.length > 0) onPeers(digest, peers);
+    for (const [blob, peers] of peersBySwarm(answer)) {
+      if (peers.length > 0) onPeers(blob, peers);
     }
     return answer;
   }
 }
 
-function* peersBySwarm({ peers, swarms }: AnnounceAnswer): Generator<[Digest, PeerRecord[]]> {
-  for (const { digest, peers: indexes } of swarms) yield [digest, indexes.flatMap((index) => peers[index] ?? [])];
+function* peersBySwarm({ peers, swarms }: AnnounceAnswer): Generator<[BlobId, PeerRecord[]]> {
+  for (const { blob, peers: indexes } of swarms) yield [blob, indexes.flatMap((index) => peers[index] ?? [])];
 }

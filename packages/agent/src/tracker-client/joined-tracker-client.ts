@@ -9,7 +9,7 @@
  *
  * A new instance in any answer (the tracker restarted, or another replica took over) makes everything news again.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { Random } from '@shoal/swarm';
 import {
   type LeaseAnswer,
@@ -64,7 +64,7 @@ export interface TrackerClientDependencies {
   /** Multiaddrs without /p2p where this agent can be dialled now. */
   addresses: () => string[];
   /** Peers of a wanted blob, with each announcement. */
-  onPeers?: (digest: Digest, peers: PeerRecord[]) => void;
+  onPeers?: (blob: BlobId, peers: PeerRecord[]) => void;
   /** How many more members this agent would like to know, whatever they hold. @default () => 0 */
   acquaintancesWanted?: () => number;
   onAcquaintances?: (peers: readonly PeerRecord[]) => void;
@@ -128,7 +128,7 @@ class JoinedTrackerClient implements StartableTrackerClient {
     this.#announcer = new Announcer({
       link: this.#link,
       addresses: dependencies.addresses,
-      onPeers: (digest, peers) => dependencies.onPeers?.(digest, peers),
+      onPeers: (blob, peers) => dependencies.onPeers?.(blob, peers),
       acquaintancesWanted: () => dependencies.acquaintancesWanted?.() ?? 0,
       onAcquaintances: (peers) => dependencies.onAcquaintances?.(peers),
       onBarred: (peerIds) => this.#hearBarred(peerIds),
@@ -159,20 +159,20 @@ class JoinedTrackerClient implements StartableTrackerClient {
     return this.#announcer.clusterSize;
   }
 
-  want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined> {
-    return this.#announcer.want(digests);
+  want(blobs: readonly BlobId[]): Promise<Map<BlobId, PeerRecord[]> | undefined> {
+    return this.#announcer.want(blobs);
   }
 
-  unwant(digests: readonly Digest[]): void {
-    this.#announcer.unwant(digests);
+  unwant(blobs: readonly BlobId[]): void {
+    this.#announcer.unwant(blobs);
   }
 
-  have(digests: readonly Digest[]): void {
-    this.#announcer.have(digests);
+  have(blobs: readonly BlobId[]): void {
+    this.#announcer.have(blobs);
   }
 
-  withdraw(digests: readonly Digest[]): void {
-    this.#announcer.withdraw(digests);
+  withdraw(blobs: readonly BlobId[]): void {
+    this.#announcer.withdraw(blobs);
   }
 
   async lease(request: LeaseRequest): Promise<LeaseAnswer | undefined> {

@@ -2,7 +2,7 @@
  * The way to the tracker. Every call has a short deadline, and while the tracker is down a call fails at once instead
  * of adding its deadline to somebody's pull: callers treat `undefined` as "no tracker" and go on without it.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type {
   LeaseAnswer,
   LeaseRelease,
@@ -45,11 +45,11 @@ export interface TrackerClient {
   /** Members there are, this agent included, as far as the tracker said. */
   clusterSize(): number;
   /** Wants are remembered and repeated until `unwant`; answers with the peers of each wanted blob. */
-  want(digests: readonly Digest[]): Promise<Map<Digest, PeerRecord[]> | undefined>;
-  unwant(digests: readonly Digest[]): void;
+  want(blobs: readonly BlobId[]): Promise<Map<BlobId, PeerRecord[]> | undefined>;
+  unwant(blobs: readonly BlobId[]): void;
   /** Complete blobs; remembered and repeated. Batched, never awaited by a pull. */
-  have(digests: readonly Digest[]): void;
-  withdraw(digests: readonly Digest[]): void;
+  have(blobs: readonly BlobId[]): void;
+  withdraw(blobs: readonly BlobId[]): void;
   lease(request: LeaseRequest): Promise<LeaseAnswer | undefined>;
   /** Not held when the lease was lost; undefined when the tracker could not be asked. */
   renew(leaseId: string, progress: LeaseProgress): Promise<LeaseRenewalAnswer | undefined>;

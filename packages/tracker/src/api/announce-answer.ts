@@ -5,8 +5,8 @@ const texts = new WeakMap<PeerRecord, string>();
 
 /** The answer as JSON, in a fraction of the time that writing all of it anew would take. */
 export function announceAnswerText({ peers, swarms, barred, members, acquaintances }: AnnounceAnswer): string {
-  // Digests and whole numbers need no escaping.
-  const bySwarm = swarms.map(({ digest, peers: indexes }) => `{"digest":"${digest}","peers":[${indexes.join()}]}`);
+  // Names of blobs and whole numbers need no escaping.
+  const bySwarm = swarms.map(({ blob, peers: indexes }) => `{"blob":"${blob}","peers":[${indexes.join()}]}`);
   const told = barred.length === 0 ? '[]' : JSON.stringify(barred);
   const met = acquaintances === undefined ? '' : `,"acquaintances":[${acquaintances.map(textOf).join()}]`;
   return `{"peers":[${peers.map(textOf).join()}],"swarms":[${bySwarm.join()}],"barred":${told},"members":${members}${met}}`;

@@ -54,8 +54,8 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
     (member, request): JsonText => {
       const nowMs = clock();
       directory.announce(member, request, nowMs);
-      for (const digest of request.withdraw) leases.withdrawn(digest, member.peerId);
-      const wanted = request.blobs.filter((blob) => blob.state === 'want').map(({ digest }) => digest);
+      for (const blob of request.withdraw) leases.withdrawn(blob, member.peerId);
+      const wanted = request.blobs.filter(({ state }) => state === 'want').map(({ blob }) => blob);
       const answer = {
         ...directory.introduce(member, wanted, nowMs),
         barred: disputes.avoided(),

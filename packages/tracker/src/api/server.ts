@@ -28,7 +28,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 72_000;
 const MAX_CONNECTIONS = 16_384;
 const MAX_SMALL_BODY_BYTES = 16 * 1024;
 /** 1,024 blobs announced and as many withdrawn, all of them sha512. */
-export const MAX_ANNOUNCE_BODY_BYTES: number = 512 * 1024;
+export const MAX_ANNOUNCE_BODY_BYTES: number = 1024 * 1024;
 const MAX_MESSAGE_CHARACTERS = 500;
 /**
  * Per address. A whole cluster may sit behind one and start at once, and a wrong secret costs no more than a hash: this

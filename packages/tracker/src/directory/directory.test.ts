@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { ANNOUNCE_TTL_MS, MAX_ANNOUNCED_BLOBS, MAX_ANSWERED_PEERS, type PeerRecord } from '@shoal/wire';
 import fc from 'fast-check';
@@ -6,8 +6,8 @@ import { expect, test } from 'vitest';
 import { Directory, type DirectoryOptions, HAVE_TTL_MS } from './directory.ts';
 
 const SAMPLE_SIZE = 24;
-const blob = (index: number): Digest => `sha256:${index.toString(16).padStart(64, '0')}` as Digest;
-const blobs = (count: number, from = 0): Digest[] => Array.from({ length: count }, (_, index) => blob(from + index));
+const blobOf = (index: number): BlobId => `a.test/sha256:${index.toString(16).padStart(64, '0')}` as BlobId;
+const blobs = (count: number, from = 0): BlobId[] => Array.from({ length: count }, (_, index) => blobOf(from + index));
 const asker = { peerId: 'asker', zone: 'a' };
 const directoryWith = (options: Partial<DirectoryOptions> = {}, isShunned = (_peerId: string) => false) =>
   new Directory({ sampleSize: SAMPLE_SIZE, ...options }, { random: seededRandom(7), isShunned });
@@ -20,24 +20,22 @@ function say(
   zone: string,
   state: State,
   nowMs = 0,
-  digests: Digest | Digest[] = blob(0),
+  blobs: BlobId | BlobId[] = blobOf(0),
 ): void {
-  const all = [digests].flat().map((digest) => ({ digest, state }));
+  const all = [blobs].flat().map((blob) => ({ blob, state }));
   directory.announce({ peerId, zone }, { addresses: [`/ip4/127.0.0.1/tcp/${nowMs}`], blobs: all, withdraw: [] }, nowMs);
 }
 
 /** Announces the wish, and answers with who the directory names for each blob. */
-function want(directory: Directory, member: { peerId: string; zone: string }, digests: Digest[], nowMs = 0) {
-  say(directory, member.peerId, member.zone, 'want', nowMs, digests);
-  const { peers, swarms } = directory.introduce(member, digests, nowMs);
-  const bySwarm = new Map(
-    swarms.map((swarm) => [swarm.digest, swarm.peers.map((index) => peers[index] as PeerRecord)]),
-  );
+function want(directory: Directory, member: { peerId: string; zone: string }, blobs: BlobId[], nowMs = 0) {
+  say(directory, member.peerId, member.zone, 'want', nowMs, blobs);
+  const { peers, swarms } = directory.introduce(member, blobs, nowMs);
+  const bySwarm = new Map(swarms.map((swarm) => [swarm.blob, swarm.peers.map((index) => peers[index] as PeerRecord)]));
   return { peers, bySwarm };
 }
 
-function sample(directory: Directory, digest = blob(0)): PeerRecord[] {
-  return want(directory, asker, [digest]).bySwarm.get(digest) ?? [];
+function sample(directory: Directory, blob = blobOf(0)): PeerRecord[] {
+  return want(directory, asker, [blob]).bySwarm.get(blob) ?? [];
 }
 
 test('a sample is mostly of the same zone, with a few across and without the asker', () => {
@@ -77,19 +75,19 @@ test('blobs that the same agents want share one sample', () => {
 
 test('a blob that few want is found beside one that everybody has', () => {
   const directory = directoryWith();
-  for (let index = 0; index < 1_000; index++) say(directory, `peer-${index}`, 'a', 'have', 0, blob(1));
-  for (let index = 0; index < 10; index++) say(directory, `peer-${index}`, 'a', 'want', 0, blob(2));
-  const { peers, bySwarm } = want(directory, asker, [blob(1), blob(2)]);
-  expect(bySwarm.get(blob(2))).toHaveLength(10);
-  expect(bySwarm.get(blob(1))).toHaveLength(SAMPLE_SIZE);
+  for (let index = 0; index < 1_000; index++) say(directory, `peer-${index}`, 'a', 'have', 0, blobOf(1));
+  for (let index = 0; index < 10; index++) say(directory, `peer-${index}`, 'a', 'want', 0, blobOf(2));
+  const { peers, bySwarm } = want(directory, asker, [blobOf(1), blobOf(2)]);
+  expect(bySwarm.get(blobOf(2))).toHaveLength(10);
+  expect(bySwarm.get(blobOf(1))).toHaveLength(SAMPLE_SIZE);
   expect(peers).toHaveLength(SAMPLE_SIZE);
 });
 
 test('blobs with different members share the room of one answer', () => {
   const directory = directoryWith();
   const all = blobs(40);
-  for (const [index, digest] of all.entries()) {
-    for (let peer = 0; peer < 30; peer++) say(directory, `peer-${index}-${peer}`, 'a', 'want', 0, digest);
+  for (const [index, blob] of all.entries()) {
+    for (let peer = 0; peer < 30; peer++) say(directory, `peer-${index}-${peer}`, 'a', 'want', 0, blob);
   }
   const { peers, bySwarm } = want(directory, asker, all);
   expect(peers.length).toBeLessThanOrEqual(MAX_ANSWERED_PEERS);
@@ -100,8 +98,8 @@ test('asked again, and about further blobs, it names the same agents, apart from
   const directory = directoryWith();
   const image = blobs(12);
   for (let index = 0; index < 500; index++) say(directory, `peer-${index}`, 'ab'[index % 2] ?? 'a', 'want', 0, image);
-  const named = (digests: Digest[], nowMs: number) =>
-    want(directory, asker, digests, nowMs).peers.map(({ peerId }) => peerId);
+  const named = (blobs: BlobId[], nowMs: number) =>
+    want(directory, asker, blobs, nowMs).peers.map(({ peerId }) => peerId);
   const first = named(image.slice(0, 1), 0);
   expect(new Set(named(image, 100))).toEqual(new Set(first));
   const known = new Set(first);
@@ -123,7 +121,7 @@ test('everybody gets about as many connections, whether it came first or last', 
   }));
   for (let turn = 0; turn < 2; turn++) {
     for (const member of members) {
-      for (const { peerId } of want(directory, member, [blob(0), blob(1)], 0).peers) connect(member.peerId, peerId);
+      for (const { peerId } of want(directory, member, [blobOf(0), blobOf(1)], 0).peers) connect(member.peerId, peerId);
     }
   }
   const degrees = [...links.values()].map((others) => others.size).toSorted((one, other) => one - other);
@@ -143,10 +141,10 @@ test('who holds the whole blob is named to many, but not to everybody', () => {
   const toldByAsking = new Set<string>();
   for (let index = 0; index < 2_000; index++) {
     const member = { peerId: `peer-${index}`, zone: 'a' };
-    const { peers } = want(directory, member, [blob(0)]);
+    const { peers } = want(directory, member, [blobOf(0)]);
     if (peers.some(({ peerId }) => peerId === 'holder')) toldByAnnouncing.add(member.peerId);
-    if (directory.send(member, blob(0), ['holder'], 0).length > 0) toldByAsking.add(member.peerId);
-    expect(directory.holders(blob(0), member, 4)).toEqual({ sameZone: [], otherZones: ['holder'] });
+    if (directory.send(member, blobOf(0), ['holder'], 0).length > 0) toldByAsking.add(member.peerId);
+    expect(directory.holders(blobOf(0), member, 4)).toEqual({ sameZone: [], otherZones: ['holder'] });
   }
   expect([...toldByAnnouncing].slice(0, SAMPLE_SIZE)).toEqual(
     Array.from({ length: SAMPLE_SIZE }, (_, index) => `peer-${index}`),
@@ -168,19 +166,19 @@ test('whom others must not hear of is named nowhere', () => {
       .filter((peerId) => shunned.has(peerId)),
   ).toEqual([]);
   expect(sample(directory)).toHaveLength(10);
-  const holders = directory.holders(blob(0), asker, 20).sameZone;
+  const holders = directory.holders(blobOf(0), asker, 20).sameZone;
   expect(holders.toSorted()).toEqual(['peer-10', 'peer-12', 'peer-14', 'peer-16', 'peer-18']);
   expect(directory.find(['peer-0', 'peer-10']).map(({ peerId }) => peerId)).toEqual(['peer-10']);
-  expect(directory.send(asker, blob(0), ['peer-0', 'peer-10'], 0).map(({ peerId }) => peerId)).toEqual(['peer-10']);
+  expect(directory.send(asker, blobOf(0), ['peer-0', 'peer-10'], 0).map(({ peerId }) => peerId)).toEqual(['peer-10']);
 });
 
 test('the newest addresses and state are what others hear', () => {
   const directory = directoryWith();
   say(directory, 'one', 'a', 'want', 1);
-  expect(directory.holders(blob(0), asker, 5).sameZone).toEqual([]);
+  expect(directory.holders(blobOf(0), asker, 5).sameZone).toEqual([]);
   say(directory, 'one', 'a', 'have', 2);
   expect(sample(directory)).toEqual([{ peerId: 'one', addresses: ['/ip4/127.0.0.1/tcp/2'], zone: 'a' }]);
-  expect(directory.holders(blob(0), asker, 5).sameZone).toEqual(['one']);
+  expect(directory.holders(blobOf(0), asker, 5).sameZone).toEqual(['one']);
 });
 
 test('an agent that fell silent is forgotten, one that went on is not', () => {
@@ -189,22 +187,22 @@ test('an agent that fell silent is forgotten, one that went on is not', () => {
   say(directory, 'two', 'a', 'have', 1);
   say(directory, 'asker', 'a', 'want', 2);
   expect(sample(directory)).toHaveLength(2);
-  say(directory, 'one', 'a', 'want', 3, blob(1));
+  say(directory, 'one', 'a', 'want', 3, blobOf(1));
   say(directory, 'asker', 'a', 'want', 3);
   expect(directory.expire(ANNOUNCE_TTL_MS + 1)).toEqual(['two']);
-  expect(directory.holders(blob(0), asker, 5).sameZone).toEqual(['one']);
-  expect(want(directory, asker, [blob(0)], ANNOUNCE_TTL_MS).peers.map((peer) => peer.peerId)).toEqual(['one']);
+  expect(directory.holders(blobOf(0), asker, 5).sameZone).toEqual(['one']);
+  expect(want(directory, asker, [blobOf(0)], ANNOUNCE_TTL_MS).peers.map((peer) => peer.peerId)).toEqual(['one']);
 });
 
 test('of an agent that goes on, wants fade soon and complete blobs late', () => {
   const directory = directoryWith();
-  say(directory, 'one', 'a', 'want', 0, blob(1));
-  say(directory, 'one', 'a', 'have', 0, blob(2));
-  say(directory, 'one', 'a', 'want', ANNOUNCE_TTL_MS, blob(3));
-  expect(sample(directory, blob(1))).toHaveLength(0);
-  expect(sample(directory, blob(2))).toHaveLength(1);
-  say(directory, 'one', 'a', 'want', HAVE_TTL_MS, blob(3));
-  expect(sample(directory, blob(2))).toHaveLength(0);
+  say(directory, 'one', 'a', 'want', 0, blobOf(1));
+  say(directory, 'one', 'a', 'have', 0, blobOf(2));
+  say(directory, 'one', 'a', 'want', ANNOUNCE_TTL_MS, blobOf(3));
+  expect(sample(directory, blobOf(1))).toHaveLength(0);
+  expect(sample(directory, blobOf(2))).toHaveLength(1);
+  say(directory, 'one', 'a', 'want', HAVE_TTL_MS, blobOf(3));
+  expect(sample(directory, blobOf(2))).toHaveLength(0);
 });
 
 test('an agent that changes its zone is found in the new one only', () => {
@@ -218,7 +216,7 @@ test('an agent that changes its zone is found in the new one only', () => {
 test('it stays within its bounds, and room that is freed can be used', () => {
   const directory = directoryWith({ maxAgents: 2, maxBlobsPerAgent: 2, maxEntries: 3 });
   for (const peerId of ['one', 'two', 'three']) {
-    for (let index = 0; index < 3; index++) say(directory, peerId, 'a', 'have', 0, blob(index));
+    for (let index = 0; index < 3; index++) say(directory, peerId, 'a', 'have', 0, blobOf(index));
   }
   expect([directory.agentCount, directory.entryCount]).toEqual([2, 3]);
   // Whoever found no room is answered all the same.
@@ -234,7 +232,7 @@ test('it stays within its bounds, and room that is freed can be used', () => {
 test('the largest announcement has an answer within its bound', () => {
   const directory = directoryWith();
   const all = blobs(MAX_ANNOUNCED_BLOBS);
-  for (const [index, digest] of all.entries()) say(directory, `peer-${index}`, 'a', 'want', 0, digest);
+  for (const [index, blob] of all.entries()) say(directory, `peer-${index}`, 'a', 'want', 0, blob);
   const { peers, bySwarm } = want(directory, asker, all);
   expect(peers).toHaveLength(MAX_ANSWERED_PEERS);
   expect(bySwarm.size).toBe(MAX_ANNOUNCED_BLOBS);

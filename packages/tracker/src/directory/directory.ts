@@ -5,7 +5,7 @@
  * An agent that says nothing for `ANNOUNCE_TTL_MS` is forgotten with all it announced. Wants must be repeated as often
  * as that; complete blobs, of which there may be many, only every `HAVE_TTL_MS`.
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { Random } from '@shoal/swarm';
 import {
   ANNOUNCE_TTL_MS,
@@ -47,7 +47,7 @@ export class Directory {
   readonly #introductions: Introductions;
   /** The longest silent first. */
   readonly #agents = new Map<string, KnownAgent>();
-  readonly #swarms = new Map<Digest, Swarm>();
+  readonly #swarms = new Map<BlobId, Swarm>();
   readonly #everybody = new AgentsByZone();
   #entries = 0;
 
@@ -86,24 +86,24 @@ export class Directory {
     if (agent === undefined) return;
     // Kept while it is the same: what a crowd repeats all the time should not become garbage that lived long.
     if (!isSame(agent.record.addresses, request.addresses)) agent.record = recordOf(member, request.addresses);
-    for (const digest of request.withdraw) this.#withdraw(agent, digest);
-    for (const { digest, state } of request.blobs) this.#put(agent, digest, state === 'have', nowMs);
+    for (const blob of request.withdraw) this.#withdraw(agent, blob);
+    for (const { blob, state } of request.blobs) this.#put(agent, blob, state === 'have', nowMs);
     this.#sweep(agent, nowMs);
     this.#introductions.renew(agent, nowMs);
   }
 
   /** For each of these blobs some others of its swarm, the same ones as far as possible. */
-  introduce(member: Member, digests: readonly Digest[], nowMs: number): Pick<AnnounceAnswer, 'peers' | 'swarms'> {
+  introduce(member: Member, blobs: readonly BlobId[], nowMs: number): Pick<AnnounceAnswer, 'peers' | 'swarms'> {
     const asked = new Set<Swarm>();
-    for (const digest of digests) {
-      const swarm = this.#swarms.get(digest);
+    for (const blob of blobs) {
+      const swarm = this.#swarms.get(blob);
       if (swarm !== undefined) asked.add(swarm);
     }
     const swarms = [...asked];
     const { peers, bySwarm } = this.#introductions.introduce(this.#askerOf(member), swarms, nowMs);
     return {
       peers: peers.map(({ record }) => record),
-      swarms: swarms.map(({ digest }, index) => ({ digest, peers: bySwarm[index] ?? [] })),
+      swarms: swarms.map(({ blob }, index) => ({ blob, peers: bySwarm[index] ?? [] })),
     };
   }
 
@@ -113,8 +113,8 @@ export class Directory {
   }
 
   /** Some of the others that hold all of the blob: up to `count` of the same zone and as many of others. */
-  holders(digest: Digest, member: Member, count: number): { sameZone: string[]; otherZones: string[] } {
-    const swarm = this.#swarms.get(digest);
+  holders(blob: BlobId, member: Member, count: number): { sameZone: string[]; otherZones: string[] } {
+    const swarm = this.#swarms.get(blob);
     if (swarm?.hasComplete !== true) return { sameZone: [], otherZones: [] };
     const asker = this.#askerOf(member);
     const choose = (drawn: Iterable<KnownAgent>): string[] =>
@@ -132,8 +132,8 @@ export class Directory {
   }
 
   /** As `find`, of members that hold or read this blob, but without those to which a crowd was sent just now. */
-  send(member: Member, digest: Digest, peerIds: readonly string[], nowMs: number): PeerRecord[] {
-    const swarm = this.#swarms.get(digest);
+  send(member: Member, blob: BlobId, peerIds: readonly string[], nowMs: number): PeerRecord[] {
+    const swarm = this.#swarms.get(blob);
     if (swarm === undefined) return this.find(peerIds);
     const told = this.#introductions.send(this.#askerOf(member), swarm, this.#known(peerIds), nowMs);
     return told.map(({ record }) => record);
@@ -185,8 +185,8 @@ export class Directory {
     return peerIds.flatMap((peerId) => this.#agents.get(peerId) ?? []);
   }
 
-  #put(agent: KnownAgent, digest: Digest, complete: boolean, nowMs: number): void {
-    const known = this.#swarms.get(digest);
+  #put(agent: KnownAgent, blob: BlobId, complete: boolean, nowMs: number): void {
+    const known = this.#swarms.get(blob);
     const entry = known && agent.entries.get(known);
     if (known !== undefined && entry !== undefined) {
       entry.saidAtMs = nowMs;
@@ -194,8 +194,8 @@ export class Directory {
     }
     const { maxBlobsPerAgent, maxEntries } = this.#options;
     if (entry === undefined && (agent.entries.size >= maxBlobsPerAgent || this.#entries >= maxEntries)) return;
-    const swarm = known ?? new Swarm(digest);
-    if (known === undefined) this.#swarms.set(digest, swarm);
+    const swarm = known ?? new Swarm(blob);
+    if (known === undefined) this.#swarms.set(blob, swarm);
     if (entry === undefined) {
       const added = swarm.add(agent, nowMs);
       swarm.setComplete(added, complete);
@@ -206,8 +206,8 @@ export class Directory {
     else agent.wants.add(swarm);
   }
 
-  #withdraw(agent: KnownAgent, digest: Digest): void {
-    const swarm = this.#swarms.get(digest);
+  #withdraw(agent: KnownAgent, blob: BlobId): void {
+    const swarm = this.#swarms.get(blob);
     if (swarm !== undefined) this.#remove(agent, swarm);
   }
 
@@ -218,7 +218,7 @@ export class Directory {
     agent.wants.delete(swarm);
     this.#entries--;
     swarm.remove(entry);
-    if (swarm.size === 0) this.#swarms.delete(swarm.digest);
+    if (swarm.size === 0) this.#swarms.delete(swarm.blob);
   }
 
   /** Drops what this agent has not repeated in time; looked at once per TTL, while it announces something else. */

@@ -1,5 +1,5 @@
 /** Agents zone by zone: those that hold or want one blob, or all of them. */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import type { Random } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import { MarkedList, type Placed } from './marked-list.ts';
@@ -124,11 +124,11 @@ export class AgentsByZone {
 
 /** The agents that hold or want one blob. */
 export class Swarm extends AgentsByZone {
-  readonly digest: Digest;
+  readonly blob: BlobId;
 
-  constructor(digest: Digest) {
+  constructor(blob: BlobId) {
     super();
-    this.digest = digest;
+    this.blob = blob;
   }
 
   /** Whether fewer than `most` agents were sent to this member for this blob in this stretch of time. */

@@ -6,7 +6,7 @@
  *                └ 400                            ├─► a witness is chosen among those that ask for a lease of the blob
  *                                                 └─► barred: on disk, forgotten, told to everybody
  */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type DisputeTable, pieceCountOf } from '@shoal/swarm';
 import type { ReportAnswer, ReportRequest } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -70,7 +70,7 @@ export class Disputes {
   }
 
   /** The piece of the blob that this member should read from the origin and report. */
-  witnessFor(blob: Digest, member: Member): { index: number } | undefined {
+  witnessFor(blob: BlobId, member: Member): { index: number } | undefined {
     const { table, clock } = this.#dependencies;
     return table.size === 0 ? undefined : table.witnessFor(blob, member.peerId, clock());
   }
@@ -104,7 +104,7 @@ export class Disputes {
 
   async #judge(member: Member, request: ReportRequest): Promise<string[]> {
     const { membership, table, clock, countOthers, logger } = this.#dependencies;
-    const piece: Piece = { digest: request.digest, sizeBytes: request.sizeBytes, index: request.index };
+    const piece: Piece = { blob: request.blob, sizeBytes: request.sizeBytes, index: request.index };
     if (piece.index >= pieceCountOf(piece.sizeBytes)) throw refused('the blob has no such piece');
     const counter = await checkStatement(request.counter, piece, membership);
     if (counter.by !== member.peerId) throw refused('the counter-attestation is not by the member that reports');
@@ -112,7 +112,7 @@ export class Disputes {
     if (claim?.by === member.peerId) throw refused('a member cannot report itself');
     if (claim?.says === counter.says) throw refused('the attestations do not contradict each other');
 
-    const said = { blob: piece.digest, index: piece.index, ...counter };
+    const said = { blob: piece.blob, index: piece.index, ...counter };
     const verdict =
       claim === undefined
         ? table.testify(said, countOthers(member.peerId), clock())
@@ -130,7 +130,7 @@ export class Disputes {
 
   async #barOnce(peerId: string, piece: Piece, counter: Statement, claim: Statement | undefined): Promise<void> {
     if (this.#dependencies.state.isBarred(peerId)) return;
-    const reason = `contradicted about piece ${piece.index} of ${piece.digest}`;
+    const reason = `contradicted about piece ${piece.index} of ${piece.blob}`;
     await this.bar(peerId, reason, { ...piece, counter, claim });
   }
 

@@ -1,5 +1,5 @@
 /** What a member has signed about a piece, checked before anybody is accused with it. */
-import type { Digest } from '@shoal/oci';
+import type { BlobId } from '@shoal/oci';
 import { type Attestation, attestedBytes, decodeAttestation, FrameError } from '@shoal/wire';
 import { ApiError } from '../api/api-error.ts';
 import { isSignedBy } from '../identity/ed25519.ts';
@@ -9,7 +9,7 @@ import type { Membership } from '../members/membership.ts';
 const CERTIFICATE_GRACE_MS: number = 7 * 24 * 3_600_000;
 
 export interface Piece {
-  digest: Digest;
+  blob: BlobId;
   sizeBytes: number;
   index: number;
 }

@@ -2,6 +2,7 @@
  * Answers who may get which pieces from where: asks the lease table, which is told what the directory knows of members
  * that hold the whole blob, and names the agents in its reply as others can dial them.
  */
+import { registryOf } from '@shoal/oci';
 import type { LeaseTable } from '@shoal/swarm';
 import type { LeaseAnswer, LeaseRequest } from '@shoal/wire';
 import type { Directory } from '../directory/directory.ts';
@@ -40,10 +41,10 @@ export class OriginLeases {
     if (this.#disputes.isSuspended(member.peerId)) {
       return { granted: false, retryAfterMs: RETRY_SUSPENDED_MS, peers: [], barred };
     }
-    const witness = this.#disputes.witnessFor(request.digest, member);
+    const witness = this.#disputes.witnessFor(request.blob, member);
     const extras = { barred, ...(witness === undefined ? {} : { witness }) };
     if (request.audit === true) {
-      return this.#table.audit(request.digest, member.peerId, nowMs)
+      return this.#table.audit(request.blob, member.peerId, nowMs)
         ? { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [], ...extras }
         : { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [], ...extras };
     }
@@ -51,14 +52,14 @@ export class OriginLeases {
   }
 
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
-    const { digest, sizeBytes, registry, starved, piece, avoid, silent } = request;
-    const complete = this.#directory.holders(digest, member, MAX_HOLDERS);
+    const { blob, sizeBytes, starved, piece, avoid, silent } = request;
+    const complete = this.#directory.holders(blob, member, MAX_HOLDERS);
     const reply = this.#table.request(
       {
-        blob: digest,
+        blob,
         agent: member.peerId,
         zone: member.zone,
-        registry,
+        registry: registryOf(blob),
         sizeBytes,
         starved,
         complete,
@@ -73,7 +74,7 @@ export class OriginLeases {
       return { granted: true, leaseId, from, to, source, peers: this.#directory.find(holders) };
     }
     const worth = new Set([...reply.holders, ...complete.sameZone, ...complete.otherZones]);
-    const peers = this.#directory.send(member, digest, [...worth], nowMs);
+    const peers = this.#directory.send(member, blob, [...worth], nowMs);
     return { granted: false, retryAfterMs: reply.retryAfterMs, peers };
   }
 }
