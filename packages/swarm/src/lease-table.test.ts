@@ -365,6 +365,10 @@ test('one agent at a time audits a blob', () => {
   expect(table.audit(BLOB, 'b', 10_000)).toBe(true);
   table.forgetAgent('b');
   expect(table.audit(BLOB, 'c', 10_001)).toBe(true);
+  table.endAudit(BLOB, 'a');
+  expect(table.audit(BLOB, 'd', 10_002)).toBe(false);
+  table.endAudit(BLOB, 'c');
+  expect(table.audit(BLOB, 'd', 10_003)).toBe(true);
 });
 
 test('the more ask in vain, the later they are told to come back', () => {

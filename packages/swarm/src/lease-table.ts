@@ -224,6 +224,11 @@ export class LeaseTable {
     return true;
   }
 
+  /** The agent has found what there is to find: it is another one's turn. */
+  endAudit(blob: BlobId, agent: string): void {
+    if (this.#audits.get(blob)?.agent === agent) this.#audits.delete(blob);
+  }
+
   /** Drops what has run out. Every other call does it first; this is for a table that nobody asks. */
   expire(nowMs: number): void {
     for (const lease of this.#leases.values()) {

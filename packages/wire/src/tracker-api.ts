@@ -140,7 +140,7 @@ export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
  * another zone. `piece` is the first one that the agent lacks and that nobody it knows offers. `starved` says that a
  * reader waits for it for long although somebody else holds the lease or a copy. `avoid` names members that sent this
  * agent bytes which did not verify, `silent` members that do not answer it: what they hold is as good as missing. `audit` asks instead to be the one
- * that reads pieces again, because the complete blob did not match its digest.
+ * that reads pieces again, because the complete blob did not match its digest, or says that it is done with that.
  */
 export const leaseRequestSchema = z.object({
   blob,
@@ -149,7 +149,7 @@ export const leaseRequestSchema = z.object({
   piece: pieceIndex.optional(),
   avoid: z.array(peerId).max(8).optional(),
   silent: z.array(peerId).max(8).optional(),
-  audit: z.boolean().optional(),
+  audit: z.enum(['ask', 'end']).optional(),
 });
 export type LeaseRequest = z.infer<typeof leaseRequestSchema>;
 

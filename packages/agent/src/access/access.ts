@@ -2,15 +2,15 @@
  * Access: may this client have this digest under this repository's name? Two questions, both for the origin:
  *
  * 1. May the client read the repository (`admission.ts`)?
- * 2. Does the repository hold the digest? The store keeps content by digest alone, and a digest may have come from
- *    anywhere. The origin has said yes when a manifest of the repository named the digest, or when it was asked about the
+ * 2. Does the repository hold the digest? The store keeps content by registry, and a digest may have come from any of its
+ *    repositories. The origin has said yes when a manifest of the repository named the digest, or when it was asked about the
  *    digest itself, by this agent or by a member that asks with the same rights (`asking-scope.ts`). Each yes is recorded,
  *    survives a restart, and carries the size when that is known. A temporary failure of the origin is no yes; for a
  *    manifest, what the origin last told such a member counts then.
  *
  * What this protects: content pulled into one repository is not readable through another repository's name, and nobody reads
- * here what the origin would not let them read. What it does not yet do: doubt a manifest of one registry that names
- * content which only another registry ever held. That belongs here, in front of the second question.
+ * here what the origin would not let them read. A registry's manifest is believed about that registry alone: what it names is
+ * looked for among the blobs of the same registry (`BlobId`), here and at peers.
  *
  * Called by `mirror` before every answer. It never reads content.
  */

@@ -28,7 +28,7 @@ describe('a blob that does not match its digest', () => {
     stage.peers.signer = (index) => (lies.includes(index) ? 'liar' : 'honest');
     // Everything comes from the peer, until somebody is barred for it.
     stage.tracker.onLease = ({ audit, piece }) => {
-      if (audit === true) return { from: 0, to: 0, source: 'audit' };
+      if (audit === 'ask') return { from: 0, to: 0, source: 'audit' };
       if (piece === undefined || stage.peers.barred.size === 0) return { retryAfterMs: 100 };
       return { from: piece, to: piece + 1 };
     };
@@ -93,7 +93,7 @@ describe('a blob that does not match its digest', () => {
     const { onLease } = stage.tracker;
     let refusedAudits = 0;
     stage.tracker.onLease = (request) => {
-      if (request.audit !== true) return onLease(request);
+      if (request.audit !== 'ask') return onLease(request);
       refusedAudits++;
       return { retryAfterMs: 500 };
     };
@@ -169,7 +169,7 @@ describe('a blob that does not match its digest', () => {
   it('is audited over one connection when the origin ignores ranges', async () => {
     stage.origin.honoursRanges = false;
     stage.tracker.onLease = ({ audit }) => {
-      if (audit === true) return { from: 0, to: 0, source: 'audit' };
+      if (audit === 'ask') return { from: 0, to: 0, source: 'audit' };
       return stage.peers.barred.size === 0 ? { retryAfterMs: 100 } : { from: 0, to: pieceCount };
     };
     await stage.start();
@@ -193,6 +193,7 @@ describe('a blob that does not match its digest', () => {
     const reader = await openWithPeer();
     await expect(readAll(reader)).rejects.toMatchObject({ code: 'mismatch' });
     expect(stage.audits).toEqual(['nothing']);
+    expect(stage.tracker.asked.at(-1)?.audit).toBe('end');
     expect(stage.tracker.reports).toEqual([]);
     expect(stage.peers.barred.size).toBe(0);
     expect(await stage.store.find(blob)).toBeUndefined();

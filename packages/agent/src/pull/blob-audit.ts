@@ -48,6 +48,7 @@ export interface BlobAuditDependencies {
   tracker: Pick<TrackerClient, 'report'>;
   /** Asks to be the auditor; undefined when no tracker answers. */
   askAudit: () => Promise<boolean | undefined>;
+  endAudit: () => void;
   barred: () => ReadonlySet<string>;
   logger: Logger;
   clock: () => number;
@@ -87,6 +88,7 @@ export class BlobAudit {
       for (;;) {
         const isOnlyOne = await this.#becomeAuditor(signal);
         const result = await this.#audit(signers, signal);
+        if (result?.found === 'nothing') this.#dependencies.endAudit();
         if (result !== undefined) return result;
         await sleep(isOnlyOne ? HAND_OVER_MS : MAX_PAUSE_MS, undefined, { signal });
       }

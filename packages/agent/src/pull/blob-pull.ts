@@ -109,6 +109,7 @@ export class BlobPull {
       keeper: this.#keeper,
       source: () => this.#driver.origin.source,
       askAudit: () => this.#driver.leases.askAudit(),
+      endAudit: () => this.#driver.leases.endAudit(),
       barred: () => barred.all,
     });
   }

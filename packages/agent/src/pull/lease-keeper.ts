@@ -105,9 +105,14 @@ export class LeaseKeeper {
 
   /** Asks to be the one that audits the blob; that lasts 10 s. Undefined when no tracker answers. */
   async askAudit(): Promise<boolean | undefined> {
-    const answer = await this.#tracker.lease({ ...this.#target, starved: false, audit: true });
+    const answer = await this.#tracker.lease({ ...this.#target, starved: false, audit: 'ask' });
     if (answer?.witness !== undefined && !this.#closed) this.#events.onWitness(answer.witness.index);
     return answer?.granted;
+  }
+
+  /** Found nothing to do about: the next one need not wait until it is seen that this one has stopped. */
+  endAudit(): void {
+    void this.#tracker.lease({ ...this.#target, starved: false, audit: 'end' });
   }
 
   /**

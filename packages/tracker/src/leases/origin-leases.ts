@@ -43,12 +43,16 @@ export class OriginLeases {
     }
     const witness = this.#disputes.witnessFor(request.blob, member);
     const extras = { barred, ...(witness === undefined ? {} : { witness }) };
-    if (request.audit === true) {
-      return this.#table.audit(request.blob, member.peerId, nowMs)
-        ? { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [], ...extras }
-        : { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [], ...extras };
-    }
+    if (request.audit !== undefined) return { ...this.#answerAudit(member, request, nowMs), ...extras };
     return { ...this.#answerRun(member, request, nowMs), ...extras };
+  }
+
+  #answerAudit(member: Member, { blob, audit }: LeaseRequest, nowMs: number): RunAnswer {
+    if (audit === 'end') this.#table.endAudit(blob, member.peerId);
+    else if (this.#table.audit(blob, member.peerId, nowMs)) {
+      return { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [] };
+    }
+    return { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [] };
   }
 
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
