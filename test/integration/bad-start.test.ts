@@ -51,7 +51,7 @@ afterAll(async () => {
 
 /** The identity and every blob, hashed: what must outlive any start. */
 async function contentOf(data: string): Promise<string> {
-  const folder = join('blobs', 'registry.test', 'sha256');
+  const folder = join('blobs', 'sha256');
   const names = (await readdir(join(data, folder))).sort();
   const paths = [...names.map((name) => join(folder, name)), ...(await identityFiles(data))];
   const hashes = paths.map(async (path) => `${path} ${hashOf(await readFile(join(data, path)))}`);

@@ -23,11 +23,11 @@ export async function measurePeerToClient(blobBytes: number): Promise<MemoryRead
   await using origin = await FaultOrigin.start();
   const content = await syntheticContent('memory', blobBytes);
   origin.addBlob('org/big', content);
-  const registries = { [origin.registry]: origin.url };
+  const registries = { 'registry.test': origin.url };
   const cluster = await startCluster({ nodes: 2, folder, registries });
   try {
     const [holder, passer] = cluster.agents as [ClusterAgent, ClusterAgent];
-    const path = `/v2/${origin.registry}/org/big/blobs/${content.digest}`;
+    const path = `/v2/registry.test/org/big/blobs/${content.digest}`;
     await pull(holder, path, content.digest);
     const idleRssBytes = await statusBytes(passer, 'VmRSS');
     const startedAtMs = performance.now();

@@ -13,12 +13,21 @@ export function blobIdOf(registry: string, digest: Digest): BlobId {
   return `${registry}/${digest}` as BlobId;
 }
 
+/** Hosts that were found to be normalised: there are few, and they come by the thousand. */
+const known = new Set<string>();
+const MAX_KNOWN = 256;
+
 /** Returns undefined unless the text is the one spelling of a blob of a registry. */
 export function parseBlobId(text: string): BlobId | undefined {
   const slash = text.indexOf('/');
   if (slash === -1 || parseDigest(text.slice(slash + 1)) === undefined) return undefined;
   const registry = text.slice(0, slash);
-  return normaliseRegistryHost(registry) === registry ? (text as BlobId) : undefined;
+  if (!known.has(registry)) {
+    if (normaliseRegistryHost(registry) !== registry) return undefined;
+    if (known.size >= MAX_KNOWN) known.clear();
+    known.add(registry);
+  }
+  return text as BlobId;
 }
 
 export function digestOf(blob: BlobId): Digest {

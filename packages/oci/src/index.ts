@@ -26,4 +26,4 @@ export {
 export { type OciErrorCode, ociErrorBody } from './oci-error.ts';
 export { applyRange, type ByteRange, parseRangeHeader, type RangeHeader } from './range.ts';
 export { type ImageReference, isRepositoryName, isTag, parseImageReference, qualifyRepository } from './reference.ts';
-export { DOCKER_HUB, isRegistryHost, normaliseRegistryHost } from './registry-host.ts';
+export { DOCKER_HUB, isRegistryHost, isThisMachine, normaliseRegistryHost } from './registry-host.ts';

@@ -30,6 +30,12 @@ export function normaliseRegistryHost(text: string): string | undefined {
   return `${host}:${split.port}`;
 }
 
+/** Whether the name is that of a registry at whichever machine looks, and so another one on every machine. */
+export function isThisMachine(registry: string): boolean {
+  const host = splitPort(registry)?.host ?? '';
+  return host === 'localhost' || host.endsWith('.localhost') || host === '[::1]' || /^127\.[0-9.]+$/.test(host);
+}
+
 function splitPort(text: string): { host: string; port: string | undefined } | undefined {
   const hostEnd = text.startsWith('[') ? text.indexOf(']') + 1 : text.indexOf(':');
   if (text.startsWith('[') && hostEnd === 0) return undefined;

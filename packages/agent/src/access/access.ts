@@ -8,8 +8,9 @@
  *    survives a restart, and carries the size when that is known. A temporary failure of the origin is no yes; for a
  *    manifest, what the origin last told such a member counts then.
  *
- * What this protects: content pulled into one repository is not readable through another repository's name, and nobody reads
- * here what the origin would not let them read. A registry's manifest is believed about that registry alone: what it names is
+ * What this protects: content pulled into one repository is not readable through another repository's name, as far as its
+ * registry takes no manifest that names what the repository lacks, and nobody reads here what the origin would not let them
+ * read. A registry's manifest is believed about that registry alone: what it names is
  * looked for among the blobs of the same registry (`BlobId`), here and at peers.
  *
  * Called by `mirror` before every answer. It never reads content.

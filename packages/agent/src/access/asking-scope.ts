@@ -13,7 +13,7 @@
  */
 import { createHmac, scrypt } from 'node:crypto';
 import { promisify } from 'node:util';
-import { normaliseRegistryHost } from '@shoal/oci';
+import { isThisMachine, normaliseRegistryHost } from '@shoal/oci';
 import type { Asker } from '../origin/asker.ts';
 import type { RegistryOptions } from '../origin/origin-options.ts';
 
@@ -82,10 +82,3 @@ async function derive(joinSecret: string, registry: string, options: RegistryOpt
 }
 
 const scryptAsync = promisify<string, Buffer, number, Buffer>(scrypt);
-
-function isThisMachine(registry: string): boolean {
-  const hostname = URL.parse(`http://${registry}`)?.hostname ?? '';
-  return (
-    hostname === 'localhost' || hostname.endsWith('.localhost') || hostname === '[::1]' || hostname.startsWith('127.')
-  );
-}

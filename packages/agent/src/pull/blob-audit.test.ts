@@ -1,11 +1,11 @@
 /** A complete blob that does not match its digest: whose pieces are dropped, what is fetched again, who hears of it. */
-import { hash } from 'node:crypto';
 import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import {
   blob,
   content,
+  digest,
   ME,
   never,
   PIECE_BYTES,
@@ -217,7 +217,7 @@ describe('a blob that does not match its digest', () => {
     await stage.start();
     const opening = openWithPeer();
     await expect.poll(() => stage.peers.served.length).toBe(pieceCount - 1);
-    const file = await open(join(stage.dataDir, 'partial', hash('sha256', blob)), 'r+');
+    const file = await open(join(stage.dataDir, 'partial', `${digest.slice('sha256:'.length)}@r.test`), 'r+');
     await file.write(Buffer.from('damage'), 0, 6, 7 * PIECE_BYTES);
     await file.close();
     release();

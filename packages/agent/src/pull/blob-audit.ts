@@ -88,7 +88,6 @@ export class BlobAudit {
       for (;;) {
         const isOnlyOne = await this.#becomeAuditor(signal);
         const result = await this.#audit(signers, signal);
-        if (result?.found === 'nothing') this.#dependencies.endAudit();
         if (result !== undefined) return result;
         await sleep(isOnlyOne ? HAND_OVER_MS : MAX_PAUSE_MS, undefined, { signal });
       }
@@ -115,11 +114,18 @@ export class BlobAudit {
 
   /** Undefined when the origin could not be read. */
   async #audit(signers: readonly (string | undefined)[], signal: AbortSignal): Promise<AuditResult | undefined> {
-    const { askAudit, logger } = this.#dependencies;
-    const staying = setInterval(() => void askAudit(), STAY_AUDITOR_EVERY_MS);
+    const { askAudit, endAudit, logger } = this.#dependencies;
+    let asked: Promise<unknown> = Promise.resolve();
+    const stay = (): void => {
+      asked = askAudit();
+    };
+    const staying = setInterval(stay, STAY_AUDITOR_EVERY_MS);
     try {
       const different = await this.#findDifference(signers, signal);
-      return different === undefined ? { found: 'nothing' } : this.#judge(different, signers);
+      if (different !== undefined) return this.#judge(different, signers);
+      // After the last question, or that would make this agent the auditor again.
+      void asked.finally(endAudit);
+      return { found: 'nothing' };
     } catch (error) {
       if (signal.aborted || !(error instanceof OriginError)) throw error;
       logger.warn({ code: error.code }, `audit: ${error.message}`);

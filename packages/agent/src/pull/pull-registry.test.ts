@@ -50,7 +50,7 @@ describe('pulls', () => {
   it('notices a committed blob that changed on the disk, sends none of it, and pulls it again', async () => {
     await stage.start();
     await readAll(await stage.open());
-    const file = join(stage.dataDir, 'blobs', blob.replace(':', '/'));
+    const file = join(stage.dataDir, 'blobs', 'sha256', `${digest.slice('sha256:'.length)}@r.test`);
     await expect.poll(() => stage.tracker.have).toEqual([blob]);
     const damaged = Buffer.from(content);
     damaged[300_000] = (damaged[300_000] ?? 0) ^ 1;

@@ -18,6 +18,7 @@ import { BarredMembers } from './barred-members.ts';
 import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
 import { findSize, type SizeSources } from './blob-size.ts';
 import { Neighbourhood, UnreachableMembers } from './neighbourhood.ts';
+import { sharedNameOf } from './node-registry.ts';
 import { type PassedRange, passThrough } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
 import { PullReader } from './pull-reader.ts';
@@ -79,7 +80,7 @@ export class PullRegistry implements Pulls {
   }
 
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
-    const blob = blobIdOf(source.repository.registry, digest);
+    const blob = this.#idOf(source.repository.registry, digest);
     if (this.#closed) throw new PullError('closed', 'the agent is stopping');
     const { store, onStoreBytes } = this.#dependencies;
     const handle = await store.open(blob);
@@ -99,7 +100,7 @@ export class PullRegistry implements Pulls {
   }
 
   expect(registry: string, digests: readonly Digest[]): void {
-    const blobs = digests.map((digest) => blobIdOf(registry, digest));
+    const blobs = digests.map((digest) => this.#idOf(registry, digest));
     void this.#expect(blobs).catch((error: unknown) => this.#dependencies.logger.debug({ error }, 'expecting blobs'));
   }
 
@@ -129,6 +130,10 @@ export class PullRegistry implements Pulls {
     this.#dependencies.witnessDuty.close();
     for (const timer of this.#expecting.values()) clearTimeout(timer);
     await Promise.all([...this.#entries].map(([blob, entry]) => this.#stop(blob, entry)));
+  }
+
+  #idOf(registry: string, digest: Digest): BlobId {
+    return blobIdOf(sharedNameOf(registry, this.#dependencies.network.peerId), digest);
   }
 
   async #entry(blob: BlobId, source: PullSource, deadline: AbortSignal): Promise<Entry | undefined> {

@@ -228,7 +228,6 @@ export class FileBlobStore implements BlobStore {
     const { id, sizeBytes, usedAt } = entry;
     let file: FileHandle | undefined;
     try {
-      await this.#layout.prepareFor(id);
       const flags = constants.O_RDWR | constants.O_CREAT | constants.O_NOFOLLOW;
       file = await open(this.#layout.partial(id), flags, FILE_MODE);
       await this.#index.putPartial(id, { sizeBytes, usedAt });
@@ -274,7 +273,6 @@ export class FileBlobStore implements BlobStore {
   async #writeWhole(id: BlobId, bytes: Uint8Array): Promise<void> {
     const path = `${this.#layout.partial(id)}.put-${this.#temporaries++}`;
     try {
-      await this.#layout.prepareFor(id);
       const file = await open(path, 'wx', FILE_MODE);
       try {
         await writeExactly(file, bytes, 0);

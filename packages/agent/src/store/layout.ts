@@ -2,14 +2,21 @@
  * Where things lie under the data folder. Every folder is 0700 and every file 0600: the bytes of private images pass
  * through here, and access to them is decided elsewhere.
  *
- *     blobs/<registry>/sha256/<hex>   committed, named by what they hash to; or `sha512`
- *     partial/<hex>                   arriving, named by a hash of their name; with `.put-<n>` while a small object is written
+ *     blobs/sha256/<hex>@<registry>   committed, named by what they hash to; or `blobs/sha512/…`
+ *     partial/<hex>@<registry>        arriving; with `.put-<n>` while a small object is written
  *     index/                          the level database; `index.corrupt-<time>` is one that was moved aside
  */
-import { hash } from 'node:crypto';
-import { access, chmod, constants, mkdir, open, readdir, rmdir, unlink } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
-import { type BlobId, digestAlgorithm, digestHex, digestOf, parseBlobId, registryOf } from '@shoal/oci';
+import { access, chmod, constants, mkdir, open, readdir, unlink } from 'node:fs/promises';
+import { join } from 'node:path';
+import {
+  type BlobId,
+  type DigestAlgorithm,
+  digestAlgorithm,
+  digestHex,
+  digestOf,
+  parseBlobId,
+  registryOf,
+} from '@shoal/oci';
 import { StoreError } from './blob-store.ts';
 import { hasCode, storeErrorFrom } from './failure.ts';
 
@@ -21,39 +28,32 @@ export class StoreLayout {
   readonly root: string;
   readonly partials: string;
   readonly index: string;
-  readonly #blobs: string;
-  /** Folders known to be there. */
-  readonly #made = new Set<string>();
 
   constructor(dataDir: string) {
     this.root = dataDir;
-    this.#blobs = join(dataDir, 'blobs');
     this.partials = join(dataDir, 'partial');
     this.index = join(dataDir, 'index');
   }
 
   blobFolder(id: BlobId): string {
-    return join(this.#blobs, registryOf(id), digestAlgorithm(digestOf(id)));
+    return this.#blobFolder(digestAlgorithm(digestOf(id)));
   }
 
   blob(id: BlobId): string {
-    return join(this.blobFolder(id), digestHex(digestOf(id)));
-  }
-
-  /** A host and a sha512 digest together may be longer than a file's name can be. */
-  partialName(id: BlobId): string {
-    return hash('sha256', id);
+    return join(this.blobFolder(id), nameOf(id));
   }
 
   partial(id: BlobId): string {
-    return join(this.partials, this.partialName(id));
+    return join(this.partials, nameOf(id));
   }
 
   /** @throws StoreError unwritable, disk-full, io */
   async prepare(): Promise<void> {
+    const folders = [join(this.root, 'blobs'), ...ALGORITHMS.map((name) => this.#blobFolder(name))];
+    folders.push(this.partials, this.index);
     try {
       await mkdir(this.root, { recursive: true, mode: FOLDER_MODE });
-      for (const folder of [this.#blobs, this.partials, this.index]) {
+      for (const folder of folders) {
         await makeFolder(folder);
         await chmod(folder, FOLDER_MODE);
         await access(folder, constants.R_OK | constants.W_OK | constants.X_OK);
@@ -63,43 +63,25 @@ export class StoreLayout {
     }
   }
 
-  /** Makes the folder that the blob will lie in, so that it survives a power cut. */
-  async prepareFor(id: BlobId): Promise<void> {
-    const folder = this.blobFolder(id);
-    if (this.#made.has(folder)) return;
-    for (const path of [dirname(folder), folder]) {
-      await makeFolder(path);
-      await syncFolder(dirname(path));
-    }
-    this.#made.add(folder);
-  }
-
-  /** Every file that is named like a blob. Folders with nothing in them are removed. Meant for the store's start. */
+  /** Every file that is named like a blob. */
   async *blobs(): AsyncGenerator<BlobId> {
-    for (const registry of await readdir(this.#blobs)) {
-      for (const algorithm of ALGORITHMS) {
-        const folder = join(this.#blobs, registry, algorithm);
-        for (const hex of await namesIn(folder)) {
-          const id = parseBlobId(`${registry}/${algorithm}:${hex}`);
-          if (id !== undefined) yield id;
-        }
-        await removeIfEmpty(folder);
+    for (const algorithm of ALGORITHMS) {
+      for (const name of await readdir(this.#blobFolder(algorithm))) {
+        const [hex, registry] = name.split('@');
+        const id = parseBlobId(`${registry}/${algorithm}:${hex}`);
+        if (id !== undefined && nameOf(id) === name) yield id;
       }
-      await removeIfEmpty(join(this.#blobs, registry));
     }
+  }
+
+  #blobFolder(algorithm: DigestAlgorithm): string {
+    return join(this.root, 'blobs', algorithm);
   }
 }
 
-async function namesIn(folder: string): Promise<string[]> {
-  return await readdir(folder).catch((error: unknown) => {
-    if (hasCode(error, 'ENOENT') || hasCode(error, 'ENOTDIR')) return [];
-    throw error;
-  });
-}
-
-async function removeIfEmpty(folder: string): Promise<void> {
-  // Whatever is in the way, an empty folder does no harm.
-  await rmdir(folder).catch(() => undefined);
+/** At most 255 bytes can be the name of a file: what a registry with a very long one has is not kept. */
+function nameOf(id: BlobId): string {
+  return `${digestHex(digestOf(id))}@${registryOf(id)}`;
 }
 
 /** Not recursive: on a read-only file system a recursive mkdir says ENOENT instead of what is wrong. */

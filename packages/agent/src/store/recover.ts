@@ -10,7 +10,7 @@
  */
 import { constants } from 'node:fs';
 import { open, readdir, rename, rm, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { type BlobId, digestOf } from '@shoal/oci';
 import { pieceCountOf, pieceExtent } from '@shoal/swarm';
 import type { Logger } from 'pino';
@@ -179,7 +179,7 @@ async function recoverPartials(
   for await (const [id, meta] of index.partials()) {
     headed.add(id);
     const complete = ledger.blob(id) !== undefined;
-    if (!complete && files.delete(layout.partialName(id))) {
+    if (!complete && files.delete(basename(layout.partial(id)))) {
       let heldBytes = 0;
       for (const piece of pieces.get(id) ?? []) {
         if (piece < pieceCountOf(meta.sizeBytes)) heldBytes += pieceExtent(meta.sizeBytes, piece).length;

@@ -41,18 +41,18 @@ export class OriginLeases {
     if (this.#disputes.isSuspended(member.peerId)) {
       return { granted: false, retryAfterMs: RETRY_SUSPENDED_MS, peers: [], barred };
     }
+    if (request.audit === 'end') {
+      this.#table.endAudit(request.blob, member.peerId);
+      return { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [], barred };
+    }
     const witness = this.#disputes.witnessFor(request.blob, member);
     const extras = { barred, ...(witness === undefined ? {} : { witness }) };
-    if (request.audit !== undefined) return { ...this.#answerAudit(member, request, nowMs), ...extras };
-    return { ...this.#answerRun(member, request, nowMs), ...extras };
-  }
-
-  #answerAudit(member: Member, { blob, audit }: LeaseRequest, nowMs: number): RunAnswer {
-    if (audit === 'end') this.#table.endAudit(blob, member.peerId);
-    else if (this.#table.audit(blob, member.peerId, nowMs)) {
-      return { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [] };
+    if (request.audit === 'ask') {
+      return this.#table.audit(request.blob, member.peerId, nowMs)
+        ? { granted: true, leaseId: AUDIT_LEASE_ID, from: 0, to: 0, source: 'audit', peers: [], ...extras }
+        : { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [], ...extras };
     }
-    return { granted: false, retryAfterMs: RETRY_AUDIT_MS, peers: [] };
+    return { ...this.#answerRun(member, request, nowMs), ...extras };
   }
 
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
