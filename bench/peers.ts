@@ -3,7 +3,7 @@
  * The size of the blob decides that of its pieces: 256 KiB up to 256 MiB, 4 MiB from 2 GiB on.
  * `node --conditions=source bench/peers.ts [pieces] [in flight] [MiB of blob]`
  */
-import '../packages/cli/src/young-heap.ts';
+import '../packages/cli/src/heap.ts';
 import { fork } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import type { BlobId } from '@shoal/oci';

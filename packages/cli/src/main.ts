@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /** The process around the command line: the only place that reads the environment and ends the process. */
-import './young-heap.ts';
+import './heap.ts';
 import type { CliIo } from './cli-io.ts';
 import { runCli } from './run-cli.ts';
 
