@@ -6,11 +6,12 @@
  *   sudo pnpm --silent bench crowd [--help]
  */
 import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/progress.ts';
+import { WrongUsage } from '../rig/flags.ts';
+import { removeLeftovers } from '../rig/leftovers.ts';
+import { obstacle } from '../rig/requirements.ts';
 import { type CrowdWatcher, runCrowd } from './crowd-run.ts';
-import { removeLeftovers } from './leftovers.ts';
 import { crowdReport } from './report.ts';
-import { obstacle } from './requirements.ts';
-import { CROWD_USAGE, type CrowdSettings, crowdSettings, WrongUsage } from './settings.ts';
+import { CROWD_USAGE, type CrowdSettings, crowdSettings } from './settings.ts';
 
 const WRONG_USAGE = 2;
 const FAILED = 1;

@@ -1,10 +1,10 @@
 // Every process of one run, each in its host's namespace: origin, tracker, and on each node an agent with its client.
 import { resolve } from 'node:path';
-import { type ReadyDaemon, startAgent, startTracker, type TrackerAddress } from './daemons.ts';
+import { type ReadyDaemon, startAgent, startTracker, type TrackerAddress } from '../rig/daemons.ts';
+import type { RigFolder } from '../rig/rig-folder.ts';
+import type { Host, RigNetwork } from '../rig/rig-network.ts';
 import { Origin } from './origin.ts';
 import { Puller } from './puller.ts';
-import type { RigFolder } from './rig-folder.ts';
-import type { Host, RigNetwork } from './rig-network.ts';
 import type { CrowdSettings } from './settings.ts';
 
 /** Starting a process is all CPU; more at once only makes each of them late. */

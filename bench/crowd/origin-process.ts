@@ -1,7 +1,7 @@
 /** The origin as a process of its own: `origin-process ADDRESS PORT LAYERS LAYER_BYTES`. It counts what it sends. */
 import { FaultOrigin } from '../../test/support/fault-origin.ts';
 import { buildImage } from '../../test/support/image-fixture.ts';
-import { endWithRig, tell, tellFailure } from './messages.ts';
+import { endWithRig, tell, tellFailure } from '../rig/messages.ts';
 
 export interface OriginObject {
   /** `tag`, `manifest`, `config`, `layer 1`… */

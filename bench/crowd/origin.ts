@@ -1,10 +1,10 @@
 // The origin, seen from the rig: a process in its own namespace that tells what it has sent.
 import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
-import { endHelper } from './helper.ts';
-import { messageFrom } from './messages.ts';
+import { endHelper } from '../rig/helper.ts';
+import { messageFrom } from '../rig/messages.ts';
+import type { Host } from '../rig/rig-network.ts';
 import type { OriginCounts, OriginReady } from './origin-process.ts';
-import type { Host } from './rig-network.ts';
 
 const SCRIPT = join(import.meta.dirname, 'origin-process.ts');
 const PORT = 5_000;

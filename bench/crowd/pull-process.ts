@@ -7,7 +7,7 @@ import http from 'node:http';
 import https from 'node:https';
 import { text } from 'node:stream/consumers';
 import { pullImage } from '../../packages/cli/src/demo/pull-client.ts';
-import { endWithRig, tell, tellFailure } from './messages.ts';
+import { endWithRig, tell, tellFailure } from '../rig/messages.ts';
 
 const PROGRESS_INTERVAL_MS = 250;
 const PAGE_TIMEOUT_MS = 10_000;

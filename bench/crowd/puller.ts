@@ -3,11 +3,11 @@ import type { ChildProcess } from 'node:child_process';
 import { join } from 'node:path';
 import type { NodeProgress } from '../../packages/cli/src/demo/progress.ts';
 import { parseMetrics, type Sample } from '../../packages/cli/src/demo/prometheus.ts';
-import { MIRROR_URL, REGISTRY } from './daemons.ts';
-import { endHelper } from './helper.ts';
-import { messageFrom } from './messages.ts';
+import { MIRROR_URL, REGISTRY } from '../rig/daemons.ts';
+import { endHelper } from '../rig/helper.ts';
+import { messageFrom } from '../rig/messages.ts';
+import type { Host } from '../rig/rig-network.ts';
 import type { Page, PageOrder, PullEnded, PullOrder, PullProgress } from './pull-process.ts';
-import type { Host } from './rig-network.ts';
 
 const SCRIPT = join(import.meta.dirname, 'pull-process.ts');
 

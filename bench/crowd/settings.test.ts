@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest';
-import { crowdSettings, parseBitRate, WrongUsage } from './settings.ts';
+import { parseBitRate, WrongUsage } from '../rig/flags.ts';
+import { crowdSettings } from './settings.ts';
 
 describe('crowdSettings', () => {
   test('the origin has a link like the nodes, unless told', () => {

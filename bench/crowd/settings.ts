@@ -1,6 +1,6 @@
 // What the bench was asked for on its command line.
 import { parseArgs } from 'node:util';
-import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
+import { rate, size, WrongUsage, wholeNumber } from '../rig/flags.ts';
 
 /** The whole default run takes about five minutes. */
 const DEFAULT_SIZE = '512MiB';
@@ -10,8 +10,6 @@ const DEFAULT_LINK = '20mbit';
 const DEFAULT_CONGESTION_CONTROL = 'cubic';
 const MAX_NODES = 200;
 const MAX_LAYERS = 100;
-
-const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
 export const CROWD_USAGE = `usage: bench crowd [FLAGS]
 Real agents and a real tracker, each node in a network namespace of its own behind a shaped link, pull one image at the same
@@ -50,8 +48,6 @@ export interface CrowdSettings {
   readonly cpuProfileFolder: string | undefined;
 }
 
-export class WrongUsage extends Error {}
-
 /** @throws WrongUsage with one line that says what to write instead */
 export function crowdSettings(flags: readonly string[]): CrowdSettings {
   const values = parsed(flags);
@@ -68,13 +64,6 @@ export function crowdSettings(flags: readonly string[]): CrowdSettings {
     trace: values.trace,
     cpuProfileFolder: values['cpu-prof'],
   };
-}
-
-/** Bits per second in `40mbit`, `1.5gbit` or `500kbit`. */
-export function parseBitRate(text: string): number | undefined {
-  const [, number, unit = ''] = /^(\d{1,9}(?:\.\d{1,3})?)\s*(kbit|mbit|gbit)$/i.exec(text.trim()) ?? [];
-  const bits = Math.round(Number(number) * (RATE_UNITS[unit.toLowerCase()] ?? Number.NaN));
-  return bits > 0 ? bits : undefined;
 }
 
 function parsed(flags: readonly string[]) {
@@ -97,23 +86,4 @@ function parsed(flags: readonly string[]) {
   } catch (error) {
     throw new WrongUsage(error instanceof Error ? error.message : String(error));
   }
-}
-
-function wholeNumber(flag: string, text: string, max: number): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1 || value > max)
-    throw new WrongUsage(`--${flag} takes a number from 1 to ${max}`);
-  return value;
-}
-
-function size(flag: string, text: string): number {
-  const bytes = parseSize(text);
-  if (bytes === undefined || bytes < 1) throw new WrongUsage(`--${flag} takes a size like 512MiB`);
-  return bytes;
-}
-
-function rate(flag: string, text: string): number {
-  const bitsPerSecond = parseBitRate(text);
-  if (bitsPerSecond === undefined) throw new WrongUsage(`--${flag} takes a rate like 40mbit`);
-  return bitsPerSecond;
 }

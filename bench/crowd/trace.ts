@@ -1,7 +1,7 @@
 // What goes over the links while the crowd pulls, second by second: a link that idles shows.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type InterfaceBytes, interfaceBytes } from './proc.ts';
-import { HOST_DEVICE } from './rig-network.ts';
+import { type InterfaceBytes, interfaceBytes } from '../rig/proc.ts';
+import { HOST_DEVICE } from '../rig/rig-network.ts';
 
 const INTERVAL_MS = 1_000;
 /** A quarter of an hour; what comes later is not kept. */

@@ -1,7 +1,8 @@
 // What the processes and links of a crowd have used so far; a reading is the difference of two.
+
+import { cpuSeconds, machineBusySeconds } from '../rig/proc.ts';
+import type { LinkCount, RigNetwork } from '../rig/rig-network.ts';
 import type { Crowd, CrowdHosts } from './crowd.ts';
-import { cpuSeconds, machineBusySeconds } from './proc.ts';
-import type { LinkCount, RigNetwork } from './rig-network.ts';
 
 /** In seconds of one processor. */
 export interface CpuUsed {

@@ -16,7 +16,7 @@ import { RigNetwork } from './rig-network.ts';
 
 const reason = await obstacle();
 const testRig = test.skipIf(reason !== undefined);
-if (reason !== undefined) process.stderr.write(`skipped: the crowd's rig (${reason})\n`);
+if (reason !== undefined) process.stderr.write(`skipped: the rig of the benches (${reason})\n`);
 
 const TIMEOUT_MS = 60_000;
 const LINK = 20e6;
@@ -56,7 +56,7 @@ testRig(
   async () => {
     const other = spawn('sleep', ['60']);
     await once(other, 'spawn');
-    const dead = RigName.of(`shoal-crowd-${other.pid}-${startTicks(other.pid!)}`)!;
+    const dead = RigName.of(`shoal-rig-${other.pid}-${startTicks(other.pid!)}`)!;
     const folder = join(tmpdir(), `${dead}`);
     await mkdir(folder);
     const namespace = await Namespace.create(`${dead}-node-1`);

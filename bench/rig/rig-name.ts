@@ -1,7 +1,7 @@
 // The name that everything of one run carries, so that a later run can tell what a dead one has left behind.
 import { startTicks } from './proc.ts';
 
-const PREFIX = 'shoal-crowd';
+const PREFIX = 'shoal-rig';
 
 export class RigName {
   readonly #pid: number;
