@@ -2,11 +2,13 @@
 import { benchCrowd } from './crowd/bench-crowd.ts';
 import { benchFuzz } from './fuzz/command.ts';
 import { benchMemory } from './memory.ts';
+import { benchRollout } from './rollout/command.ts';
 import { benchSim } from './sim/command.ts';
 import { benchTracker } from './tracker.ts';
 
 const [name, ...flags] = process.argv.slice(2);
 const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
+  rollout: benchRollout,
   crowd: benchCrowd,
   sim: benchSim,
   tracker: benchTracker,
@@ -16,6 +18,7 @@ const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
 const USAGE = `usage: bench NAME [FLAGS]
 
   sim       a flash crowd of up to some 10,000 nodes in virtual time
+  rollout   one image onto real containerds, in several ways (root on Linux)
   crowd     a flash crowd of real agents behind shaped links (root on Linux)
   tracker   what one tracker serves
   memory    what an agent takes that passes large blobs on

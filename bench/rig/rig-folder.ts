@@ -37,6 +37,10 @@ export class RigFolder implements AsyncDisposable {
     return path;
   }
 
+  async remove(name: string): Promise<void> {
+    await rm(join(this.path, name), { recursive: true, force: true, maxRetries: 3 });
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await rm(this.path, { recursive: true, force: true, maxRetries: 3 });
     process.off('exit', this.#removeAtExit);

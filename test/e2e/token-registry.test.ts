@@ -53,7 +53,7 @@ describeSuite('containerd-cri', 'a registry with a token server', () => {
     const { mirrorUrl } = cluster.agents[node] as ClusterAgent;
     await containerd.mirror({ registry: registryName, upstream: registry.url, mirror: mirrorUrl });
     const { tag } = repository === 'org/secret' ? secret : open;
-    return await criPullImage(containerd.socket, `${registryName}/${repository}:${tag}`, login);
+    return await criPullImage(containerd.socket, `${registryName}/${repository}:${tag}`, { login });
   }
 
   async function removed(repository: string): Promise<void> {

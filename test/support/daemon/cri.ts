@@ -5,7 +5,7 @@ import { createConnection } from 'node:net';
 // behind a five-byte prefix; the few messages needed here are written and read by hand.
 // Shapes: https://github.com/kubernetes/cri-api/blob/master/pkg/apis/runtime/v1/api.proto
 
-const callTimeoutMs = 90_000;
+const defaultTimeoutMs = 90_000;
 const prefixBytes = 5;
 const statusUnimplemented = 12;
 const lengthDelimited = 2;
@@ -23,16 +23,20 @@ class CriError extends Error {
 
 /**
  * `PullImage`: gives the image's reference in the runtime, `sha256:…` of its config.
- * @param login `USER:PASSWORD`, as the kubelet finds it in the pod's pull secret
+ * @param options.login `USER:PASSWORD`, as the kubelet finds it in the pod's pull secret
  */
-export async function criPullImage(socket: string, image: string, login?: string): Promise<string> {
+export async function criPullImage(
+  socket: string,
+  image: string,
+  { login, timeoutMs }: { login?: string | undefined; timeoutMs?: number } = {},
+): Promise<string> {
   // PullImageRequest { ImageSpec image = 1 { string image = 1 }, AuthConfig auth = 2 { string username = 1, string
   // password = 2 } } → PullImageResponse { string image_ref = 1 }
   const spec = field(1, field(1, Buffer.from(image)));
   const [user, password] = (login ?? '').split(':').map((text) => Buffer.from(text));
   const auth =
     user === undefined || password === undefined ? [] : [field(2, Buffer.concat([field(1, user), field(2, password)]))];
-  const answer = await call(socket, 'PullImage', Buffer.concat([spec, ...auth]));
+  const answer = await call(socket, 'PullImage', Buffer.concat([spec, ...auth]), timeoutMs);
   return firstField(answer, 1)?.toString() ?? '';
 }
 
@@ -42,21 +46,26 @@ export async function criRemoveImage(socket: string, image: string): Promise<voi
 }
 
 /** Asks version v1, and v1alpha2 of runtimes that do not know it. */
-async function call(socket: string, method: string, message: Buffer): Promise<Buffer> {
+async function call(
+  socket: string,
+  method: string,
+  message: Buffer,
+  timeoutMs: number = defaultTimeoutMs,
+): Promise<Buffer> {
   const session = connect('http://localhost', { createConnection: () => createConnection(socket) });
   try {
     try {
-      return await unary(session, `/runtime.v1.ImageService/${method}`, message);
+      return await unary(session, `/runtime.v1.ImageService/${method}`, message, timeoutMs);
     } catch (error) {
       if (!(error instanceof CriError) || error.status !== statusUnimplemented) throw error;
-      return await unary(session, `/runtime.v1alpha2.ImageService/${method}`, message);
+      return await unary(session, `/runtime.v1alpha2.ImageService/${method}`, message, timeoutMs);
     }
   } finally {
     session.destroy();
   }
 }
 
-function unary(session: ClientHttp2Session, path: string, message: Buffer): Promise<Buffer> {
+function unary(session: ClientHttp2Session, path: string, message: Buffer, timeoutMs: number): Promise<Buffer> {
   return new Promise((resolve, reject) => {
     session.once('error', reject);
     const stream = session.request({
@@ -65,7 +74,7 @@ function unary(session: ClientHttp2Session, path: string, message: Buffer): Prom
       'content-type': 'application/grpc',
       te: 'trailers',
     });
-    stream.setTimeout(callTimeoutMs, () => stream.destroy(new Error(`${path}: no answer within ${callTimeoutMs} ms`)));
+    stream.setTimeout(timeoutMs, () => stream.destroy(new Error(`${path}: no answer within ${timeoutMs} ms`)));
     const chunks: Buffer[] = [];
     let status: string | undefined;
     let detail = '';

@@ -18,16 +18,22 @@ export function packTar(entries: readonly TarEntry[]): Buffer {
   const blocks: Uint8Array[] = [];
   for (const entry of entries) {
     const content = entry.kind === 'file' ? entry.content : new Uint8Array();
-    blocks.push(header(entry, content.length), content, Buffer.alloc(-content.length & (blockBytes - 1)));
+    blocks.push(tarHeader(entry, content.length), content, Buffer.alloc(tarPaddingBytes(content.length)));
   }
   blocks.push(Buffer.alloc(2 * blockBytes));
   return Buffer.concat(blocks);
 }
 
-function header(entry: TarEntry, sizeBytes: number): Buffer {
+/** Zeros after the content of an entry. */
+export function tarPaddingBytes(sizeBytes: number): number {
+  return (blockBytes - (sizeBytes % blockBytes)) % blockBytes;
+}
+
+/** What comes before the content of an entry. */
+export function tarHeader(entry: Pick<TarEntry, 'kind' | 'name'>, sizeBytes: number): Buffer {
   const name = entry.kind === 'folder' ? `${entry.name}/` : entry.name;
   if (Buffer.byteLength(name) > 100) throw new Error(`too long for ustar: ${name}`);
-  const mode = ('mode' in entry ? entry.mode : undefined) ?? defaultModes[entry.kind];
+  const mode = ('mode' in entry ? (entry.mode as number | undefined) : undefined) ?? defaultModes[entry.kind];
   const block = Buffer.alloc(blockBytes);
   const octal = (value: number, offset: number, width: number): void => {
     block.write(value.toString(8).padStart(width - 1, '0'), offset, 'latin1');
@@ -40,7 +46,7 @@ function header(entry: TarEntry, sizeBytes: number): Buffer {
   octal(modifiedAtSeconds, 136, 12);
   block.fill(' ', 148, 156);
   block.write(typeFlags[entry.kind], 156);
-  if ('target' in entry) block.write(entry.target, 157);
+  if ('target' in entry) block.write(String(entry.target), 157);
   block.write('ustar\u000000', 257, 'latin1');
   const checksum = block.reduce((sum, byte) => sum + byte, 0);
   block.write(`${checksum.toString(8).padStart(6, '0')}\0 `, 148, 'latin1');

@@ -1,0 +1,99 @@
+/**
+ * `bench rollout`: one image onto N nodes, in several ways, with real containerds behind shaped links. Told is what each way
+ * asks of the registry, how long the last node waits, and how far that is from the least possible time.
+ */
+import { writeFile } from 'node:fs/promises';
+import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/progress.ts';
+import { findProgram } from '../../test/support/daemon/programs.ts';
+import { WrongUsage } from '../rig/flags.ts';
+import { removeLeftovers } from '../rig/leftovers.ts';
+import { obstacle } from '../rig/requirements.ts';
+import { rolloutPage } from './page.ts';
+import type { ContenderReading } from './reading.ts';
+import { type RolloutWatcher, runRollout } from './rollout.ts';
+import { rolloutSettings, rolloutUsage } from './settings.ts';
+import { contenderLine, rolloutTable } from './table.ts';
+
+const WRONG_USAGE = 2;
+const FAILED = 1;
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
+
+export async function benchRollout(flags: readonly string[]): Promise<void> {
+  if (flags.includes('--help')) {
+    console.log(await rolloutUsage());
+    return;
+  }
+  const settings = await rolloutSettings(flags).catch((error: unknown) => {
+    if (!(error instanceof WrongUsage)) throw error;
+    return error;
+  });
+  if (settings instanceof WrongUsage) return refuse(`${settings.message}\nbench rollout --help lists the flags`);
+  const reason = await whyNot();
+  if (reason !== undefined) return refuse(`it cannot run here: ${reason}`);
+
+  const stopping = new AbortController();
+  const stop = (signal: keyof typeof EXIT_CODES): void => {
+    // The second signal waits for nothing: what is left is removed on the way out or by the next run.
+    if (stopping.signal.aborted) process.exit(EXIT_CODES[signal]);
+    stopping.abort(new Error(`stopped by ${signal}`));
+    process.exitCode = EXIT_CODES[signal];
+  };
+  process.on('SIGINT', stop);
+  process.on('SIGTERM', stop);
+  try {
+    await removeLeftovers();
+    const reading = await runRollout(settings, new Watcher(), stopping.signal);
+    console.log(rolloutTable(reading).join('\n'));
+    if (settings.jsonFile !== undefined)
+      await writeFile(settings.jsonFile, `${JSON.stringify(reading, undefined, 1)}\n`);
+    if (settings.htmlFile !== undefined) await writeFile(settings.htmlFile, rolloutPage(reading));
+    if (reading.results.some(({ failedPulls, broken }) => failedPulls > 0 || broken !== undefined)) {
+      process.exitCode = FAILED;
+    }
+  } catch (error) {
+    console.error(`bench rollout: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode ??= FAILED;
+  } finally {
+    process.off('SIGINT', stop);
+    process.off('SIGTERM', stop);
+  }
+}
+
+/** Why it cannot run here and what to do, in one line; undefined when it can. */
+async function whyNot(): Promise<string | undefined> {
+  const missing = (['containerd', 'docker-registry'] as const).find((program) => findProgram(program) === undefined);
+  const reason = (await obstacle('cubic')) ?? (missing && `${missing} is not installed`);
+  return (
+    reason && `${reason}. Without root, \`pnpm demo\` runs agents on loopback, with unshaped links and no containerd`
+  );
+}
+
+function refuse(text: string): void {
+  console.error(`bench rollout: ${text}`);
+  process.exitCode = WRONG_USAGE;
+}
+
+/** Tells on standard error; results alone go to standard output. */
+class Watcher implements RolloutWatcher {
+  step(text: string): void {
+    process.stderr.write(`${text}\n`);
+  }
+
+  pulling(_contender: string, read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void {
+    if (!process.stderr.isTTY) return;
+    const lines = (): NodeProgress[] =>
+      read().map((bytes, index) => ({
+        node: `node-${index + 1}`,
+        receivedBytes: Math.min(bytes, newBytes),
+        totalBytes: newBytes,
+        state: 'pulling',
+      }));
+    const display = new ProgressDisplay(process.stderr, lines);
+    const finish = (): void => display.finish();
+    ended.then(finish, finish);
+  }
+
+  done(reading: ContenderReading): void {
+    process.stderr.write(`  ${contenderLine(reading)}\n`);
+  }
+}

@@ -1,0 +1,298 @@
+/**
+ * A whole comparison: hosts on a switch, a registry with the image, and then one way after the other to get that image onto
+ * all nodes, each with runtimes and processes of its own that are gone before the next one begins.
+ */
+import { availableParallelism } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pieceCountOf } from '@shoal/swarm';
+import { parseMetrics, sumOf } from '../../packages/cli/src/demo/prometheus.ts';
+import { attempt } from '../../test/support/daemon/process.ts';
+import { boundSeconds } from '../rig/bound.ts';
+import { ADMIN_URL } from '../rig/daemons.ts';
+import { checkLinks } from '../rig/link-check.ts';
+import { type MachineFacts, machineFacts } from '../rig/machine.ts';
+import { RigFolder } from '../rig/rig-folder.ts';
+import { RigName } from '../rig/rig-name.ts';
+import { type Host, RigNetwork } from '../rig/rig-network.ts';
+import { type Contender, inLanes, type RunningContender } from './contender.ts';
+import { type BenchImage, buildLayer, pushImage } from './image.ts';
+import { Meter } from './meter.ts';
+import { type ContenderReading, medianOf, type NodeReading, peaks, perGiB, spreadOf } from './reading.ts';
+import { RegistryDaemon } from './registry.ts';
+import { NodeRuntime, type RuntimePull } from './runtime.ts';
+import type { Scenario } from './scenario.ts';
+import type { RolloutSettings } from './settings.ts';
+import { REGISTRY, referenceOf, type Stage } from './stage.ts';
+
+const BITS = 8;
+/** A pull that takes longer than this many times what asking the registry alone needs, and a minute, has failed. */
+const PATIENCE = 3;
+const PATIENCE_MS = 60_000;
+/** The registry writes its log a moment after its answers. */
+const SETTLE_MS = 500;
+/** A node that takes less than this of the image from others has not been in the swarm. */
+const LEAST_PEER_SHARE = 0.01;
+/** Copies of the image that one node may hold: containerd's content and snapshot, an agent's cache, a runtime that warms. */
+const COPIES_PER_NODE = 4;
+
+export interface RolloutReading {
+  readonly scenario: Scenario;
+  readonly machine: MachineFacts;
+  readonly imageBytes: number;
+  /** What one node has to get: without the layers that it holds. */
+  readonly newBytes: number;
+  readonly payloadBitsPerSecond: number;
+  readonly repeats: number;
+  readonly results: readonly ContenderReading[];
+}
+
+export interface RolloutWatcher {
+  /** What happens now, in a few words. */
+  step(text: string): void;
+  /** The pulls of one way begin; `read` gives bytes by node until the promise settles. */
+  pulling(contender: string, read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void;
+  done(reading: ContenderReading): void;
+}
+
+/** Everything is removed again when it settles. @throws the signal's reason, or what kept the run from its end */
+export async function runRollout(
+  settings: RolloutSettings,
+  watcher: RolloutWatcher,
+  signal: AbortSignal,
+): Promise<RolloutReading> {
+  const { scenario, repeats } = settings;
+  await using resources = new AsyncDisposableStack();
+  const rig = RigName.ofThisProcess();
+  const folder = resources.use(await RigFolder.create(rig, (COPIES_PER_NODE * scenario.nodes + 3) * scenario.image));
+  watcher.step('making the image');
+  const { image, previous, registryFolder } = await prepareRegistry(folder, scenario);
+  const network = resources.use(await RigNetwork.create(rig, 'cubic'));
+  const originLink = scenario.originLink ?? scenario.link;
+  const attach = (name: string, rate: number | undefined): Promise<Host> => network.attach(name, rate);
+  const hosts = {
+    origin: await attach('origin', originLink),
+    cache: await attach('cache', originLink),
+    tracker: await attach('tracker', undefined),
+    nodes: await inOrder(scenario.nodes, (index) => attach(`node-${index + 1}`, scenario.link)),
+  };
+  watcher.step('checking the links with plain TCP streams');
+  const rates = await checkLinks(hosts.origin, hosts.nodes, signal);
+  const origin = resources.use(await RegistryDaemon.start({ folder: registryFolder, host: hosts.origin }));
+  const stage: Stage = { settings, network, folder, hosts, origin, image, previous, rates };
+  const newBytes = image.totalBytes - sharedBytes(image, previous);
+  const results: ContenderReading[] = [];
+  for (const contender of settings.contenders) {
+    const readings: ContenderReading[] = [];
+    for (let turn = 0; turn < repeats; turn++) {
+      watcher.step(`${contender.name}: ${contender.about}${repeats > 1 ? ` (${turn + 1} of ${repeats})` : ''}`);
+      readings.push(await measure(contender, stage, newBytes, watcher, signal));
+    }
+    const reading = medianOf(readings);
+    results.push(reading);
+    watcher.done(reading);
+  }
+  return {
+    scenario,
+    machine: await machineFacts(),
+    imageBytes: image.totalBytes,
+    newBytes,
+    payloadBitsPerSecond: rates.fromOrigin * BITS,
+    repeats,
+    results,
+  };
+}
+
+async function prepareRegistry(folder: RigFolder, { image, layers, sharedLayers }: Scenario) {
+  const registryFolder = await folder.make('registry');
+  const built = await folder.make('layers');
+  const share = Math.floor(image / layers);
+  const all = await inOrder(layers, (index) => buildLayer(built, `new-${index}`, share));
+  const older = await inOrder(sharedLayers === 0 ? 0 : layers - sharedLayers, (index) =>
+    buildLayer(built, `old-${index}`, share),
+  );
+  await using registry = await RegistryDaemon.start({ folder: registryFolder });
+  const pushed = await pushImage(registry.url, 'bench/app', 'new', all);
+  const previous =
+    sharedLayers === 0
+      ? undefined
+      : await pushImage(registry.url, 'bench/app', 'old', [...all.slice(0, sharedLayers), ...older]);
+  await folder.remove('layers');
+  return { image: pushed, previous, registryFolder };
+}
+
+async function measure(
+  contender: Contender,
+  stage: Stage,
+  newBytes: number,
+  watcher: RolloutWatcher,
+  signal: AbortSignal,
+): Promise<ContenderReading> {
+  const { hosts, folder, origin, image, previous, rates, settings } = stage;
+  const { scenario } = settings;
+  const bound = boundSeconds({
+    imageBytes: newBytes,
+    pieces: image.layers.reduce((sum, { sizeBytes }) => sum + pieceCountOf(sizeBytes), 2),
+    nodes: scenario.nodes,
+    bytesPerSecond: rates.fromOrigin,
+  });
+  const timeoutMs = PATIENCE_MS + PATIENCE * scenario.nodes * bound * 1_000;
+  await using running = await contender.start(stage, signal);
+  await using started = new AsyncDisposableStack();
+  const runtimes: NodeRuntime[] = [];
+  await inLanes(hosts.nodes.length, async (index) => {
+    signal.throwIfAborted();
+    const runtime = started.use(
+      await NodeRuntime.start(hosts.nodes[index]!, await folder.make(`runtime-${index + 1}`)),
+    );
+    await runtime.route({ registry: REGISTRY, upstream: origin.url, mirrors: running.mirrors });
+    runtimes[index] = runtime;
+  });
+  if (previous !== undefined) await holdAlready(previous, runtimes, timeoutMs);
+  await sleep(SETTLE_MS, undefined, { signal });
+
+  const metered = () => [
+    ...running.processes,
+    ...runtimes.map(({ pid }) => ({ kind: 'runtime' as const, pid })),
+    { kind: 'origin' as const, pid: origin.pid },
+  ];
+  const meter = new Meter(
+    origin.pid,
+    runtimes.map(({ pid }) => pid),
+    metered,
+  );
+  const requestsBefore = origin.requests;
+  await meter.start();
+  const startedMs = performance.now();
+  const over = new AbortController();
+  const disturbed = running
+    .disturb?.(bound, AbortSignal.any([signal, over.signal]))
+    .catch((error: unknown) => (over.signal.aborted ? undefined : Promise.reject(error)));
+  const pulls = pullInWaves(stage, runtimes, timeoutMs, signal);
+  watcher.pulling(contender.name, () => meter.received, newBytes, pulls);
+  const ended = await pulls.finally(() => over.abort());
+  await disturbed;
+  const wallSeconds = (performance.now() - startedMs) / 1_000;
+  const used = await meter.end();
+  await sleep(SETTLE_MS);
+
+  const nodes = await Promise.all(
+    ended.map((pull, index) => nodeReading(stage, running, index, pull, runtimes[index]!)),
+  );
+  const done = nodes.flatMap(({ unpackedSeconds }) => unpackedSeconds ?? []);
+  const unpacked = spreadOf(done);
+  const others = used.uses.filter(({ kind }) => kind !== 'runtime' && kind !== 'origin');
+  const deliveredBytes = newBytes * Math.max(1, done.length);
+  const sent = used.counters.after[0]!.sent - used.counters.before[0]!.sent;
+  return {
+    name: contender.name,
+    about: contender.about,
+    originBytesRatio: sent / newBytes,
+    originRequests: origin.requests - requestsBefore,
+    makespanSeconds: unpacked.max,
+    p50Seconds: unpacked.p50,
+    p95Seconds: unpacked.p95,
+    lastLayerSeconds: spreadOf(nodes.flatMap(({ lastLayerSeconds }) => lastLayerSeconds ?? [])),
+    boundSeconds: bound,
+    makespanRatio: unpacked.max / bound,
+    cpuSecondsPerGiB: Object.values(perGiB(others, deliveredBytes)).reduce((sum, seconds) => sum + seconds, 0),
+    cpuSecondsPerGiBOf: perGiB(used.uses, deliveredBytes),
+    peakRssBytes: Math.max(0, ...others.map(({ peakRssBytes }) => peakRssBytes)),
+    peakRssBytesOf: peaks(used.uses),
+    failedPulls: nodes.filter(({ unpackedSeconds, identical }) => unpackedSeconds === undefined || !identical).length,
+    broken: whyBroken(contender, nodes, newBytes),
+    machineUtilisation: used.machineBusySeconds / (availableParallelism() * wallSeconds),
+    nodes,
+    samples: used.samples,
+    counters: used.counters,
+  };
+}
+
+/** One group of nodes after the other; all times count from the first one's start. */
+async function pullInWaves(
+  { settings: { scenario }, image }: Stage,
+  runtimes: readonly NodeRuntime[],
+  timeoutMs: number,
+  signal: AbortSignal,
+): Promise<RuntimePull[]> {
+  const aborted = new Promise<never>((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+  aborted.catch(() => undefined);
+  const startedMs = performance.now();
+  const size = Math.ceil(runtimes.length / scenario.waves);
+  const ended: RuntimePull[] = [];
+  for (let first = 0; first < runtimes.length; first += size) {
+    const lateSeconds = (performance.now() - startedMs) / 1_000;
+    const wave = runtimes
+      .slice(first, first + size)
+      .map((runtime) => runtime.pull(referenceOf(image), image, timeoutMs));
+    for (const pull of await Promise.race([Promise.all(wave), aborted])) {
+      ended.push({
+        ...pull,
+        lastLayerSeconds: pull.lastLayerSeconds === undefined ? undefined : pull.lastLayerSeconds + lateSeconds,
+        unpackedSeconds: pull.unpackedSeconds === undefined ? undefined : pull.unpackedSeconds + lateSeconds,
+      });
+    }
+  }
+  return ended;
+}
+
+async function holdAlready(previous: BenchImage, runtimes: readonly NodeRuntime[], timeoutMs: number): Promise<void> {
+  const pulls = await Promise.all(runtimes.map((runtime) => runtime.pull(referenceOf(previous), previous, timeoutMs)));
+  const failure = pulls.find((pull) => pull.failure !== undefined)?.failure;
+  if (failure !== undefined) throw new Error(`the nodes could not be given the older image: ${failure}`);
+}
+
+async function nodeReading(
+  { hosts, image }: Stage,
+  running: RunningContender,
+  index: number,
+  pull: RuntimePull,
+  runtime: NodeRuntime,
+): Promise<NodeReading> {
+  const host = hosts.nodes[index]!;
+  const hasAgent = running.processes.some(({ kind }) => kind === 'agent');
+  const bytes = hasAgent ? await agentBytes(host) : undefined;
+  return {
+    node: host.name,
+    ...pull,
+    identical: await runtime.holds(image),
+    fromPeersBytes: bytes?.peer,
+    fromOriginBytes: bytes?.origin,
+  };
+}
+
+/** Undefined when no agent answers there (any more). */
+async function agentBytes(host: Host): Promise<{ peer: number; origin: number } | undefined> {
+  const script = `fetch('${ADMIN_URL}/metrics').then((r) => r.text()).then((t) => process.stdout.write(t))`;
+  const { program, args } = host.namespace.command(process.execPath, ['-e', script]);
+  const { code, stdout } = await attempt(program, args);
+  if (code !== 0) return undefined;
+  const samples = parseMetrics(stdout);
+  const came = (source: string): number => sumOf(samples, 'shoal_bytes_total', { source, direction: 'in' });
+  return { peer: came('peer'), origin: came('origin') };
+}
+
+/** A swarm in which somebody takes no part is no measurement of one. */
+function whyBroken(contender: Contender, nodes: readonly NodeReading[], newBytes: number): string | undefined {
+  const swarm = nodes.filter(({ fromPeersBytes }) => fromPeersBytes !== undefined);
+  if (swarm.length < 2) return undefined;
+  const hadIt = contender.name === 'shoal-warm' ? nodes[0]?.node : undefined;
+  const alone = swarm.find(
+    ({ node, fromPeersBytes = 0 }) => node !== hadIt && fromPeersBytes < LEAST_PEER_SHARE * newBytes,
+  );
+  return alone === undefined
+    ? undefined
+    : `${alone.node} got nothing from the other nodes: its agent does not reach them`;
+}
+
+function sharedBytes(image: BenchImage, previous: BenchImage | undefined): number {
+  const held = new Set(previous?.layers.map(({ digest }) => digest));
+  return image.layers.filter(({ digest }) => held.has(digest)).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+}
+
+async function inOrder<T>(count: number, make: (index: number) => Promise<T>): Promise<T[]> {
+  const made: T[] = [];
+  for (let index = 0; index < count; index++) made.push(await make(index));
+  return made;
+}

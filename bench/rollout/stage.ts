@@ -1,0 +1,34 @@
+/** What every contender finds: hosts on shaped links, a registry that holds the image, the rates that the links really carry. */
+import type { LinkRates } from '../rig/link-check.ts';
+import type { RigFolder } from '../rig/rig-folder.ts';
+import type { Host, RigNetwork } from '../rig/rig-network.ts';
+import type { BenchImage } from './image.ts';
+import type { RegistryDaemon } from './registry.ts';
+import type { RolloutSettings } from './settings.ts';
+
+export interface RolloutHosts {
+  readonly origin: Host;
+  /** With a link like the origin's. */
+  readonly cache: Host;
+  readonly tracker: Host;
+  readonly nodes: readonly Host[];
+}
+
+export interface Stage {
+  readonly settings: RolloutSettings;
+  readonly network: RigNetwork;
+  readonly folder: RigFolder;
+  readonly hosts: RolloutHosts;
+  readonly origin: RegistryDaemon;
+  readonly image: BenchImage;
+  /** What nodes hold before the image is rolled out. */
+  readonly previous: BenchImage | undefined;
+  readonly rates: LinkRates;
+}
+
+/** The origin's name in image references. */
+export const REGISTRY = 'registry.test';
+
+export function referenceOf({ repository, tag }: BenchImage): string {
+  return `${REGISTRY}/${repository}:${tag}`;
+}
