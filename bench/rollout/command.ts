@@ -2,15 +2,17 @@
  * `bench rollout`: one image onto N nodes, in several ways, with real containerds behind shaped links. Told is what each way
  * asks of the registry, how long the last node waits, and how far that is from the least possible time.
  */
-import { writeFile } from 'node:fs/promises';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/progress.ts';
 import { findProgram } from '../../test/support/daemon/programs.ts';
+import { rolloutCharts } from '../report/charts.ts';
+import { rolloutPage } from '../report/page.ts';
 import { WrongUsage } from '../rig/flags.ts';
 import { removeLeftovers } from '../rig/leftovers.ts';
 import { obstacle } from '../rig/requirements.ts';
-import { rolloutPage } from './page.ts';
 import type { ContenderReading } from './reading.ts';
-import { type RolloutWatcher, runRollout } from './rollout.ts';
+import { type RolloutReading, type RolloutWatcher, runRollout } from './rollout.ts';
 import { rolloutSettings, rolloutUsage } from './settings.ts';
 import { contenderLine, rolloutTable } from './table.ts';
 
@@ -47,6 +49,7 @@ export async function benchRollout(flags: readonly string[]): Promise<void> {
     if (settings.jsonFile !== undefined)
       await writeFile(settings.jsonFile, `${JSON.stringify(reading, undefined, 1)}\n`);
     if (settings.htmlFile !== undefined) await writeFile(settings.htmlFile, rolloutPage(reading));
+    if (settings.svgFolder !== undefined) await writeCharts(settings.svgFolder, reading);
     if (reading.results.some(({ failedPulls, broken }) => failedPulls > 0 || broken !== undefined)) {
       process.exitCode = FAILED;
     }
@@ -57,6 +60,11 @@ export async function benchRollout(flags: readonly string[]): Promise<void> {
     process.off('SIGINT', stop);
     process.off('SIGTERM', stop);
   }
+}
+
+async function writeCharts(folder: string, reading: RolloutReading): Promise<void> {
+  await mkdir(folder, { recursive: true });
+  for (const { name, svg } of rolloutCharts(reading)) await writeFile(join(folder, `${name}.svg`), `${svg}\n`);
 }
 
 /** Why it cannot run here and what to do, in one line; undefined when it can. */

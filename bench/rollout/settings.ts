@@ -14,6 +14,7 @@ export interface RolloutSettings {
   readonly isolated: number | undefined;
   readonly jsonFile: string | undefined;
   readonly htmlFile: string | undefined;
+  readonly svgFolder: string | undefined;
 }
 
 export async function rolloutUsage(): Promise<string> {
@@ -35,6 +36,7 @@ after the other: ${CONTENDERS.map(({ name }) => name).join(', ')}. Needs root on
 Output:
   --json FILE             everything measured, with the raw counters
   --html FILE             a page with charts
+  --svg FOLDER            the charts alone
 
 What a scenario says is used unless a flag says otherwise.
 Exit code: 0 all pulls went well, 1 not so, 2 wrong usage or cannot run here.`;
@@ -60,6 +62,7 @@ export async function rolloutSettings(flags: readonly string[]): Promise<Rollout
     isolated: values.isolate === undefined ? undefined : wholeNumber('isolate', values.isolate, nodes),
     jsonFile: values.json,
     htmlFile: values.html,
+    svgFolder: values.svg,
   };
 }
 
@@ -95,6 +98,7 @@ function parsed(flags: readonly string[]) {
         isolate: { type: 'string' },
         json: { type: 'string' },
         html: { type: 'string' },
+        svg: { type: 'string' },
       },
     }).values;
   } catch (error) {

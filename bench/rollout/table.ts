@@ -21,17 +21,18 @@ const COLUMNS: readonly [title: string, of: (reading: ContenderReading, direct: 
   ['failed', ({ failedPulls }) => String(failedPulls)],
 ];
 
-export function rolloutTable({
-  scenario,
-  results,
-  payloadBitsPerSecond,
-  newBytes,
-  machine,
-  repeats,
-}: RolloutReading): string[] {
+/** The cells as texts. */
+export function rolloutRows({ results }: RolloutReading): { titles: string[]; rows: string[][] } {
   const direct = results.find(({ name }) => name === 'direct')?.makespanSeconds;
-  const rows = results.map((reading) => COLUMNS.map(([, of]) => of(reading, direct)));
-  const titles = COLUMNS.map(([title]) => title);
+  return {
+    titles: COLUMNS.map(([title]) => title),
+    rows: results.map((reading) => COLUMNS.map(([, of]) => of(reading, direct))),
+  };
+}
+
+export function rolloutTable(reading: RolloutReading): string[] {
+  const { scenario, results, payloadBitsPerSecond, newBytes, machine, repeats } = reading;
+  const { titles, rows } = rolloutRows(reading);
   const widths = titles.map((title, column) => Math.max(title.length, ...rows.map((row) => row[column]!.length)));
   const line = (cells: readonly string[]): string =>
     cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ');

@@ -1,4 +1,0 @@
-import type { RolloutReading } from './rollout.ts';
-export function rolloutPage(_reading: RolloutReading): string {
-  return '';
-}
