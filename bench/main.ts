@@ -2,8 +2,10 @@
 import { benchCrowd } from './crowd/bench-crowd.ts';
 import { benchFuzz } from './fuzz/command.ts';
 import { benchMemory } from './memory.ts';
+import { benchMirror } from './mirror.ts';
 import { benchRollout } from './rollout/command.ts';
 import { benchSim } from './sim/command.ts';
+import { benchStream } from './stream/command.ts';
 import { benchTracker } from './tracker.ts';
 
 const [name, ...flags] = process.argv.slice(2);
@@ -13,6 +15,8 @@ const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
   sim: benchSim,
   tracker: benchTracker,
   memory: benchMemory,
+  stream: benchStream,
+  mirror: benchMirror,
   fuzz: benchFuzz,
 };
 const USAGE = `usage: bench NAME [FLAGS]
@@ -21,6 +25,8 @@ const USAGE = `usage: bench NAME [FLAGS]
   rollout   one image onto real containerds, in several ways (root on Linux)
   crowd     a flash crowd of real agents behind shaped links (root on Linux)
   tracker   what one tracker serves
+  stream    one agent's pieces to another, beside TCP and TLS
+  mirror    a layer through the mirror, beside docker-registry
   memory    what an agent takes that passes large blobs on
   fuzz      spoilt texts by the million against everything that reads what strangers wrote
 

@@ -4,6 +4,7 @@
  */
 import { Command, CommanderError } from 'commander';
 import { registerAgent } from './agent-command.ts';
+import { registerBench } from './bench/command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
@@ -23,7 +24,8 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal tracker   runs once per cluster
   shoal agent     runs on every node; point the container runtime at its mirror
   shoal setup     points the container runtime at the agent, and takes it back
-  shoal forget    has the next pull of a tag ask its registry`;
+  shoal forget    has the next pull of a tag ask its registry
+  shoal bench     measures what running agents save for an image`;
 
 /** @param args what follows the program's name */
 export async function runCli(args: readonly string[], io: CliIo, programs: Programs = realPrograms): Promise<number> {
@@ -48,6 +50,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerTracker(program, io, programs);
   registerSetup(program, io);
   registerForget(program, io);
+  registerBench(program, io);
   registerDemo(program, io);
   program.addHelpText(
     'after',

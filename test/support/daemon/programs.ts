@@ -48,7 +48,13 @@ export function requireProgram(program: Program): string {
 
 /** The environment of every daemon and client: a PATH with the packages' folders, no configuration of the user's. */
 export function daemonEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
-  return { PATH: searchPath().join(delimiter), LANG: 'C.UTF-8', ...extra };
+  const { NODE_COMPILE_CACHE: cache } = process.env;
+  return {
+    PATH: searchPath().join(delimiter),
+    LANG: 'C.UTF-8',
+    ...(cache === undefined ? {} : { NODE_COMPILE_CACHE: cache }),
+    ...extra,
+  };
 }
 
 const programHeaderInterpreter = 3;

@@ -52,22 +52,23 @@ export function demoJson(numbers: DemoNumbers): DemoJson {
   };
 }
 
-/** Ends with a line break. */
-export function demoReport(numbers: DemoNumbers): string {
-  return `${[...table(numbers), '', ...verdict(numbers)].join('\n')}\n`;
+/** Ends with a line break. @param options.isWatch nothing was pulled: what others pulled was counted */
+export function demoReport(numbers: DemoNumbers, { isWatch = false }: { isWatch?: boolean } = {}): string {
+  return `${[...table(numbers, isWatch), '', ...(isWatch ? totals(numbers) : verdict(numbers))].join('\n')}\n`;
 }
 
 export function megabytes(bytes: number): string {
   return `${(bytes / BYTES_PER_MB).toFixed(1)} MB`;
 }
 
-function table(numbers: DemoNumbers): string[] {
+function table(numbers: DemoNumbers, isWatch: boolean): string[] {
   const { perNode } = numbers;
+  const time = (seconds: number | undefined): string[] => (isWatch ? [] : [duration(seconds)]);
   const rows = [
-    ['node', 'time', 'from peers', 'from origin', 'from its store'],
-    ...perNode.map((node) => [node.node, duration(node.seconds), ...sources(node)]),
+    ['node', ...(isWatch ? [] : ['time']), 'from peers', 'from origin', 'from its store'],
+    ...perNode.map((node) => [node.node, ...time(node.seconds), ...sources(node)]),
   ];
-  if (perNode.length > 1) rows.push(['all', duration(makespan(numbers) || undefined), ...sources(total(perNode))]);
+  if (perNode.length > 1) rows.push(['all', ...time(makespan(numbers) || undefined), ...sources(total(perNode))]);
   const widths = (rows[0] ?? []).map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0)));
   return rows.map((row) =>
     row
@@ -75,6 +76,15 @@ function table(numbers: DemoNumbers): string[] {
       .join('   ')
       .trimEnd(),
   );
+}
+
+function totals({ originBytes, originRequests, perNode }: DemoNumbers): string[] {
+  const { bytesFromPeers, bytesFromStore } = total(perNode);
+  const spared = bytesFromPeers + bytesFromStore;
+  const share = spared === 0 ? 0 : (100 * spared) / (spared + originBytes);
+  return [
+    `the registry sent ${megabytes(originBytes)} in ${originRequests} requests; ${megabytes(spared)} came from agents (${share.toFixed(1)} %)`,
+  ];
 }
 
 function verdict(numbers: DemoNumbers): string[] {

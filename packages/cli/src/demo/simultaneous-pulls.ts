@@ -8,18 +8,21 @@ const METRICS_INTERVAL_MS = 1_000;
 /** Asking more agents every second would itself be load. */
 const MAX_WATCHED_AGENTS = 8;
 
+/** As much of an agent as is needed to pull through it. */
+export type PulledAgent = Pick<ClusterAgent, 'name' | 'mirrorUrl' | 'metrics'>;
+
 export interface PullOutcome {
-  agent: ClusterAgent;
+  agent: PulledAgent;
   seconds: number | undefined;
   image: PulledImage | undefined;
   failure: Error | undefined;
 }
 
 export class SimultaneousPulls {
-  readonly #agents: readonly ClusterAgent[];
+  readonly #agents: readonly PulledAgent[];
   readonly #progress: NodeProgress[];
 
-  constructor(agents: readonly ClusterAgent[]) {
+  constructor(agents: readonly PulledAgent[]) {
     this.#agents = agents;
     this.#progress = agents.map(({ name }) => ({
       node: name,
@@ -47,7 +50,7 @@ export class SimultaneousPulls {
   }
 
   async #pull(
-    agent: ClusterAgent,
+    agent: PulledAgent,
     progress: NodeProgress | undefined,
     target: Omit<PullTarget, 'mirrorUrl'>,
     startMs: number,
