@@ -5,11 +5,11 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
 import { OCI_MANIFEST } from '@shoal/oci';
 import { request } from 'undici';
 import { startCluster } from '../packages/cli/src/index.ts';
-import { size } from './rig/flags.ts';
+import { REGISTRY } from './rig/daemons.ts';
+import { parsedFlags, size } from './rig/flags.ts';
 import { cpuSeconds } from './rig/proc.ts';
 import { buildLayer, pushImage } from './rollout/image.ts';
 import { spreadOf } from './rollout/reading.ts';
@@ -18,7 +18,6 @@ import { RegistryDaemon } from './rollout/registry.ts';
 const GIB = 1024 ** 3;
 const GETS = 5;
 const HEADS = 200;
-const REGISTRY = 'registry.test';
 const USAGE = `usage: bench mirror [FLAGS]
 Reads a layer that an agent holds through its mirror, and from a docker-registry on the same machine, in turns; then asks both
 for a manifest by its tag.
@@ -32,7 +31,7 @@ export async function benchMirror(flags: readonly string[]): Promise<void> {
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
-  const { values } = parseArgs({ args: [...flags], options });
+  const values = parsedFlags(flags, options);
   if (values.help) {
     console.log(USAGE);
     return;

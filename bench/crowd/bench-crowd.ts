@@ -6,70 +6,34 @@
  *   sudo pnpm --silent bench crowd [--help]
  */
 import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/progress.ts';
-import { WrongUsage } from '../rig/flags.ts';
 import { removeLeftovers } from '../rig/leftovers.ts';
 import { obstacle } from '../rig/requirements.ts';
+import { stoppable } from '../rig/stoppable.ts';
 import { type CrowdWatcher, runCrowd } from './crowd-run.ts';
 import { crowdReport } from './report.ts';
-import { CROWD_USAGE, type CrowdSettings, crowdSettings } from './settings.ts';
+import { CROWD_USAGE, crowdSettings } from './settings.ts';
 
 const WRONG_USAGE = 2;
 const FAILED = 1;
-
-class Stopped extends Error {
-  readonly exitCode: number;
-  constructor(signal: 'SIGINT' | 'SIGTERM') {
-    super(`stopped by ${signal}`);
-    this.exitCode = signal === 'SIGINT' ? 130 : 143;
-  }
-}
 
 export async function benchCrowd(flags: readonly string[]): Promise<void> {
   if (flags.includes('--help')) {
     console.log(CROWD_USAGE);
     return;
   }
-  const settings = settingsOf(flags);
-  if (settings === undefined) {
-    process.exitCode = WRONG_USAGE;
-    return;
-  }
+  const settings = crowdSettings(flags);
   const reason = await obstacle(settings.congestionControl);
   if (reason !== undefined) {
     console.error(`bench crowd cannot run here: ${reason}`);
     process.exitCode = WRONG_USAGE;
     return;
   }
-  const stopping = new AbortController();
-  const stop = (signal: 'SIGINT' | 'SIGTERM'): void => {
-    // The second signal waits for nothing: what is left is removed on the way out or by the next run.
-    if (stopping.signal.aborted) process.exit(new Stopped(signal).exitCode);
-    stopping.abort(new Stopped(signal));
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  try {
+  await stoppable('crowd', async (signal) => {
     await removeLeftovers();
-    const reading = await runCrowd(settings, new Watcher(), stopping.signal);
+    const reading = await runCrowd(settings, new Watcher(), signal);
     console.log(settings.json ? JSON.stringify(reading) : crowdReport(reading).join('\n'));
     if (reading.failedPulls > 0) process.exitCode = FAILED;
-  } catch (error) {
-    console.error(`bench crowd: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = stopping.signal.reason instanceof Stopped ? stopping.signal.reason.exitCode : FAILED;
-  } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-  }
-}
-
-function settingsOf(flags: readonly string[]): CrowdSettings | undefined {
-  try {
-    return crowdSettings(flags);
-  } catch (error) {
-    if (!(error instanceof WrongUsage)) throw error;
-    console.error(`bench crowd: ${error.message}\nbench crowd --help lists the flags`);
-    return undefined;
-  }
+  });
 }
 
 /** Tells a terminal on standard error; results alone go to standard output. */

@@ -1,14 +1,12 @@
 // Every process of one run, each in its host's namespace: origin, tracker, and on each node an agent with its client.
 import { resolve } from 'node:path';
 import { type ReadyDaemon, startAgent, startTracker, type TrackerAddress } from '../rig/daemons.ts';
+import { inLanes } from '../rig/lanes.ts';
 import type { RigFolder } from '../rig/rig-folder.ts';
 import type { Host, RigNetwork } from '../rig/rig-network.ts';
 import { Origin } from './origin.ts';
 import { Puller } from './puller.ts';
 import type { CrowdSettings } from './settings.ts';
-
-/** Starting a process is all CPU; more at once only makes each of them late. */
-const PARALLEL_STARTS = 2;
 
 export interface CrowdHosts {
   readonly origin: Host;
@@ -97,17 +95,6 @@ class Together implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await Promise.all(this.#parts.map((part) => part[Symbol.asyncDispose]()));
   }
-}
-
-async function inLanes<T>(items: readonly T[], work: (item: T, index: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const lane = async (): Promise<void> => {
-    while (next < items.length) {
-      const index = next++;
-      await work(items[index]!, index);
-    }
-  };
-  await Promise.all(Array.from({ length: PARALLEL_STARTS }, lane));
 }
 
 function profiling({ cpuProfileFolder }: CrowdSettings): string[] {

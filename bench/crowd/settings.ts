@@ -1,6 +1,5 @@
 // What the bench was asked for on its command line.
-import { parseArgs } from 'node:util';
-import { rate, size, WrongUsage, wholeNumber } from '../rig/flags.ts';
+import { parsedFlags, rate, size, wholeNumber } from '../rig/flags.ts';
 
 /** The whole default run takes about five minutes. */
 const DEFAULT_SIZE = '512MiB';
@@ -10,6 +9,19 @@ const DEFAULT_LINK = '20mbit';
 const DEFAULT_CONGESTION_CONTROL = 'cubic';
 const MAX_NODES = 200;
 const MAX_LAYERS = 100;
+
+const OPTIONS = {
+  nodes: { type: 'string', default: '8' },
+  size: { type: 'string', default: DEFAULT_SIZE },
+  layers: { type: 'string', default: '4' },
+  link: { type: 'string', default: DEFAULT_LINK },
+  'origin-link': { type: 'string' },
+  zones: { type: 'string', default: '1' },
+  congestion: { type: 'string', default: DEFAULT_CONGESTION_CONTROL },
+  json: { type: 'boolean', default: false },
+  trace: { type: 'boolean', default: false },
+  'cpu-prof': { type: 'string' },
+} as const;
 
 export const CROWD_USAGE = `usage: bench crowd [FLAGS]
 Real agents and a real tracker, each node in a network namespace of its own behind a shaped link, pull one image at the same
@@ -50,7 +62,7 @@ export interface CrowdSettings {
 
 /** @throws WrongUsage with one line that says what to write instead */
 export function crowdSettings(flags: readonly string[]): CrowdSettings {
-  const values = parsed(flags);
+  const values = parsedFlags(flags, OPTIONS);
   const nodes = wholeNumber('nodes', values.nodes, MAX_NODES);
   return {
     nodes,
@@ -64,26 +76,4 @@ export function crowdSettings(flags: readonly string[]): CrowdSettings {
     trace: values.trace,
     cpuProfileFolder: values['cpu-prof'],
   };
-}
-
-function parsed(flags: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...flags],
-      options: {
-        nodes: { type: 'string', default: '8' },
-        size: { type: 'string', default: DEFAULT_SIZE },
-        layers: { type: 'string', default: '4' },
-        link: { type: 'string', default: DEFAULT_LINK },
-        'origin-link': { type: 'string' },
-        zones: { type: 'string', default: '1' },
-        congestion: { type: 'string', default: DEFAULT_CONGESTION_CONTROL },
-        json: { type: 'boolean', default: false },
-        trace: { type: 'boolean', default: false },
-        'cpu-prof': { type: 'string' },
-      },
-    }).values;
-  } catch (error) {
-    throw new WrongUsage(error instanceof Error ? error.message : String(error));
-  }
 }

@@ -1,4 +1,5 @@
 /** A rollout as one page that needs nothing but itself. */
+import { complaintsOf } from '../rollout/reading.ts';
 import type { RolloutReading } from '../rollout/rollout.ts';
 import { rolloutRows } from '../rollout/table.ts';
 import { rolloutCharts } from './charts.ts';
@@ -17,10 +18,6 @@ const STYLE = `
 export function rolloutPage(reading: RolloutReading): string {
   const { scenario, results, machine, newBytes, payloadBitsPerSecond, repeats } = reading;
   const { titles, rows } = rolloutRows(reading);
-  const bad = results.flatMap(({ name, broken, nodes }) => [
-    ...(broken === undefined ? [] : [`${name} is no result: ${broken}`]),
-    ...nodes.flatMap(({ node, failure }) => (failure === undefined ? [] : [`${name}, ${node}: ${failure}`])),
-  ]);
   const cells = (row: readonly string[], tag: 'th' | 'td'): string =>
     `<tr>${row.map((cell) => `<${tag}>${escapeText(cell)}</${tag}>`).join('')}</tr>`;
   const facts: [string, string][] = [
@@ -45,7 +42,9 @@ export function rolloutPage(reading: RolloutReading): string {
 <title>Shoal: ${escapeText(scenario.name)}</title><style>${STYLE}</style></head><body>
 <h1>${escapeText(scenario.name)}: ${scenario.nodes} nodes, ${(newBytes / 1024 ** 2).toFixed(0)} MiB each</h1>
 <p class="soft">${escapeText(scenario.about)}</p>
-${bad.map((text) => `<p class="bad">${escapeText(text)}</p>`).join('\n')}
+${complaintsOf(results)
+  .map((text) => `<p class="bad">${escapeText(text)}</p>`)
+  .join('\n')}
 ${rolloutCharts(reading)
   .map(({ svg }) => `<figure>${svg}</figure>`)
   .join('\n')}

@@ -1,9 +1,23 @@
 // The quantities that the benches take on their command lines.
+import { type ParseArgsConfig, parseArgs } from 'node:util';
 import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
 
 const RATE_UNITS: Readonly<Record<string, number>> = { kbit: 1e3, mbit: 1e6, gbit: 1e9 };
 
-export class WrongUsage extends Error {}
+/** `bench` tells it in one line, and ends with 2. */
+export class WrongUsage extends RangeError {}
+
+/** @throws WrongUsage with one line that says what to write instead */
+export function parsedFlags<const T extends NonNullable<ParseArgsConfig['options']>>(
+  flags: readonly string[],
+  options: T,
+) {
+  try {
+    return parseArgs({ args: [...flags], options }).values;
+  } catch (error) {
+    throw new WrongUsage(error instanceof Error ? error.message : String(error));
+  }
+}
 
 /** Bits per second in `40mbit`, `1.5gbit` or `500kbit`. */
 export function parseBitRate(text: string): number | undefined {

@@ -8,9 +8,9 @@ import { type NodeProgress, ProgressDisplay } from '../../packages/cli/src/demo/
 import { findProgram } from '../../test/support/daemon/programs.ts';
 import { rolloutCharts } from '../report/charts.ts';
 import { rolloutPage } from '../report/page.ts';
-import { WrongUsage } from '../rig/flags.ts';
 import { removeLeftovers } from '../rig/leftovers.ts';
 import { obstacle } from '../rig/requirements.ts';
+import { stoppable } from '../rig/stoppable.ts';
 import type { ContenderReading } from './reading.ts';
 import { type RolloutReading, type RolloutWatcher, runRollout } from './rollout.ts';
 import { rolloutSettings, rolloutUsage } from './settings.ts';
@@ -18,33 +18,22 @@ import { contenderLine, rolloutTable } from './table.ts';
 
 const WRONG_USAGE = 2;
 const FAILED = 1;
-const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 } as const;
 
 export async function benchRollout(flags: readonly string[]): Promise<void> {
   if (flags.includes('--help')) {
     console.log(await rolloutUsage());
     return;
   }
-  const settings = await rolloutSettings(flags).catch((error: unknown) => {
-    if (!(error instanceof WrongUsage)) throw error;
-    return error;
-  });
-  if (settings instanceof WrongUsage) return refuse(`${settings.message}\nbench rollout --help lists the flags`);
+  const settings = await rolloutSettings(flags);
   const reason = await whyNot();
-  if (reason !== undefined) return refuse(`it cannot run here: ${reason}`);
-
-  const stopping = new AbortController();
-  const stop = (signal: keyof typeof EXIT_CODES): void => {
-    // The second signal waits for nothing: what is left is removed on the way out or by the next run.
-    if (stopping.signal.aborted) process.exit(EXIT_CODES[signal]);
-    stopping.abort(new Error(`stopped by ${signal}`));
-    process.exitCode = EXIT_CODES[signal];
-  };
-  process.on('SIGINT', stop);
-  process.on('SIGTERM', stop);
-  try {
+  if (reason !== undefined) {
+    console.error(`bench rollout: it cannot run here: ${reason}`);
+    process.exitCode = WRONG_USAGE;
+    return;
+  }
+  await stoppable('rollout', async (signal) => {
     await removeLeftovers();
-    const reading = await runRollout(settings, new Watcher(), stopping.signal);
+    const reading = await runRollout(settings, new Watcher(), signal);
     console.log(rolloutTable(reading).join('\n'));
     if (settings.jsonFile !== undefined)
       await writeFile(settings.jsonFile, `${JSON.stringify(reading, undefined, 1)}\n`);
@@ -53,13 +42,7 @@ export async function benchRollout(flags: readonly string[]): Promise<void> {
     if (reading.results.some(({ failedPulls, broken }) => failedPulls > 0 || broken !== undefined)) {
       process.exitCode = FAILED;
     }
-  } catch (error) {
-    console.error(`bench rollout: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode ??= FAILED;
-  } finally {
-    process.off('SIGINT', stop);
-    process.off('SIGTERM', stop);
-  }
+  });
 }
 
 async function writeCharts(folder: string, reading: RolloutReading): Promise<void> {
@@ -76,18 +59,13 @@ async function whyNot(): Promise<string | undefined> {
   );
 }
 
-function refuse(text: string): void {
-  console.error(`bench rollout: ${text}`);
-  process.exitCode = WRONG_USAGE;
-}
-
 /** Tells on standard error; results alone go to standard output. */
 class Watcher implements RolloutWatcher {
   step(text: string): void {
     process.stderr.write(`${text}\n`);
   }
 
-  pulling(_contender: string, read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void {
+  pulling(read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void {
     if (!process.stderr.isTTY) return;
     const lines = (): NodeProgress[] =>
       read().map((bytes, index) => ({

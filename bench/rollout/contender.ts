@@ -1,13 +1,12 @@
 /** The ways to get an image onto all nodes that are compared, each on the same hosts, links, registry and runtimes. */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { type AgentPlan, MIRROR_URL, type ReadyDaemon, startAgent, startTracker } from '../rig/daemons.ts';
+import { type AgentPlan, MIRROR_URL, REGISTRY, type ReadyDaemon, startAgent, startTracker } from '../rig/daemons.ts';
+import { inLanes } from '../rig/lanes.ts';
 import { RegistryDaemon } from './registry.ts';
 import { RivalNode } from './rival.ts';
 import { NodeRuntime } from './runtime.ts';
-import { REGISTRY, referenceOf, type Stage } from './stage.ts';
+import { referenceOf, type Stage } from './stage.ts';
 
-/** Starting a process is all CPU; more at once only makes each of them late. */
-const PARALLEL_STARTS = 2;
 /** Agents are told of each other within this time. */
 const INTRODUCED_MS = 2_000;
 const WARM_TIMEOUT_MS = 10 * 60_000;
@@ -21,8 +20,8 @@ const NOBODY = 'https://10.77.255.254:7302';
 export type ProcessKind = 'agent' | 'tracker' | 'cache' | 'rival';
 
 export interface RunningContender extends AsyncDisposable {
-  /** What containerd on each node asks before the registry itself. */
-  readonly mirrors: readonly string[];
+  /** What containerd on each node asks before the registry itself; undefined: nothing. */
+  readonly mirror: string | undefined;
   readonly processes: readonly { readonly kind: ProcessKind; readonly pid: number }[];
   /** Called when the pulls begin; what goes wrong on purpose. */
   disturb?(boundSeconds: number, signal: AbortSignal): Promise<void>;
@@ -37,7 +36,7 @@ export interface Contender {
 }
 
 export const CONTENDERS: readonly Contender[] = [
-  { name: 'direct', about: 'every node asks the registry', start: async () => running([], []) },
+  { name: 'direct', about: 'every node asks the registry', start: async () => running(undefined, []) },
   { name: 'cache', about: 'docker-registry as a pull-through cache', start: startCache },
   { name: 'shoal', about: 'Shoal, nobody has the image', start: startShoal },
   {
@@ -61,15 +60,15 @@ export const CONTENDERS: readonly Contender[] = [
 export function rival(name: string, command: string): Contender {
   return {
     name,
-    about: `${command.slice(0, 60)}`,
+    about: command.slice(0, 60),
     async start(stage, signal) {
       await using started = new AsyncDisposableStack();
       const nodes: RivalNode[] = [];
-      await inLanes(stage.hosts.nodes.length, async (index) => {
+      await inLanes(stage.hosts.nodes, async (_host, index) => {
         nodes[index] = started.use(await RivalNode.start(command, stage, index, signal));
       });
       const processes = nodes.map(({ pid }) => ({ kind: 'rival' as const, pid }));
-      return running([MIRROR_URL], processes, started.move());
+      return running(MIRROR_URL, processes, started.move());
     },
   };
 }
@@ -77,7 +76,7 @@ export function rival(name: string, command: string): Contender {
 async function startCache({ hosts, folder, origin }: Stage): Promise<RunningContender> {
   const path = await folder.make('cache');
   const cache = await RegistryDaemon.start({ folder: path, host: hosts.cache, cacheOf: origin.url });
-  return running([cache.url], [{ kind: 'cache', pid: cache.pid }], {
+  return running(cache.url, [{ kind: 'cache', pid: cache.pid }], {
     async [Symbol.asyncDispose]() {
       await cache[Symbol.asyncDispose]();
       await folder.remove('cache');
@@ -120,8 +119,7 @@ async function runShoal(
   const address = await tracker.ready(signal);
   const plans: AgentPlan[] = [];
   const agents: ReadyDaemon<unknown>[] = [];
-  await inLanes(hosts.nodes.length, async (index) => {
-    const host = hosts.nodes[index]!;
+  await inLanes(hosts.nodes, async (host, index) => {
     plans[index] = {
       host,
       zone: 'zone-1',
@@ -145,7 +143,7 @@ async function runShoal(
     processes.push({ kind: 'agent', pid: agents[index].pid });
   };
   return {
-    ...running([MIRROR_URL], processes, resources),
+    ...running(MIRROR_URL, processes, resources),
     async disturb(boundSeconds, stop) {
       const restarts = restartInTurn(settings.scenario.restarts, agents.length, boundSeconds, restart, stop);
       await Promise.all([restarts, disturb?.({ tracker, agents }, boundSeconds, stop)]);
@@ -170,7 +168,7 @@ async function restartInTurn(
 async function warm({ hosts, folder, origin, image }: Stage): Promise<void> {
   const [first] = hosts.nodes;
   await using runtime = await NodeRuntime.start(first!, await folder.make('warm'));
-  await runtime.route({ registry: REGISTRY, upstream: origin.url, mirrors: [MIRROR_URL] });
+  await runtime.route({ registry: REGISTRY, upstream: origin.url, mirror: MIRROR_URL });
   const { failure } = await runtime.pull(referenceOf(image), image, WARM_TIMEOUT_MS);
   if (failure !== undefined) throw new Error(`the first node could not be given the image: ${failure}`);
 }
@@ -186,18 +184,9 @@ async function killAgents({ agents }: Shoal, boundSeconds: number, signal: Abort
 }
 
 function running(
-  mirrors: readonly string[],
+  mirror: string | undefined,
   processes: RunningContender['processes'],
   resources?: AsyncDisposable,
 ): RunningContender {
-  return { mirrors, processes, [Symbol.asyncDispose]: async () => await resources?.[Symbol.asyncDispose]() };
-}
-
-/** Runs `task` for every index below `count`, two at a time. */
-export async function inLanes(count: number, task: (index: number) => Promise<void>): Promise<void> {
-  const rest = Array.from({ length: count }, (_, index) => index).values();
-  const lane = async (): Promise<void> => {
-    for (const index of rest) await task(index);
-  };
-  await Promise.all(Array.from({ length: PARALLEL_STARTS }, lane));
+  return { mirror, processes, [Symbol.asyncDispose]: async () => await resources?.[Symbol.asyncDispose]() };
 }

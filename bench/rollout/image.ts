@@ -2,7 +2,7 @@
  * The images that are rolled out: layers of gzip with a tar of one file each, whose bytes look random and depend on the
  * seed alone. They do not compress, so a layer is as large on the wire as in the container.
  */
-import { createCipheriv, createHash, type Hash } from 'node:crypto';
+import { createHash, type Hash } from 'node:crypto';
 import { createReadStream, createWriteStream } from 'node:fs';
 import { join } from 'node:path';
 import { Readable, Transform } from 'node:stream';
@@ -10,7 +10,9 @@ import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { OCI_CONFIG, OCI_MANIFEST } from '@shoal/oci';
 import { request } from 'undici';
+import { ociArchitecture } from '../../packages/cli/src/demo/image.ts';
 import { tarHeader, tarPaddingBytes } from '../../test/support/daemon/tar.ts';
+import { syntheticBytes } from '../../test/support/fault-origin/content.ts';
 
 const LAYER_TYPE = 'application/vnd.oci.image.layer.v1.tar+gzip';
 const CHUNK_BYTES = 1024 * 1024;
@@ -76,7 +78,7 @@ export async function pushImage(
   for (const { digest, sizeBytes, path } of layers) {
     await pushBlob(url, repository, digest, sizeBytes, () => createReadStream(path));
   }
-  const architecture = { x64: 'amd64', arm64: 'arm64' }[process.arch as string] ?? process.arch;
+  const architecture = ociArchitecture(process.arch);
   const rootfs = { type: 'layers', diff_ids: layers.map(({ diffId }) => diffId) };
   const config = json({ architecture, os: 'linux', config: {}, rootfs, history: [] }, OCI_CONFIG);
   await pushBlob(url, repository, config.digest, config.sizeBytes, () => Readable.from([config.bytes]));
@@ -103,10 +105,8 @@ export async function pushImage(
 
 async function* archive(seed: string, contentBytes: number): AsyncGenerator<Buffer> {
   yield tarHeader({ kind: 'file', name: `data/${seed}` }, contentBytes);
-  const cipher = createCipheriv('aes-256-ctr', createHash('sha256').update(seed).digest(), Buffer.alloc(16));
-  const zeros = Buffer.alloc(CHUNK_BYTES);
-  for (let left = contentBytes; left > 0; left -= CHUNK_BYTES) {
-    yield cipher.update(zeros.subarray(0, Math.min(left, CHUNK_BYTES)));
+  for (let at = 0; at < contentBytes; at += CHUNK_BYTES) {
+    yield syntheticBytes(seed, at, Math.min(contentBytes - at, CHUNK_BYTES));
   }
   yield Buffer.alloc(tarPaddingBytes(contentBytes) + TAR_END_BYTES);
 }

@@ -79,3 +79,11 @@ export function medianOf(readings: readonly ContenderReading[]): ContenderReadin
   const failedPulls = readings.reduce((sum, reading) => sum + reading.failedPulls, 0);
   return { ...middle, failedPulls, broken: readings.find(({ broken }) => broken !== undefined)?.broken };
 }
+
+/** What went wrong, a line each. */
+export function complaintsOf(results: readonly ContenderReading[]): string[] {
+  return results.flatMap(({ name, broken, nodes }) => [
+    ...(broken === undefined ? [] : [`broken: ${name}: ${broken}`]),
+    ...nodes.flatMap(({ node, failure }) => (failure === undefined ? [] : [`failed: ${name}, ${node}: ${failure}`])),
+  ]);
+}

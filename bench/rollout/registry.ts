@@ -1,14 +1,13 @@
 // A real registry (Debian's docker-registry), as the origin or as a pull-through cache in front of it.
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { accessLine } from '../../test/support/daemon/docker-registry.ts';
 import { DaemonProcess } from '../../test/support/daemon/process.ts';
 import { requireProgram } from '../../test/support/daemon/programs.ts';
 import type { Host } from '../rig/rig-network.ts';
 
 export const REGISTRY_PORT = 5_000;
 const LISTENING = /listening on (?:127\.0\.0\.1|\[::\]):(\d+)/;
-/** `127.0.0.1 - - [date] "GET /v2/… HTTP/1.1" 200 123 "" "agent"` */
-const ACCESS = /^\S+ - \S* \[[^\]]*\] "(\S+) (\S+) [^"]*" (\d+) (\d+) "/;
 
 export interface RegistryPlan {
   /** Where its content lies; stays when it ends. */
@@ -37,7 +36,7 @@ export class RegistryDaemon implements AsyncDisposable {
     const config = join(folder, host === undefined ? 'push.yml' : 'config.yml');
     const settings = {
       version: 0.1,
-      log: { level: 'warn' },
+      log: { level: 'info' },
       storage: {
         filesystem: { rootdirectory: join(folder, 'data') },
         maintenance: { uploadpurging: { enabled: false } },
@@ -46,7 +45,7 @@ export class RegistryDaemon implements AsyncDisposable {
       ...(cacheOf === undefined ? {} : { proxy: { remoteurl: cacheOf } }),
     };
     // JSON is YAML.
-    await writeFile(config, JSON.stringify({ ...settings, log: { level: 'info' } }));
+    await writeFile(config, JSON.stringify(settings));
     const daemon = new RegistryDaemon(host, config);
     await using unready = new AsyncDisposableStack();
     unready.use(daemon);
@@ -70,7 +69,7 @@ export class RegistryDaemon implements AsyncDisposable {
   }
 
   #read(line: string): void {
-    if (ACCESS.test(line)) this.#requests++;
+    if (accessLine.test(line)) this.#requests++;
     else this.#port ??= LISTENING.exec(line)?.[1];
   }
 

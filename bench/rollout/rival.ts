@@ -4,8 +4,8 @@
  */
 import { setTimeout as sleep } from 'node:timers/promises';
 import { attempt, DaemonProcess } from '../../test/support/daemon/process.ts';
-import { MIRROR_URL } from '../rig/daemons.ts';
-import { REGISTRY, type Stage } from './stage.ts';
+import { MIRROR_URL, REGISTRY } from '../rig/daemons.ts';
+import type { Stage } from './stage.ts';
 
 const READY_WITHIN_MS = 60_000;
 const POLL_MS = 200;

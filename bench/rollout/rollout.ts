@@ -5,16 +5,18 @@
 import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pieceCountOf } from '@shoal/swarm';
-import { parseMetrics, sumOf } from '../../packages/cli/src/demo/prometheus.ts';
+import { type NodeSources, nodeSources } from '../../packages/cli/src/demo/node-metrics.ts';
+import { parseMetrics } from '../../packages/cli/src/demo/prometheus.ts';
 import { attempt } from '../../test/support/daemon/process.ts';
 import { boundSeconds } from '../rig/bound.ts';
-import { ADMIN_URL } from '../rig/daemons.ts';
+import { ADMIN_URL, REGISTRY } from '../rig/daemons.ts';
+import { inLanes } from '../rig/lanes.ts';
 import { checkLinks } from '../rig/link-check.ts';
 import { type MachineFacts, machineFacts } from '../rig/machine.ts';
 import { RigFolder } from '../rig/rig-folder.ts';
 import { RigName } from '../rig/rig-name.ts';
 import { type Host, RigNetwork } from '../rig/rig-network.ts';
-import { type Contender, inLanes, type RunningContender } from './contender.ts';
+import type { Contender, RunningContender } from './contender.ts';
 import { type BenchImage, buildLayer, pushImage } from './image.ts';
 import { Meter } from './meter.ts';
 import { type ContenderReading, medianOf, type NodeReading, peaks, perGiB, spreadOf } from './reading.ts';
@@ -22,7 +24,7 @@ import { RegistryDaemon } from './registry.ts';
 import { NodeRuntime, type RuntimePull } from './runtime.ts';
 import type { Scenario } from './scenario.ts';
 import type { RolloutSettings } from './settings.ts';
-import { REGISTRY, referenceOf, type Stage } from './stage.ts';
+import { referenceOf, type Stage } from './stage.ts';
 
 const BITS = 8;
 /** A pull that takes longer than this many times what asking the registry alone needs, and a minute, has failed. */
@@ -50,7 +52,7 @@ export interface RolloutWatcher {
   /** What happens now, in a few words. */
   step(text: string): void;
   /** The pulls of one way begin; `read` gives bytes by node until the promise settles. */
-  pulling(contender: string, read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void;
+  pulling(read: () => readonly number[], newBytes: number, ended: Promise<unknown>): void;
   done(reading: ContenderReading): void;
 }
 
@@ -139,12 +141,10 @@ async function measure(
   await using running = await contender.start(stage, signal);
   await using started = new AsyncDisposableStack();
   const runtimes: NodeRuntime[] = [];
-  await inLanes(hosts.nodes.length, async (index) => {
+  await inLanes(hosts.nodes, async (host, index) => {
     signal.throwIfAborted();
-    const runtime = started.use(
-      await NodeRuntime.start(hosts.nodes[index]!, await folder.make(`runtime-${index + 1}`)),
-    );
-    await runtime.route({ registry: REGISTRY, upstream: origin.url, mirrors: running.mirrors });
+    const runtime = started.use(await NodeRuntime.start(host, await folder.make(`runtime-${index + 1}`)));
+    await runtime.route({ registry: REGISTRY, upstream: origin.url, mirror: running.mirror });
     runtimes[index] = runtime;
   });
   if (previous !== undefined) await holdAlready(previous, runtimes, timeoutMs);
@@ -168,7 +168,7 @@ async function measure(
     .disturb?.(bound, AbortSignal.any([signal, over.signal]))
     .catch((error: unknown) => (over.signal.aborted ? undefined : Promise.reject(error)));
   const pulls = pullInWaves(stage, runtimes, timeoutMs, signal);
-  watcher.pulling(contender.name, () => meter.received, newBytes, pulls);
+  watcher.pulling(() => meter.received, newBytes, pulls);
   const ended = await pulls.finally(() => over.abort());
   await disturbed;
   const wallSeconds = (performance.now() - startedMs) / 1_000;
@@ -252,25 +252,22 @@ async function nodeReading(
 ): Promise<NodeReading> {
   const host = hosts.nodes[index]!;
   const hasAgent = running.processes.some(({ kind }) => kind === 'agent');
-  const bytes = hasAgent ? await agentBytes(host) : undefined;
+  const sources = hasAgent ? await agentSources(host) : undefined;
   return {
     node: host.name,
     ...pull,
     identical: await runtime.holds(image),
-    fromPeersBytes: bytes?.peer,
-    fromOriginBytes: bytes?.origin,
+    fromPeersBytes: sources?.bytesFromPeers,
+    fromOriginBytes: sources?.bytesFromOrigin,
   };
 }
 
 /** Undefined when no agent answers there (any more). */
-async function agentBytes(host: Host): Promise<{ peer: number; origin: number } | undefined> {
+async function agentSources(host: Host): Promise<NodeSources | undefined> {
   const script = `fetch('${ADMIN_URL}/metrics').then((r) => r.text()).then((t) => process.stdout.write(t))`;
   const { program, args } = host.namespace.command(process.execPath, ['-e', script]);
   const { code, stdout } = await attempt(program, args);
-  if (code !== 0) return undefined;
-  const samples = parseMetrics(stdout);
-  const came = (source: string): number => sumOf(samples, 'shoal_bytes_total', { source, direction: 'in' });
-  return { peer: came('peer'), origin: came('origin') };
+  return code === 0 ? nodeSources(parseMetrics(stdout)) : undefined;
 }
 
 /** A swarm in which somebody takes no part is no measurement of one. */

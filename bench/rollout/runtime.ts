@@ -4,24 +4,19 @@
  */
 import { createHash } from 'node:crypto';
 import { createReadStream, existsSync, type FSWatcher, watch } from 'node:fs';
-import { mkdir, rm, writeFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { pipeline } from 'node:stream/promises';
+import { containerdConfiguration } from '../../test/support/daemon/containerd-config.ts';
 import { criPullImage } from '../../test/support/daemon/cri.ts';
+import { DaemonFolder } from '../../test/support/daemon/daemon-folder.ts';
+import { type MirroredRegistry, writeHostsToml } from '../../test/support/daemon/hosts-toml.ts';
 import { DaemonProcess } from '../../test/support/daemon/process.ts';
 import { requireProgram } from '../../test/support/daemon/programs.ts';
 import type { Host } from '../rig/rig-network.ts';
 import type { BenchImage } from './image.ts';
 
 const UNSHARE = '/usr/bin/unshare';
-const DISABLED = ['btrfs', 'zfs', 'aufs', 'devmapper', 'native'].map((name) => `io.containerd.snapshotter.v1.${name}`);
-
-/** Where a registry's images are asked for, first to last; the registry itself comes after these. */
-export interface Route {
-  readonly registry: string;
-  readonly upstream: string;
-  readonly mirrors: readonly string[];
-}
 
 export interface RuntimePull {
   /** From the order to the moment when the last layer was complete and verified. */
@@ -32,22 +27,22 @@ export interface RuntimePull {
 }
 
 export class NodeRuntime implements AsyncDisposable {
-  readonly #folder: string;
+  readonly #folder: DaemonFolder;
   readonly #process: DaemonProcess;
 
-  private constructor(host: Host, folder: string) {
+  private constructor(host: Host, folder: DaemonFolder, config: string) {
     this.#folder = folder;
-    const containerd = [requireProgram('containerd'), '--config', join(folder, 'config.toml')];
+    const containerd = [requireProgram('containerd'), '--config', config];
     // Mounts of its own end with it, also when it is killed in the middle of an unpacking.
     const { program, args } = host.namespace.command(UNSHARE, ['--mount', '--propagation', 'private', ...containerd]);
     this.#process = new DaemonProcess({ name: `containerd of ${host.name}`, program, args });
   }
 
-  /** @param folder empty; gone with the runtime. @throws when it does not get ready */
-  static async start(host: Host, folder: string): Promise<NodeRuntime> {
-    await mkdir(join(folder, 'certs.d'), { recursive: true });
-    await writeFile(join(folder, 'config.toml'), configuration(folder));
-    const runtime = new NodeRuntime(host, folder);
+  /** @param path an empty folder; gone with the runtime. @throws when it does not get ready */
+  static async start(host: Host, path: string): Promise<NodeRuntime> {
+    const folder = new DaemonFolder(path);
+    const config = await folder.write('config.toml', containerdConfiguration(folder));
+    const runtime = new NodeRuntime(host, folder, config);
     await using unready = new AsyncDisposableStack();
     unready.use(runtime);
     // Containerd itself makes it with the first blob; it is watched from before that.
@@ -61,18 +56,8 @@ export class NodeRuntime implements AsyncDisposable {
     return this.#process.pid;
   }
 
-  /** Read anew at every pull. */
-  async route({ registry, upstream, mirrors }: Route): Promise<void> {
-    // Containerd 1.6 ignores a file without a host table.
-    const hosts = mirrors.length > 0 ? mirrors : [upstream];
-    const tables = hosts.map(
-      (host) => `[host."${host}"]\n  capabilities = ["pull", "resolve"]\n  dial_timeout = "2s"\n`,
-    );
-    await mkdir(join(this.#folder, 'certs.d', registry), { recursive: true });
-    await writeFile(
-      join(this.#folder, 'certs.d', registry, 'hosts.toml'),
-      [`server = "${upstream}"\n`, ...tables].join('\n'),
-    );
+  async route(settings: MirroredRegistry): Promise<void> {
+    await writeHostsToml(this.#folder, settings);
   }
 
   /** Never throws. */
@@ -113,38 +98,15 @@ export class NodeRuntime implements AsyncDisposable {
   }
 
   get #socket(): string {
-    return join(this.#folder, 'c.sock');
+    return this.#folder.join('containerd.sock');
   }
 
   get #blobs(): string {
-    return join(this.#folder, 'root', 'io.containerd.content.v1.content', 'blobs', 'sha256');
+    return this.#folder.join('root', 'io.containerd.content.v1.content', 'blobs', 'sha256');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#process.kill();
-    await rm(this.#folder, { recursive: true, force: true, maxRetries: 5 });
+    await this.#folder[Symbol.asyncDispose]();
   }
-}
-
-/** Version 2 of the file is read by containerd 1.x and migrated by 2.x. */
-function configuration(folder: string): string {
-  return `version = 2
-root = "${folder}/root"
-state = "${folder}/state"
-disabled_plugins = ${JSON.stringify(DISABLED)}
-
-[grpc]
-  address = "${folder}/c.sock"
-
-[plugins."io.containerd.internal.v1.opt"]
-  path = "${folder}/opt"
-
-[plugins."io.containerd.grpc.v1.cri"]
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    conf_dir = "${folder}/cni"
-  [plugins."io.containerd.grpc.v1.cri".registry]
-    config_path = "${folder}/certs.d"
-`;
 }

@@ -8,8 +8,8 @@ import { parseSize } from '../../packages/cli/src/settings/quantity.ts';
 import { parseBitRate, WrongUsage } from '../rig/flags.ts';
 
 const FOLDER = join(import.meta.dirname, '../scenarios');
-const MAX_NODES = 200;
-const MAX_LAYERS = 120;
+export const MAX_NODES = 200;
+export const MAX_LAYERS = 120;
 
 const quantity = <T extends number>(read: (text: string) => T | undefined, example: string) =>
   z.string().transform((text, context) => {
@@ -49,7 +49,6 @@ export async function loadScenario(name: string): Promise<Scenario> {
     const [issue] = read.error.issues;
     throw new WrongUsage(`${path}: ${issue?.path.join('.')}: ${issue?.message}`);
   }
-  if (read.data.sharedLayers >= read.data.layers) throw new WrongUsage(`${path}: sharedLayers: all of them are shared`);
   return { ...read.data, name };
 }
 

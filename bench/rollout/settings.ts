@@ -1,10 +1,25 @@
 // What `bench rollout` was asked for on its command line.
-import { parseArgs } from 'node:util';
-import { rate, size, WrongUsage, wholeNumber } from '../rig/flags.ts';
+import { parsedFlags, rate, size, WrongUsage, wholeNumber } from '../rig/flags.ts';
 import { CONTENDERS, type Contender, rival } from './contender.ts';
-import { loadScenario, type Scenario, scenarioNames } from './scenario.ts';
+import { loadScenario, MAX_LAYERS, MAX_NODES, type Scenario, scenarioNames } from './scenario.ts';
 
 const MAX_REPEATS = 20;
+
+const OPTIONS = {
+  scenario: { type: 'string', default: 'rollout' },
+  nodes: { type: 'string' },
+  image: { type: 'string' },
+  layers: { type: 'string' },
+  link: { type: 'string' },
+  'origin-link': { type: 'string' },
+  only: { type: 'string' },
+  against: { type: 'string', multiple: true },
+  repeat: { type: 'string', default: '1' },
+  isolate: { type: 'string' },
+  json: { type: 'string' },
+  html: { type: 'string' },
+  svg: { type: 'string' },
+} as const;
 
 export interface RolloutSettings {
   readonly scenario: Scenario;
@@ -44,19 +59,22 @@ Exit code: 0 all pulls went well, 1 not so, 2 wrong usage or cannot run here.`;
 
 /** @throws WrongUsage with one line that says what to write instead */
 export async function rolloutSettings(flags: readonly string[]): Promise<RolloutSettings> {
-  const values = parsed(flags);
-  const scenario = await loadScenario(values.scenario);
-  const nodes = values.nodes === undefined ? scenario.nodes : wholeNumber('nodes', values.nodes, 200);
+  const values = parsedFlags(flags, OPTIONS);
+  const said = await loadScenario(values.scenario);
+  const nodes = values.nodes === undefined ? said.nodes : wholeNumber('nodes', values.nodes, MAX_NODES);
+  const scenario: Scenario = {
+    ...said,
+    nodes,
+    image: values.image === undefined ? said.image : size('image', values.image),
+    layers: values.layers === undefined ? said.layers : wholeNumber('layers', values.layers, MAX_LAYERS),
+    link: values.link === undefined ? said.link : rate('link', values.link),
+    originLink: values['origin-link'] === undefined ? said.originLink : rate('origin-link', values['origin-link']),
+  };
+  if (scenario.sharedLayers >= scenario.layers) {
+    throw new WrongUsage(`of ${scenario.layers} layers ${scenario.sharedLayers} are shared: none is new`);
+  }
   return {
-    scenario: {
-      ...scenario,
-      nodes,
-      image: values.image === undefined ? scenario.image : size('image', values.image),
-      layers: values.layers === undefined ? scenario.layers : wholeNumber('layers', values.layers, 120),
-      link: values.link === undefined ? scenario.link : rate('link', values.link),
-      originLink:
-        values['origin-link'] === undefined ? scenario.originLink : rate('origin-link', values['origin-link']),
-    },
+    scenario,
     contenders: chosen(values.only, values.against ?? []),
     repeats: wholeNumber('repeat', values.repeat, MAX_REPEATS),
     isolated: values.isolate === undefined ? undefined : wholeNumber('isolate', values.isolate, nodes),
@@ -79,29 +97,4 @@ function chosen(only: string | undefined, against: readonly string[]): Contender
     if (contender === undefined) throw new WrongUsage(`--only: no ${name}; there are ${[...known.keys()].join(', ')}`);
     return contender;
   });
-}
-
-function parsed(flags: readonly string[]) {
-  try {
-    return parseArgs({
-      args: [...flags],
-      options: {
-        scenario: { type: 'string', default: 'rollout' },
-        nodes: { type: 'string' },
-        image: { type: 'string' },
-        layers: { type: 'string' },
-        link: { type: 'string' },
-        'origin-link': { type: 'string' },
-        only: { type: 'string' },
-        against: { type: 'string', multiple: true },
-        repeat: { type: 'string', default: '1' },
-        isolate: { type: 'string' },
-        json: { type: 'string' },
-        html: { type: 'string' },
-        svg: { type: 'string' },
-      },
-    }).values;
-  } catch (error) {
-    throw new WrongUsage(error instanceof Error ? error.message : String(error));
-  }
 }

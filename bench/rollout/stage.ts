@@ -1,4 +1,5 @@
 /** What every contender finds: hosts on shaped links, a registry that holds the image, the rates that the links really carry. */
+import { REGISTRY } from '../rig/daemons.ts';
 import type { LinkRates } from '../rig/link-check.ts';
 import type { RigFolder } from '../rig/rig-folder.ts';
 import type { Host, RigNetwork } from '../rig/rig-network.ts';
@@ -25,9 +26,6 @@ export interface Stage {
   readonly previous: BenchImage | undefined;
   readonly rates: LinkRates;
 }
-
-/** The origin's name in image references. */
-export const REGISTRY = 'registry.test';
 
 export function referenceOf({ repository, tag }: BenchImage): string {
   return `${REGISTRY}/${repository}:${tag}`;

@@ -1,5 +1,5 @@
 // The comparison as a table for a terminal: ratios first, absolute times second.
-import type { ContenderReading } from './reading.ts';
+import { type ContenderReading, complaintsOf } from './reading.ts';
 import type { RolloutReading } from './rollout.ts';
 
 const MIB = 1024 ** 2;
@@ -37,10 +37,6 @@ export function rolloutTable(reading: RolloutReading): string[] {
   const line = (cells: readonly string[]): string =>
     cells.map((cell, column) => (column === 0 ? cell.padEnd(widths[0]!) : cell.padStart(widths[column]!))).join('  ');
   const originLink = scenario.originLink ?? scenario.link;
-  const broken = results.flatMap(({ name, broken: why }) => (why === undefined ? [] : [`broken: ${name}: ${why}`]));
-  const failures = results.flatMap(({ name, nodes }) =>
-    nodes.flatMap(({ node, failure }) => (failure === undefined ? [] : [`failed: ${name}, ${node}: ${failure}`])),
-  );
   return [
     `${scenario.name}: ${scenario.nodes} nodes, ${(newBytes / MIB).toFixed(0)} MiB each in ${scenario.layers} layers, links of ${scenario.link / MEGA} Mbit/s, the registry's ${originLink / MEGA} Mbit/s`,
     `one plain TCP stream carries ${(payloadBitsPerSecond / MEGA).toFixed(1)} Mbit/s; bound ${seconds(results[0]?.boundSeconds ?? Number.NaN)}${repeats > 1 ? `; medians of ${repeats} runs` : ''}`,
@@ -51,8 +47,7 @@ export function rolloutTable(reading: RolloutReading): string[] {
     '',
     'origin: bytes that the registry sent, by its interface, ÷ what one node needs. last: until the last node could start a',
     'container; layers: until its last layer was there. CPU and memory are of everything but containerd and the registry.',
-    ...broken,
-    ...failures,
+    ...complaintsOf(results),
   ];
 }
 

@@ -5,8 +5,7 @@
 import { fork } from 'node:child_process';
 import { once } from 'node:events';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
-import { size, wholeNumber } from '../rig/flags.ts';
+import { parsedFlags, size, wholeNumber } from '../rig/flags.ts';
 import type { EndReading, StreamOrder, Transport } from './end-process.ts';
 
 const END = join(import.meta.dirname, 'end-process.ts');
@@ -39,7 +38,7 @@ export async function benchStream(flags: readonly string[]): Promise<void> {
     json: { type: 'boolean', default: false },
     help: { type: 'boolean', default: false },
   } as const;
-  const { values } = parseArgs({ args: [...flags], options });
+  const values = parsedFlags(flags, options);
   if (values.help) {
     console.log(USAGE);
     return;

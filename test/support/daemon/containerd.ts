@@ -1,18 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
+import { type ContainerdOptions, containerdConfiguration } from './containerd-config.ts';
 import { DaemonFolder } from './daemon-folder.ts';
 import { type MirroredRegistry, writeHostsToml } from './hosts-toml.ts';
 import { attempt, type CommandResult, DaemonProcess, run } from './process.ts';
 import { requireProgram } from './programs.ts';
 
 const probeTimeoutMs = 3_000;
-
-export interface ContainerdOptions {
-  /** Whether the Kubernetes (CRI) plugin is on. @default true */
-  readonly cri?: boolean;
-  /** Whether it is told where registries are configured. @default true */
-  readonly configPath?: boolean;
-}
 
 /** A containerd with root, state and socket of its own. */
 export class Containerd implements AsyncDisposable {
@@ -31,7 +25,7 @@ export class Containerd implements AsyncDisposable {
   static async start(options: ContainerdOptions = {}): Promise<Containerd> {
     const folder = await DaemonFolder.create('ctd');
     await mkdir(folder.join('certs.d'));
-    const config = await folder.write('config.toml', configuration(folder, options));
+    const config = await folder.write('config.toml', containerdConfiguration(folder, options));
     const containerd = new Containerd(folder, config);
     await using unready = new AsyncDisposableStack();
     unready.use(containerd);
@@ -135,28 +129,4 @@ export class Containerd implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
   }
-}
-
-/** Version 2 of the file is read by containerd 1.x and migrated by 2.x. */
-function configuration(folder: DaemonFolder, { cri = true, configPath = true }: ContainerdOptions): string {
-  const disabled = ['io.containerd.snapshotter.v1.btrfs', 'io.containerd.snapshotter.v1.zfs'];
-  disabled.push('io.containerd.snapshotter.v1.aufs', 'io.containerd.snapshotter.v1.devmapper');
-  if (!cri) disabled.push('io.containerd.grpc.v1.cri');
-  return `version = 2
-root = "${folder.join('root')}"
-state = "${folder.join('state')}"
-disabled_plugins = ${JSON.stringify(disabled)}
-
-[grpc]
-  address = "${folder.join('containerd.sock')}"
-
-[plugins."io.containerd.internal.v1.opt"]
-  path = "${folder.join('opt')}"
-
-[plugins."io.containerd.grpc.v1.cri"]
-  stream_server_address = "127.0.0.1"
-  stream_server_port = "0"
-  [plugins."io.containerd.grpc.v1.cri".cni]
-    conf_dir = "${folder.join('cni')}"
-${configPath ? `  [plugins."io.containerd.grpc.v1.cri".registry]\n    config_path = "${folder.join('certs.d')}"\n` : ''}`;
 }

@@ -34,7 +34,9 @@ const passwordHash = '$2b$04$abcdefghijklmnopqrstuuobFaEJANklW4I6zZpcLRbXjrME4Qa
 export const registryCredentials: string = `${user}:${password}`;
 
 // 127.0.0.1 - shoal-test [20/Nov/2026:21:00:00 +0000] "GET /v2/ HTTP/1.1" 200 2 "" "shoal/0.1.0"
-const accessLine = /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) [^"]*" (\d+) (\d+) "(?:[^"\\]|\\.)*" "((?:[^"\\]|\\.)*)"$/;
+/** Method, target, status, bytes sent and user agent. */
+export const accessLine: RegExp =
+  /^\S+ - \S+ \[[^\]]*\] "(\S+) (\S+) [^"]*" (\d+) (\d+) "(?:[^"\\]|\\.)*" "((?:[^"\\]|\\.)*)"$/;
 const listeningLine = /listening on (127\.0\.0\.1:\d+)/;
 const quietMs = 150;
 const settleTimeoutMs = 5_000;

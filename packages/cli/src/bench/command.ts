@@ -1,7 +1,8 @@
 /** `shoal bench` */
-import { type ImageReference, parseImageReference } from '@shoal/oci';
+import type { ImageReference } from '@shoal/oci';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CliIo } from '../cli-io.ts';
+import { readImage } from '../image-argument.ts';
 import { agentSettings } from '../settings/agent-settings.ts';
 import { parseHostPort } from '../settings/host-port.ts';
 import { parseDuration } from '../settings/quantity.ts';
@@ -51,12 +52,6 @@ export function registerBench(program: Command, io: CliIo): void {
       const agents = options.agent.length > 0 ? options.agent : readAgent(local, []);
       await runBench({ image, agents, watchMs: options.watch, json: options.json }, io);
     });
-}
-
-function readImage(text: string): ImageReference {
-  const image = parseImageReference(text);
-  if (image === undefined) throw new InvalidArgumentError('not an image reference; an example: ghcr.io/org/image:tag');
-  return image;
 }
 
 function readAgent(text: string, before: AgentAddresses[]): AgentAddresses[] {

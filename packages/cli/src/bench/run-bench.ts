@@ -9,6 +9,7 @@ import { ProgressDisplay } from '../demo/progress.ts';
 import { parseMetrics } from '../demo/prometheus.ts';
 import { type DemoNumbers, demoJson, demoReport } from '../demo/report.ts';
 import { type PulledAgent, type PullOutcome, SimultaneousPulls } from '../demo/simultaneous-pulls.ts';
+import { imageName, referenceOf } from '../image-argument.ts';
 import type { AgentAddresses, BenchOptions } from './command.ts';
 
 const ANSWER_WITHIN_MS = 10_000;
@@ -20,9 +21,8 @@ export async function runBench({ image, agents, watchMs, json }: BenchOptions, i
   const { signal } = interruption;
   try {
     const before = await sourcesOf(measured);
-    const { registry, repository, tag, digest } = image;
-    const reference = digest ?? tag ?? 'latest';
-    const name = `${registry}/${repository}${digest === undefined ? ':' : '@'}${reference}`;
+    const { registry, repository } = image;
+    const name = imageName(image);
     if (watchMs !== undefined) {
       if (!json) io.stdout.write(`counting for ${watchMs / 1_000} s: roll ${name} out now; Ctrl-C ends it earlier\n`);
       await sleep(watchMs, undefined, { signal }).catch(() => undefined);
@@ -34,7 +34,7 @@ export async function runBench({ image, agents, watchMs, json }: BenchOptions, i
     const display = json ? undefined : new ProgressDisplay(io.stdout, () => pulls.progress(), signal);
     const platform = { os: 'linux', architecture: ociArchitecture(process.arch) };
     const outcomes = await pulls
-      .run({ registry, repository, reference, platform }, signal)
+      .run({ registry, repository, reference: referenceOf(image), platform }, signal)
       .finally(() => display?.finish());
     if (!json) io.stdout.write('\n');
     for (const { agent, failure } of outcomes) {

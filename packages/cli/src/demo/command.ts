@@ -1,7 +1,8 @@
 /** `shoal demo` */
-import { type ImageReference, parseImageReference } from '@shoal/oci';
+import type { ImageReference } from '@shoal/oci';
 import { type Command, InvalidArgumentError } from 'commander';
 import type { CliIo } from '../cli-io.ts';
+import { readImage } from '../image-argument.ts';
 
 const DEFAULT_NODES = 4;
 const MAX_NODES = 64;
@@ -31,10 +32,4 @@ function readNodes(text: string): number {
     throw new InvalidArgumentError(`a whole number from 1 to ${MAX_NODES} is needed.`);
   }
   return nodes;
-}
-
-function readImage(text: string): ImageReference {
-  const image = parseImageReference(text);
-  if (image === undefined) throw new InvalidArgumentError('not an image reference; an example: ghcr.io/org/image:tag');
-  return image;
 }

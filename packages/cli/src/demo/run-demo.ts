@@ -13,6 +13,7 @@ import { join } from 'node:path';
 import { DOCKER_HUB, type ImageReference } from '@shoal/oci';
 import type { CliIo } from '../cli-io.ts';
 import { CommandFailure } from '../command-failure.ts';
+import { imageName, referenceOf } from '../image-argument.ts';
 import { type Cluster, startCluster } from './cluster.ts';
 import { howToPull } from './how-to-pull.ts';
 import { buildDemoImage, ociArchitecture, runsInContainers } from './image.ts';
@@ -135,11 +136,9 @@ class Demo {
   }
 
   async #pull(cluster: Cluster): Promise<PullOutcome[]> {
-    const { registry, repository, tag, digest } = this.#image;
-    const reference = digest ?? tag ?? 'latest';
-    this.#say(
-      `pulling ${registry}/${repository}${digest === undefined ? ':' : '@'}${reference} on all of them at once\n`,
-    );
+    const { registry, repository } = this.#image;
+    const reference = referenceOf(this.#image);
+    this.#say(`pulling ${imageName(this.#image)} on all of them at once\n`);
     const pulls = new SimultaneousPulls(cluster.agents);
     const { signal } = this.#interruption;
     const display = this.#options.json
