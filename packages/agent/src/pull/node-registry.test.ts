@@ -19,3 +19,8 @@ test.each(['localhost', 'localhost:5000', 'a.localhost:80', '127.0.0.1:5000', '1
     expect(sharedNameOf(host.replace(/:?[0-9]*$/, ':1234'), 'one')).not.toBe(name);
   },
 );
+
+test('two names of this machine are two registries', () => {
+  const names = ['localhost', 'my-app.localhost', 'myapp.localhost', '127.0.0.1', '127.0.0.2', '[::1]', '1.localhost'];
+  expect(new Set(names.map((name) => sharedNameOf(name, 'one'))).size).toBe(names.length);
+});

@@ -11,6 +11,7 @@ const ID_LENGTH = 32;
 export function sharedNameOf(registry: string, peerId: string): string {
   if (!isThisMachine(registry)) return registry;
   const { hostname, port } = new URL(`http://${registry}`);
-  const name = `${hostname.replace(/[^a-z0-9.]/g, '')}.${hash('sha256', peerId).slice(0, ID_LENGTH)}.node`;
+  // Only the brackets and colons of [::1] have no place in a name.
+  const name = `${hostname.replace(/[[\]:]/g, '')}.${hash('sha256', peerId).slice(0, ID_LENGTH)}.node`;
   return port === '' ? name : `${name}:${port}`;
 }
