@@ -339,7 +339,7 @@ export class FileBlobStore implements BlobStore {
 
   async #dropDamaged(entry: BlobEntry, error: unknown): Promise<void> {
     if (entry.gone || this.#closing !== undefined) return;
-    this.#dependencies.logger.warn({ err: error, id: entry.id }, 'dropped a damaged blob');
+    this.#dependencies.logger.warn({ err: error, blob: entry.id }, 'dropped a damaged blob');
     // Not findable from this moment, whoever else has a turn with this id.
     this.#withdraw(entry);
     await this.#turns.run(entry.id, async () => {
@@ -349,7 +349,7 @@ export class FileBlobStore implements BlobStore {
 
   #evict(victim: Evictable): Promise<void> {
     if (victim.kind === 'partial') return this.#removePartial(victim.entry);
-    this.#dependencies.logger.debug({ id: victim.entry.id, sizeBytes: victim.bytes }, 'evicted a blob');
+    this.#dependencies.logger.debug({ blob: victim.entry.id, sizeBytes: victim.bytes }, 'evicted a blob');
     return this.#removeBlob(victim.entry);
   }
 

@@ -125,7 +125,10 @@ async function findBlobs(
     const file = await stat(path);
     if (file.isFile() && file.size === meta.sizeBytes) found.push({ id, meta });
     else {
-      dependencies.logger.warn({ id, sizeBytes: file.size, expectedBytes: meta.sizeBytes }, 'dropped a damaged blob');
+      dependencies.logger.warn(
+        { blob: id, sizeBytes: file.size, expectedBytes: meta.sizeBytes },
+        'dropped a damaged blob',
+      );
       await removeFile(path);
       counts.removed++;
     }
@@ -163,7 +166,7 @@ async function reindex(
   } finally {
     await file.close();
   }
-  logger.warn({ id }, 'removed a file that does not hash to its name');
+  logger.warn({ blob: id }, 'removed a file that does not hash to its name');
   await removeFile(path);
   return undefined;
 }
