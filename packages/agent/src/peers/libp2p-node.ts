@@ -1,11 +1,9 @@
-/** The libp2p node under the peer network: TCP, Noise, yamux and identify, with limits that fit bulk transfers. */
-import { noise } from '@chainsafe/libp2p-noise';
+/** The libp2p node under the peer network: TLS over TCP, yamux and identify, with limits that fit bulk transfers. */
 import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { type Identify, identify } from '@libp2p/identify';
-import { tcp } from '@libp2p/tcp';
 import { createLibp2p, type Libp2p } from 'libp2p';
-import { joiningSmallWrites } from './joined-writes.ts';
+import { tlsTransport } from './tls/tls-transport.ts';
 
 const MAX_STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Anything below twice the window lets a paused reader lose its stream. */
@@ -37,8 +35,7 @@ export async function createNode(options: {
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.privateKeySeed),
     addresses: { listen: [...options.listen], announce: [...options.announce] },
-    transports: [tcp()],
-    connectionEncrypters: [(components) => joiningSmallWrites(noise()(components))],
+    transports: [tlsTransport({ privateKeySeed: options.privateKeySeed, hasRoom })],
     streamMuxers: [
       yamux({
         streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_READ_BUFFER_BYTES },
