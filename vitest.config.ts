@@ -14,6 +14,7 @@ const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'shoal-compile-cache') };
 // e2e (Debian's containerd, dockerd, podman, skopeo, docker-registry).
 export default defineConfig({
   test: {
+    globalSetup: ['test/build.ts'],
     projects: [
       {
         ...shared,

@@ -1,7 +1,7 @@
 // `pnpm bench NAME`: what is measured, apart from the tests. Numbers are of this machine; compare them as ratios.
 import { benchCrowd } from './crowd/bench-crowd.ts';
 import { benchFuzz } from './fuzz/command.ts';
-import { benchMemory } from './memory.ts';
+import { benchMemory } from './memory/command.ts';
 import { benchMirror } from './mirror.ts';
 import { benchRollout } from './rollout/command.ts';
 import { benchSim } from './sim/command.ts';

@@ -5,9 +5,9 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { startCluster } from '@shoal/cli';
 import { OCI_MANIFEST } from '@shoal/oci';
 import { request } from 'undici';
-import { startCluster } from '../packages/cli/src/index.ts';
 import { REGISTRY } from './rig/daemons.ts';
 import { parsedFlags, size } from './rig/flags.ts';
 import { cpuSeconds } from './rig/proc.ts';

@@ -1,9 +1,8 @@
 // The tracker and the agents, as users run them, each inside its host's namespace.
-import { join } from 'node:path';
 import { DaemonProcess } from '../../test/support/daemon/process.ts';
 import type { Host } from './rig-network.ts';
+import { SHOAL } from './shoal-program.ts';
 
-const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const TRACKER_PORT = 7_302;
 const PEER_PORT = 7_301;
 /** The same in every namespace: each has a loopback of its own. */
@@ -38,7 +37,7 @@ export class ReadyDaemon<Ready> implements AsyncDisposable {
   #ready: Ready | undefined;
 
   constructor(host: Host, args: readonly string[]) {
-    const { program, args: entered } = host.namespace.command(process.execPath, ['--conditions=source', ...args]);
+    const { program, args: entered } = host.namespace.command(process.execPath, args);
     this.process = new DaemonProcess({
       name: host.name,
       program,
@@ -69,14 +68,14 @@ export class ReadyDaemon<Ready> implements AsyncDisposable {
 
 export function startTracker({ host, dataFolder }: TrackerPlan): ReadyDaemon<TrackerAddress> {
   const listen = ['--listen', `${host.address}:${TRACKER_PORT}`];
-  return new ReadyDaemon(host, [MAIN, 'tracker', ...listen, '--data', dataFolder, '--log-level', 'warn']);
+  return new ReadyDaemon(host, [SHOAL, 'tracker', ...listen, '--data', dataFolder, '--log-level', 'warn']);
 }
 
 export function startAgent(plan: AgentPlan): ReadyDaemon<unknown> {
   const { host, tracker } = plan;
   return new ReadyDaemon(host, [
     ...plan.nodeArguments,
-    MAIN,
+    SHOAL,
     'agent',
     ...['--mirror', new URL(MIRROR_URL).host, '--admin', new URL(ADMIN_URL).host],
     ...['--peer-listen', `/ip4/${host.address}/tcp/${PEER_PORT}`],

@@ -35,7 +35,7 @@ export class Namespace {
 
   /** A TypeScript file as a process of its own inside, with a channel for messages. */
   fork(script: string, args: readonly string[]): ChildProcess {
-    const { program, args: entering } = this.command(process.execPath, ['--conditions=source']);
+    const { program, args: entering } = this.command(process.execPath, []);
     // A process group of its own: Ctrl-C is the rig's to handle.
     return fork(script, [...args], { execPath: program, execArgv: entering, detached: true, serialization: 'json' });
   }

@@ -62,7 +62,7 @@ async function measure(order: StreamOrder): Promise<Reading> {
   await using ends = new AsyncDisposableStack();
   const start = (role: string, argument: unknown) => {
     const child = fork(END, [role, JSON.stringify(order), JSON.stringify(argument)], {
-      execArgv: ['--conditions=source'],
+      execArgv: [],
       serialization: 'json',
     });
     ends.defer(() => void child.kill('SIGKILL'));

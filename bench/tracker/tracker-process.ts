@@ -5,8 +5,8 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { SHOAL } from '../rig/shoal-program.ts';
 
-const MAIN = join(import.meta.dirname, '../../packages/cli/src/main.ts');
 const GC_ON_SIGNAL = join(import.meta.dirname, 'gc-on-signal.ts');
 /** USER_HZ, the same on every Linux system. */
 const TICKS_PER_SECOND = 100;
@@ -27,9 +27,9 @@ export class TrackerProcess {
 
   static async start(nodeArguments: readonly string[] = []): Promise<TrackerProcess> {
     const dataDir = await mkdtemp(join(tmpdir(), 'shoal-bench-tracker-'));
-    const node = ['--conditions=source', '--expose-gc', '--import', GC_ON_SIGNAL, ...nodeArguments];
+    const node = ['--expose-gc', '--import', GC_ON_SIGNAL, ...nodeArguments];
     const flags = ['tracker', '--listen', '127.0.0.1:0', '--data', dataDir, '--log-level', 'warn'];
-    const child = spawn(process.execPath, [...node, MAIN, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
+    const child = spawn(process.execPath, [...node, SHOAL, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
     for await (const line of createInterface({ input: child.stdout! })) {
       return new TrackerProcess(child, dataDir, JSON.parse(line));
     }

@@ -22,7 +22,7 @@ describeSuite('containerd', 'bench rollout', () => {
 
   async function rollOut(...flags: string[]) {
     const json = folder.join('out.json');
-    const args = ['--conditions=source', MAIN, 'rollout', ...flags, '--json', json];
+    const args = [MAIN, 'rollout', ...flags, '--json', json];
     const ended = await attempt(process.execPath, args, { timeoutMs: TIMEOUT_MS });
     expect(ended.code, ended.stderr).not.toBe(2);
     const reading = JSON.parse(await readFile(json, 'utf8')) as RolloutReading;
@@ -83,7 +83,7 @@ describeSuite('containerd', 'bench rollout', () => {
     ['a way that is not there', ['--only', 'magic'], /no magic; there are direct, cache/],
     ['no nodes', ['--nodes', '0'], /--nodes takes a number from 1/],
   ])('%s is told in one line', async (_what, flags, words) => {
-    const { code, stderr } = await attempt(process.execPath, ['--conditions=source', MAIN, 'rollout', ...flags]);
+    const { code, stderr } = await attempt(process.execPath, [MAIN, 'rollout', ...flags]);
     expect(code).toBe(2);
     expect(stderr).toMatch(words);
   });

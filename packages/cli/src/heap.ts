@@ -9,3 +9,4 @@ import { setFlagsFromString } from 'node:v8';
 
 setFlagsFromString('--max-semi-space-size=1');
 setFlagsFromString('--semi-space-growth-factor=1');
+setFlagsFromString('--heap-growing-percent=200');

@@ -1,7 +1,7 @@
 /** Takes connections from other agents: a handshake within its time, then libp2p's upgrader decides. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type Server as TlsServer, type TLSSocket, type TlsOptions } from 'node:tls';
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls';
 import {
   type CreateListenerOptions,
   type Listener,

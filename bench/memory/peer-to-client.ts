@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ClusterAgent, startCluster, sumOf } from '@shoal/cli';
 import { request } from 'undici';
-import { FaultOrigin, syntheticContent } from './fault-origin.ts';
+import { FaultOrigin, syntheticContent } from '../../test/support/fault-origin.ts';
 
 export interface MemoryReading {
   blobBytes: number;
