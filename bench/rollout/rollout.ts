@@ -36,6 +36,7 @@ const SETTLE_MS = 500;
 const LEAST_PEER_SHARE = 0.01;
 /** Copies of the image that one node may hold: containerd's content and snapshot, an agent's cache, a runtime that warms. */
 const COPIES_PER_NODE = 4;
+const WARM_UP_LAYERS = 4;
 
 export interface RolloutReading {
   readonly scenario: Scenario;
@@ -65,9 +66,11 @@ export async function runRollout(
   const { scenario, repeats } = settings;
   await using resources = new AsyncDisposableStack();
   const rig = RigName.ofThisProcess();
-  const folder = resources.use(await RigFolder.create(rig, (COPIES_PER_NODE * scenario.nodes + 3) * scenario.image));
+  const folder = resources.use(
+    await RigFolder.create(rig, (COPIES_PER_NODE * scenario.nodes + 3) * (scenario.image + scenario.warmUp)),
+  );
   watcher.step('making the image');
-  const { image, previous, registryFolder } = await prepareRegistry(folder, scenario);
+  const { image, before, registryFolder } = await prepareRegistry(folder, scenario);
   const network = resources.use(await RigNetwork.create(rig, 'cubic'));
   const originLink = scenario.originLink ?? scenario.link;
   const attach = (name: string, rate: number | undefined): Promise<Host> => network.attach(name, rate);
@@ -80,8 +83,8 @@ export async function runRollout(
   watcher.step('checking the links with plain TCP streams');
   const rates = await checkLinks(hosts.origin, hosts.nodes, signal);
   const origin = resources.use(await RegistryDaemon.start({ folder: registryFolder, host: hosts.origin }));
-  const stage: Stage = { settings, network, folder, hosts, origin, image, previous, rates };
-  const newBytes = image.totalBytes - sharedBytes(image, previous);
+  const stage: Stage = { settings, network, folder, hosts, origin, image, before, rates };
+  const newBytes = image.totalBytes - sharedBytes(image, before);
   const results: ContenderReading[] = [];
   for (const contender of settings.contenders) {
     const readings: ContenderReading[] = [];
@@ -104,22 +107,23 @@ export async function runRollout(
   };
 }
 
-async function prepareRegistry(folder: RigFolder, { image, layers, sharedLayers }: Scenario) {
+async function prepareRegistry(folder: RigFolder, { image, layers, sharedLayers, warmUp }: Scenario) {
   const registryFolder = await folder.make('registry');
   const built = await folder.make('layers');
-  const share = Math.floor(image / layers);
-  const all = await inOrder(layers, (index) => buildLayer(built, `new-${index}`, share));
-  const older = await inOrder(sharedLayers === 0 ? 0 : layers - sharedLayers, (index) =>
-    buildLayer(built, `old-${index}`, share),
-  );
+  const build = (count: number, name: string, bytes: number) =>
+    inOrder(count, (index) => buildLayer(built, `${name}-${index}`, Math.ceil(bytes / count)));
+  const all = await build(layers, 'new', image);
+  const olderLayers = layers - sharedLayers;
+  const older = sharedLayers === 0 ? [] : await build(olderLayers, 'old', (image / layers) * olderLayers);
+  const others = warmUp === 0 ? [] : await build(WARM_UP_LAYERS, 'warm-up', warmUp);
   await using registry = await RegistryDaemon.start({ folder: registryFolder });
-  const pushed = await pushImage(registry.url, 'bench/app', 'new', all);
-  const previous =
-    sharedLayers === 0
-      ? undefined
-      : await pushImage(registry.url, 'bench/app', 'old', [...all.slice(0, sharedLayers), ...older]);
+  const push = (name: string, tag: string, of: typeof all) => pushImage(registry.url, `bench/${name}`, tag, of);
+  const before: BenchImage[] = [];
+  if (others.length > 0) before.push(await push('other', 'one', others));
+  if (sharedLayers > 0) before.push(await push('app', 'old', [...all.slice(0, sharedLayers), ...older]));
+  const pushed = await push('app', 'new', all);
   await folder.remove('layers');
-  return { image: pushed, previous, registryFolder };
+  return { image: pushed, before, registryFolder };
 }
 
 async function measure(
@@ -129,7 +133,7 @@ async function measure(
   watcher: RolloutWatcher,
   signal: AbortSignal,
 ): Promise<ContenderReading> {
-  const { hosts, folder, origin, image, previous, rates, settings } = stage;
+  const { hosts, folder, origin, image, before, rates, settings } = stage;
   const { scenario } = settings;
   const bound = boundSeconds({
     imageBytes: newBytes,
@@ -147,7 +151,8 @@ async function measure(
     await runtime.route({ registry: REGISTRY, upstream: origin.url, mirror: running.mirror });
     runtimes[index] = runtime;
   });
-  if (previous !== undefined) await holdAlready(previous, runtimes, timeoutMs);
+  for (const held of before) await holdAlready(held, runtimes, timeoutMs);
+  const sourcesBefore = await allSources(running, hosts.nodes);
   await sleep(SETTLE_MS, undefined, { signal });
 
   const metered = () => [
@@ -175,8 +180,11 @@ async function measure(
   const used = await meter.end();
   await sleep(SETTLE_MS);
 
+  const sources = await allSources(running, hosts.nodes);
   const nodes = await Promise.all(
-    ended.map((pull, index) => nodeReading(stage, running, index, pull, runtimes[index]!)),
+    ended.map((pull, index) =>
+      nodeReading(hosts.nodes[index]!, image, pull, runtimes[index]!, since(sourcesBefore[index], sources[index])),
+    ),
   );
   const done = nodes.flatMap(({ unpackedSeconds }) => unpackedSeconds ?? []);
   const unpacked = spreadOf(done);
@@ -237,28 +245,44 @@ async function pullInWaves(
   return ended;
 }
 
-async function holdAlready(previous: BenchImage, runtimes: readonly NodeRuntime[], timeoutMs: number): Promise<void> {
-  const pulls = await Promise.all(runtimes.map((runtime) => runtime.pull(referenceOf(previous), previous, timeoutMs)));
+async function holdAlready(image: BenchImage, runtimes: readonly NodeRuntime[], timeoutMs: number): Promise<void> {
+  const pulls = await Promise.all(runtimes.map((runtime) => runtime.pull(referenceOf(image), image, timeoutMs)));
   const failure = pulls.find((pull) => pull.failure !== undefined)?.failure;
-  if (failure !== undefined) throw new Error(`the nodes could not be given the older image: ${failure}`);
+  if (failure !== undefined) throw new Error(`the nodes could not be given an image before: ${failure}`);
 }
 
 async function nodeReading(
-  { hosts, image }: Stage,
-  running: RunningContender,
-  index: number,
+  host: Host,
+  image: BenchImage,
   pull: RuntimePull,
   runtime: NodeRuntime,
+  sources: NodeSources | undefined,
 ): Promise<NodeReading> {
-  const host = hosts.nodes[index]!;
-  const hasAgent = running.processes.some(({ kind }) => kind === 'agent');
-  const sources = hasAgent ? await agentSources(host) : undefined;
   return {
     node: host.name,
     ...pull,
     identical: await runtime.holds(image),
     fromPeersBytes: sources?.bytesFromPeers,
     fromOriginBytes: sources?.bytesFromOrigin,
+  };
+}
+
+/** By node; undefined where no agent is. */
+async function allSources(
+  { processes }: RunningContender,
+  nodes: readonly Host[],
+): Promise<readonly (NodeSources | undefined)[]> {
+  if (!processes.some(({ kind }) => kind === 'agent')) return [];
+  return await Promise.all(nodes.map(agentSources));
+}
+
+/** An agent that was started anew meanwhile counts from zero. */
+function since(before: NodeSources | undefined, after: NodeSources | undefined): NodeSources | undefined {
+  if (before === undefined || after === undefined || after.bytesFromPeers < before.bytesFromPeers) return after;
+  return {
+    ...after,
+    bytesFromPeers: after.bytesFromPeers - before.bytesFromPeers,
+    bytesFromOrigin: after.bytesFromOrigin - before.bytesFromOrigin,
   };
 }
 
@@ -283,8 +307,8 @@ function whyBroken(contender: Contender, nodes: readonly NodeReading[], newBytes
     : `${alone.node} got nothing from the other nodes: its agent does not reach them`;
 }
 
-function sharedBytes(image: BenchImage, previous: BenchImage | undefined): number {
-  const held = new Set(previous?.layers.map(({ digest }) => digest));
+function sharedBytes(image: BenchImage, before: readonly BenchImage[]): number {
+  const held = new Set(before.flatMap(({ layers }) => layers.map(({ digest }) => digest)));
   return image.layers.filter(({ digest }) => held.has(digest)).reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
 }
 

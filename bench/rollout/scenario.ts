@@ -20,6 +20,9 @@ const quantity = <T extends number>(read: (text: string) => T | undefined, examp
   });
 const rate = quantity(parseBitRate, '100mbit');
 
+/** Bytes; `none` is 0. */
+const warmUp = z.union([z.literal('none').transform(() => 0), quantity(parseSize, '64MiB, or none')]);
+
 const scenarioSchema = z.strictObject({
   /** What it is about, in one line. */
   about: z.string(),
@@ -35,6 +38,8 @@ const scenarioSchema = z.strictObject({
   waves: z.number().int().min(1).max(MAX_NODES).default(1),
   /** So many of the layers are held by every node already, as those of an older image. */
   sharedLayers: z.number().int().min(0).max(MAX_LAYERS).default(0),
+  /** All nodes pull another image of this size before, unmeasured: what is compared has run for a while. */
+  warmUp: warmUp.prefault('64MiB'),
   /** So many times in a rollout an agent is killed, and started again. */
   restarts: z.number().int().min(0).max(1_000).default(0),
 });

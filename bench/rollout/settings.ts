@@ -12,6 +12,7 @@ const OPTIONS = {
   layers: { type: 'string' },
   link: { type: 'string' },
   'origin-link': { type: 'string' },
+  'warm-up': { type: 'string' },
   only: { type: 'string' },
   against: { type: 'string', multiple: true },
   repeat: { type: 'string', default: '1' },
@@ -43,6 +44,7 @@ after the other: ${CONTENDERS.map(({ name }) => name).join(', ')}. Needs root on
   --layers N
   --link RATE             of every node, each way
   --origin-link RATE      of the registry                           [as --link]
+  --warm-up SIZE|none     another image that all nodes pull before, unmeasured
   --only NAME,…           these ways alone
   --against NAME=COMMAND  another system too: COMMAND starts it on a node, see bench/README.md
   --repeat N              the median of so many runs of each        [1]
@@ -68,6 +70,7 @@ export async function rolloutSettings(flags: readonly string[]): Promise<Rollout
     image: values.image === undefined ? said.image : size('image', values.image),
     layers: values.layers === undefined ? said.layers : wholeNumber('layers', values.layers, MAX_LAYERS),
     link: values.link === undefined ? said.link : rate('link', values.link),
+    warmUp: values['warm-up'] === undefined ? said.warmUp : warmUpSize(values['warm-up']),
     originLink: values['origin-link'] === undefined ? said.originLink : rate('origin-link', values['origin-link']),
   };
   if (scenario.sharedLayers >= scenario.layers) {
@@ -82,6 +85,10 @@ export async function rolloutSettings(flags: readonly string[]): Promise<Rollout
     htmlFile: values.html,
     svgFolder: values.svg,
   };
+}
+
+function warmUpSize(text: string): number {
+  return text === 'none' ? 0 : size('warm-up', text);
 }
 
 function chosen(only: string | undefined, against: readonly string[]): Contender[] {

@@ -22,8 +22,8 @@ export interface Stage {
   readonly hosts: RolloutHosts;
   readonly origin: RegistryDaemon;
   readonly image: BenchImage;
-  /** What nodes hold before the image is rolled out. */
-  readonly previous: BenchImage | undefined;
+  /** What all nodes pull before anything is measured. */
+  readonly before: readonly BenchImage[];
   readonly rates: LinkRates;
 }
 
