@@ -12,6 +12,7 @@
 import {
   BlobSwarm,
   DEFAULT_SWARM_OPTIONS,
+  mostInFlight,
   PieceMap,
   pieceSizeOf,
   type SwarmAction,
@@ -51,9 +52,6 @@ import { Tracker } from './tracker.ts';
 
 // As in the agent.
 const TICK_MS = 100;
-const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
-const MAX_IN_FLIGHT_PIECES = 32;
-const MIN_IN_FLIGHT_PIECES = 4;
 /** How long a neighbour may take to see that a node is dead. */
 const NOTICE_DEATH_MS = 2_000;
 const EVENTS_PER_REPORT = 1 << 16;
@@ -113,9 +111,7 @@ export class World {
       if (node.active) this.#neighbourhood.meet(node, others);
     });
     this.#trace = new Trace(setting, this.#origin);
-    const fitting = Math.floor(IN_FLIGHT_BYTES / pieceSizeOf(this.plan.blobBytes));
-    const inFlight = Math.min(MAX_IN_FLIGHT_PIECES, Math.max(MIN_IN_FLIGHT_PIECES, fitting));
-    this.#maxInFlight = this.plan.swarm.maxInFlight ?? inFlight;
+    this.#maxInFlight = this.plan.swarm.maxInFlight ?? mostInFlight(pieceSizeOf(this.plan.blobBytes));
     this.#slotsPerPeer = this.plan.swarm.slotsPerPeer ?? DEFAULT_SWARM_OPTIONS.slotsPerPeer;
     this.#populate();
   }

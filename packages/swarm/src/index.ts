@@ -16,6 +16,7 @@ export {
 export { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece.ts';
 export { PieceMap } from './piece-map.ts';
 export { type Random, seededRandom } from './random.ts';
+export { mostInFlight } from './request-window.ts';
 export type {
   FetchFailure,
   LeaseSource,

@@ -27,7 +27,11 @@ export class PeerError extends Error {
   readonly code: PeerErrorCode;
   readonly retryAfterMs: number;
   constructor(code: PeerErrorCode, message: string, options: ErrorOptions & { retryAfterMs?: number } = {}) {
+    // Refusals are no surprise and come by the hundred; where one was made says nothing, and costs more than the rest.
+    const { stackTraceLimit } = Error;
+    Error.stackTraceLimit = 0;
     super(message, options);
+    Error.stackTraceLimit = stackTraceLimit;
     this.name = 'PeerError';
     this.code = code;
     this.retryAfterMs = options.retryAfterMs ?? 0;

@@ -13,6 +13,7 @@ import {
   DEFAULT_SWARM_OPTIONS,
   type LeaseSource,
   MAX_PATIENCE,
+  mostInFlight,
   type PieceMap,
   pieceCountOf,
   pieceSizeOf,
@@ -35,9 +36,6 @@ import type { KeptPiece } from './piece-keeper.ts';
 import type { PieceMemory } from './piece-memory.ts';
 import type { WitnessDuty } from './witness-duty.ts';
 
-/** What pieces on their way from peers may take in memory, per blob. */
-const IN_FLIGHT_BYTES = 16 * 1024 * 1024;
-const MAX_IN_FLIGHT_PIECES = 32;
 const TICK_MS = 100;
 /** Blobs in turn that are told apart by those that serve them. */
 const PLACES = 4;
@@ -95,7 +93,6 @@ export class SwarmDriver {
     this.#options = options;
     this.#dependencies = dependencies;
     this.#events = events;
-    const pieceBytes = pieceSizeOf(sizeBytes);
     const connected = network.connected().length;
     this.#swarm = new BlobSwarm(
       {
@@ -107,7 +104,7 @@ export class SwarmDriver {
         zone,
         self: network.peerId,
         blob,
-        maxInFlight: Math.min(MAX_IN_FLIGHT_PIECES, Math.max(4, Math.floor(IN_FLIGHT_BYTES / pieceBytes))),
+        maxInFlight: mostInFlight(pieceSizeOf(sizeBytes)),
       },
       have,
       random,
