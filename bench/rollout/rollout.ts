@@ -133,14 +133,9 @@ async function measure(
   watcher: RolloutWatcher,
   signal: AbortSignal,
 ): Promise<ContenderReading> {
-  const { hosts, folder, origin, image, before, rates, settings } = stage;
+  const { hosts, folder, origin, image, before, settings } = stage;
   const { scenario } = settings;
-  const bound = boundSeconds({
-    imageBytes: newBytes,
-    pieces: image.layers.reduce((sum, { sizeBytes }) => sum + pieceCountOf(sizeBytes), 2),
-    nodes: scenario.nodes,
-    bytesPerSecond: rates.fromOrigin,
-  });
+  const bound = rolloutBound(stage, newBytes);
   const timeoutMs = PATIENCE_MS + PATIENCE * scenario.nodes * bound * 1_000;
   await using running = await contender.start(stage, signal);
   await using started = new AsyncDisposableStack();
@@ -215,6 +210,23 @@ async function measure(
   };
 }
 
+/** The groups come one after the other; all but the first find the image on other nodes, and need a link's time for it. */
+function rolloutBound({ settings: { scenario }, image, rates }: Stage, newBytes: number): number {
+  const first = boundSeconds({
+    imageBytes: newBytes,
+    pieces: image.layers.reduce((sum, { sizeBytes }) => sum + pieceCountOf(sizeBytes), 2),
+    nodes: waveSize(scenario),
+    bytesPerSecond: rates.fromOrigin,
+  });
+  const nodeLink = Math.max(rates.fromOrigin, ...(rates.duplex ?? []));
+  const later = Math.ceil(scenario.nodes / waveSize(scenario)) - 1;
+  return first + (later * newBytes) / nodeLink;
+}
+
+function waveSize({ nodes, waves }: Scenario): number {
+  return Math.ceil(nodes / waves);
+}
+
 /** One group of nodes after the other; all times count from the first one's start. */
 async function pullInWaves(
   { settings: { scenario }, image }: Stage,
@@ -227,7 +239,7 @@ async function pullInWaves(
   });
   aborted.catch(() => undefined);
   const startedMs = performance.now();
-  const size = Math.ceil(runtimes.length / scenario.waves);
+  const size = waveSize(scenario);
   const ended: RuntimePull[] = [];
   for (let first = 0; first < runtimes.length; first += size) {
     const lateSeconds = (performance.now() - startedMs) / 1_000;

@@ -13,6 +13,7 @@ export const requirements = {
   containerd: { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
   'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
   dockerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker'], root: true },
+  browser: { programs: ['chromium'], root: false },
   podman: { programs: [...origin, 'podman', 'runc'], root: true },
   skopeo: { programs: origin, root: false },
 } as const satisfies Record<string, Requirement>;

@@ -12,6 +12,17 @@ import { describeSuite } from './suite.ts';
 const MAIN = join(import.meta.dirname, '../../bench/main.ts');
 const MiB = 1024 * 1024;
 const TIMEOUT_MS = 150_000;
+/** A pull-through cache on each node, as a system that somebody wants to compare. */
+const RIVAL = `
+cat > "$BENCH_FOLDER/config.yml" <<END
+version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: $BENCH_FOLDER/data } }
+http: { addr: $BENCH_MIRROR }
+proxy: { remoteurl: $BENCH_ORIGIN }
+END
+exec docker-registry serve "$BENCH_FOLDER/config.yml"
+`;
 
 describeSuite('containerd', 'bench rollout', () => {
   let folder: DaemonFolder;
@@ -64,6 +75,23 @@ describeSuite('containerd', 'bench rollout', () => {
     const asAgentsCount = nodes.reduce((sum, node) => sum + node.fromOriginBytes!, 0) / newBytes;
     expect(asAgentsCount / originBytesRatio).toBeGreaterThan(0.95);
     expect(asAgentsCount / originBytesRatio).toBeLessThan(1.05);
+  });
+
+  test('another system goes through the same, and of several runs the middle one counts', {
+    timeout: TIMEOUT_MS,
+  }, async () => {
+    const command = await folder.write('rival.sh', RIVAL);
+    const sizes = ['--nodes', '2', '--image', '8MiB', '--layers', '2', '--link', '400mbit', '--warm-up', 'none'];
+    const rival = ['--against', `registry=sh ${command}`, '--only', 'registry,direct', '--repeat', '3'];
+    const { code, stderr, reading, of } = await rollOut(...sizes, ...rival);
+    expect(code, stderr).toBe(0);
+    expect(reading.repeats).toBe(3);
+    expect(reading.results.map(({ name }) => name)).toEqual(['registry', 'direct']);
+    const { failedPulls, nodes, originBytesRatio, cpuSecondsPerGiBOf } = of('registry');
+    expect([failedPulls, nodes.length]).toEqual([0, 2]);
+    // Each node's own cache asks the registry once, at least.
+    expect(originBytesRatio).toBeGreaterThan(1.95);
+    expect(cpuSecondsPerGiBOf.rival).toBeGreaterThan(0);
   });
 
   test('an agent that does not reach the others makes it no result, and nothing is left behind', {

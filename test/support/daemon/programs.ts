@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 /** Each program with the Debian package that it comes from. */
 export const debianPackages = {
   busybox: 'busybox-static',
+  chromium: 'chromium',
   containerd: 'containerd',
   ctr: 'containerd',
   docker: 'docker.io',

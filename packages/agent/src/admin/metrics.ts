@@ -43,6 +43,8 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
+/** The delay of the event loop is found by a timer; the default of 10 ms would wake an idle agent 100 times a second. */
+const EVENT_LOOP_SAMPLE_MS = 200;
 const MAX_REGISTRY_LABELS = 16;
 const PULL_SECONDS_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900];
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2, 10, 60];
@@ -51,11 +53,15 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   let gauges: (() => AgentGauges) | undefined;
-  const bytes = new Counter({
+  const uncounted = new ByteTotals();
+  new Counter({
     name: 'shoal_bytes_total',
     help: 'Bytes by where they came from (in) or went to (out).',
     labelNames: ['source', 'direction'],
     registers,
+    collect() {
+      for (const { source, direction, sizeBytes } of uncounted.take()) this.inc({ source, direction }, sizeBytes);
+    },
   });
   const pulls = new Counter({
     name: 'shoal_pulls_total',
@@ -146,10 +152,10 @@ export function createMetrics(): Metrics {
   gauge('shoal_peers', 'Verified members connected now.', (now) => now.peers);
   gauge('shoal_pulls_open', 'Pulls under way.', (now) => now.pullsOpen);
   gauge('shoal_tracker_reachable', '1 while the tracker answers.', (now) => (now.trackerReachable ? 1 : 0));
-  collectDefaultMetrics({ register: registry });
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS });
 
   return {
-    bytes: (source, direction, sizeBytes) => bytes.inc({ source, direction }, sizeBytes),
+    bytes: (source, direction, sizeBytes) => uncounted.add(source, direction, sizeBytes),
     pullEnded(result, seconds) {
       pulls.inc({ result });
       pullSeconds.observe(seconds);
@@ -173,6 +179,30 @@ export function createMetrics(): Metrics {
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };
+}
+
+/** Bytes since the last scrape: added to with every portion that passes, so without the counter's labels and checks. */
+class ByteTotals {
+  readonly #in = new Map<ByteSource, number>();
+  readonly #out = new Map<ByteSource, number>();
+
+  add(source: ByteSource, direction: ByteDirection, sizeBytes: number): void {
+    const totals = direction === 'in' ? this.#in : this.#out;
+    totals.set(source, (totals.get(source) ?? 0) + sizeBytes);
+  }
+
+  /** @returns what was added since this was called last */
+  *take(): Generator<{ source: ByteSource; direction: ByteDirection; sizeBytes: number }> {
+    for (const [direction, totals] of [
+      ['in', this.#in],
+      ['out', this.#out],
+    ] as const) {
+      for (const [source, sizeBytes] of totals) {
+        totals.delete(source);
+        yield { source, direction, sizeBytes };
+      }
+    }
+  }
 }
 
 function statusClass(status: number): string {

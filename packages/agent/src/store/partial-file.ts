@@ -21,6 +21,10 @@ import { readExactly, writeExactly } from './file-bytes.ts';
 import type { PartialEntry } from './ledger.ts';
 import { RunningHash } from './running-hash.ts';
 
+/** A reader that takes longer from one read to the next is no help to the hash, nor is one that is further behind than this. */
+const FED_LATELY_MS = 1_000;
+const FED_LAG_PIECES = 16;
+
 export interface PartialFileOptions {
   id: BlobId;
   sizeBytes: number;
@@ -61,6 +65,8 @@ export class PartialFile implements PartialBlob {
   readonly #hash: RunningHash;
   readonly #kept = new Map<number, KeptPiece>();
   readonly #writing = new Map<number, Promise<void>>();
+  /** When the hash was given something that somebody else had read. */
+  #fedAtMs = Number.NEGATIVE_INFINITY;
   #state: State = 'open';
   #ending: Promise<void> | undefined;
 
@@ -87,7 +93,7 @@ export class PartialFile implements PartialBlob {
         wrong.push(record.index);
       } else {
         this.#keep(record.index, record.sha256, record.attestation, bytes.length);
-        this.#hash.offer(record.index, bytes);
+        this.#hash.offer(pieceExtent(this.sizeBytes, record.index).offset, bytes);
       }
     }
     await this.#index.deletePieces(this.id, wrong);
@@ -122,8 +128,10 @@ export class PartialFile implements PartialBlob {
     if (this.#state === 'closed' || this.#state === 'dropped') this.#mustBeOpen();
     this.#mustHold(offset, length);
     const into = memory.subarray(0, length);
+    const { generation } = this.#hash;
     try {
       await readExactly(this.file, into, offset);
+      if (this.#hash.offer(offset, into, generation)) this.#fedAtMs = performance.now();
     } catch (error) {
       // The descriptor may have been handed over, and closed, under this read.
       if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.id, offset, length, memory);
@@ -199,7 +207,7 @@ export class PartialFile implements PartialBlob {
   ): Promise<void> {
     // The disk works on another thread while this one hashes.
     const onDisk = writeExactly(this.file, bytes, offset);
-    const hashed = this.#hash.offer(index, bytes);
+    const hashed = this.#hash.offer(offset, bytes);
     try {
       await onDisk;
       await this.#index.putPiece(this.id, index, sha256, attestation);
@@ -209,7 +217,15 @@ export class PartialFile implements PartialBlob {
     }
     this.#keep(index, sha256.slice(), attestation.slice(), bytes.length);
     // A read that fails here fails again in `commit`, which reports it.
-    this.#hash.catchUp().catch(() => undefined);
+    if (!this.#isFed()) this.#hash.catchUp().catch(() => undefined);
+  }
+
+  /** Whether somebody reads the blob in order, not far behind, so that the hash gets those bytes and need not read them again. */
+  #isFed(): boolean {
+    if (performance.now() - this.#fedAtMs > FED_LATELY_MS) return false;
+    const { next } = this.#hash;
+    for (let index = next; index < next + FED_LAG_PIECES; index++) if (!this.pieces.has(index)) return true;
+    return false;
   }
 
   /** The bytes of each piece, one after the other in one buffer; undefined where they do not hash to what is on record. */

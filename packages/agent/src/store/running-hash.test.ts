@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import { RunningHash } from './running-hash.ts';
 
 const SIZE = 256 * 1024 * 3 + 1000;
+const offsetOf = (index: number): number => pieceExtent(SIZE, index).offset;
 
 function setUp() {
   const content = randomBytes(SIZE);
@@ -27,13 +28,13 @@ function setUp() {
     return content.subarray(offset, offset + length);
   };
   const expected = createHash('sha512').update(content).digest('hex');
-  return { hash, pieces, reads, bytesOf, expected, fail: (value: boolean) => (failing = value) };
+  return { hash, pieces, reads, content, bytesOf, expected, fail: (value: boolean) => (failing = value) };
 }
 
 test('pieces that come in order are never read back', async () => {
   const { hash, pieces, reads, bytesOf, expected } = setUp();
   for (let index = 0; index < 4; index++) {
-    expect(hash.offer(index, bytesOf(index))).toBe(true);
+    expect(hash.offer(offsetOf(index), bytesOf(index))).toBe(true);
     pieces.add(index);
   }
   expect(await hash.digest()).toBe(expected);
@@ -43,14 +44,14 @@ test('pieces that come in order are never read back', async () => {
 test('a closed hole is caught up before the end', async () => {
   const { hash, pieces, bytesOf, expected } = setUp();
   for (const index of [1, 2]) {
-    expect(hash.offer(index, bytesOf(index))).toBe(false);
+    expect(hash.offer(offsetOf(index), bytesOf(index))).toBe(false);
     pieces.add(index);
   }
-  hash.offer(0, bytesOf(0));
+  hash.offer(offsetOf(0), bytesOf(0));
   pieces.add(0);
   await hash.catchUp();
   expect(hash.next).toBe(3);
-  hash.offer(3, bytesOf(3));
+  hash.offer(offsetOf(3), bytesOf(3));
   pieces.add(3);
   expect(await hash.digest()).toBe(expected);
 });
@@ -60,12 +61,12 @@ test('a piece that did not reach the disk is hashed again, also while reading ba
   pieces.add(1);
   pieces.add(2);
   pieces.add(3);
-  hash.offer(0, randomBytes(bytesOf(0).length));
+  hash.offer(offsetOf(0), randomBytes(bytesOf(0).length));
   const reading = hash.catchUp();
   hash.rewind();
   await reading;
   expect(hash.next).toBe(0);
-  hash.offer(0, bytesOf(0));
+  hash.offer(offsetOf(0), bytesOf(0));
   pieces.add(0);
   expect(await hash.digest()).toBe(expected);
 });
@@ -83,4 +84,35 @@ test('a missing piece leaves the digest open', async () => {
   const { hash, pieces } = setUp();
   pieces.add(1);
   expect(await hash.digest()).toBeUndefined();
+});
+
+test('what was read for somebody else need not be read again, in whatever portions', async () => {
+  const { hash, pieces, reads, content, expected } = setUp();
+  for (let index = 0; index < 4; index++) pieces.add(index);
+  const portion = 100_000;
+  for (let offset = 0; offset < SIZE; offset += portion) {
+    expect(hash.offer(offset, content.subarray(offset, offset + portion))).toBe(true);
+  }
+  expect(hash.next).toBe(4);
+  expect(await hash.digest()).toBe(expected);
+  expect(reads).toEqual([]);
+});
+
+test('half a piece that was read for somebody else is taken up from there', async () => {
+  const { hash, pieces, reads, content, expected } = setUp();
+  for (let index = 0; index < 4; index++) pieces.add(index);
+  hash.offer(0, content.subarray(0, 1000));
+  expect(hash.next).toBe(0);
+  expect(await hash.digest()).toBe(expected);
+  expect(reads[0]).toBe(1000);
+});
+
+test('bytes that were read before a piece was taken back do not count', async () => {
+  const { hash, pieces, content, expected } = setUp();
+  const { generation } = hash;
+  hash.rewind();
+  expect(hash.offer(0, randomBytes(1000), generation)).toBe(false);
+  for (let index = 0; index < 4; index++) pieces.add(index);
+  expect(hash.offer(0, content.subarray(0, 1000), hash.generation)).toBe(true);
+  expect(await hash.digest()).toBe(expected);
 });

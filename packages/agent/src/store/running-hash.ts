@@ -1,15 +1,15 @@
 /**
  * The hash of a whole blob, computed while its pieces land in any order.
  *
- *     hashed │ held, next to be read back │ holes and held pieces beyond
- *     ───────┼────────────────────────────┼──────────────────────────────
- *            └ next
+ *     hashed │ held, next to be hashed │ holes and held pieces beyond
+ *     ───────┼─────────────────────────┼──────────────────────────────
+ *            └ at
  *
- * A piece that is next in order is hashed from the bytes at hand. When a hole closes, the pieces behind it are read back
- * in chunks, one reader at a time and one chunk in memory, so `digest` has only the tail left to do.
+ * Whatever is next in order is hashed from the bytes at hand: a piece as it is written, or what was read for somebody else. What
+ * nobody reads is read back in chunks, one reader at a time and one chunk in memory, so `digest` has only the tail left to do.
  */
 import { createHash, type Hash } from 'node:crypto';
-import { type PieceMap, pieceExtent } from '@shoal/swarm';
+import { type PieceMap, pieceSizeOf } from '@shoal/swarm';
 
 const CHUNK_BYTES = 1024 * 1024;
 
@@ -29,7 +29,8 @@ export class RunningHash {
   readonly #options: RunningHashOptions;
   readonly #dependencies: RunningHashDependencies;
   #hash: Hash;
-  #next = 0;
+  /** Bytes hashed. */
+  #at = 0;
   /** Grows when the state is thrown away, so that a reader under way notices. */
   #generation = 0;
   #stopped = false;
@@ -41,29 +42,36 @@ export class RunningHash {
     this.#hash = createHash(options.algorithm);
   }
 
-  /** The first piece that is not in the hash yet. */
+  /** The first piece that is not wholly in the hash yet; the count when all are. */
   get next(): number {
-    return this.#next;
+    const { sizeBytes } = this.#options;
+    return this.#at < sizeBytes ? Math.floor(this.#at / pieceSizeOf(sizeBytes)) : this.#dependencies.pieces.count;
   }
 
-  /** Hashes a piece from memory when it is the next one; returns whether it did. */
-  offer(index: number, bytes: Uint8Array): boolean {
-    if (index !== this.#next || this.#catchingUp !== undefined || this.#stopped) return false;
+  /** To be asked before bytes are read that are to be offered. */
+  get generation(): number {
+    return this.#generation;
+  }
+
+  /** Hashes these bytes of the blob when they are the next ones; returns whether it did. @param generation of when they were read */
+  offer(offset: number, bytes: Uint8Array, generation: number = this.#generation): boolean {
+    if (offset !== this.#at || generation !== this.#generation) return false;
+    if (this.#catchingUp !== undefined || this.#stopped) return false;
     this.#hash.update(bytes);
-    this.#next++;
+    this.#at += bytes.length;
     return true;
   }
 
   /** Starts over: a piece that was hashed did not reach the disk, so another version of it may come. */
   rewind(): void {
     this.#hash = createHash(this.#options.algorithm);
-    this.#next = 0;
+    this.#at = 0;
     this.#generation++;
   }
 
   /** Reads back what is held from `next` on. Calls join the reader under way. */
   async catchUp(): Promise<void> {
-    if (this.#stopped || !this.#dependencies.pieces.has(this.#next)) return this.#catchingUp;
+    if (this.#stopped || !this.#isHeld()) return this.#catchingUp;
     this.#catchingUp ??= this.#readBack().finally(() => {
       this.#catchingUp = undefined;
     });
@@ -72,8 +80,8 @@ export class RunningHash {
 
   /** The hexadecimal hash; undefined when a piece is missing. The state is spent after that. */
   async digest(): Promise<string | undefined> {
-    while (this.#next < this.#dependencies.pieces.count) {
-      if (this.#stopped || !this.#dependencies.pieces.has(this.#next)) return undefined;
+    while (this.#at < this.#options.sizeBytes) {
+      if (this.#stopped || !this.#isHeld()) return undefined;
       await this.catchUp();
     }
     await this.#catchingUp;
@@ -86,28 +94,25 @@ export class RunningHash {
     await this.#catchingUp?.catch(() => undefined);
   }
 
-  async #readBack(): Promise<void> {
-    const { pieces, readInto } = this.#dependencies;
+  /** Whether what comes next is on the disk. */
+  #isHeld(): boolean {
     const { sizeBytes } = this.#options;
+    return this.#at < sizeBytes && this.#dependencies.pieces.has(Math.floor(this.#at / pieceSizeOf(sizeBytes)));
+  }
+
+  async #readBack(): Promise<void> {
+    const { readInto } = this.#dependencies;
+    const { sizeBytes } = this.#options;
+    const pieceBytes = pieceSizeOf(sizeBytes);
     const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(1, sizeBytes)));
-    while (!this.#stopped && pieces.has(this.#next)) {
+    while (!this.#stopped && this.#isHeld()) {
       const generation = this.#generation;
-      const { offset, length } = pieceExtent(sizeBytes, this.#next);
-      let done = 0;
-      while (done < length && !this.#stopped && generation === this.#generation) {
-        const chunk = buffer.subarray(0, Math.min(buffer.length, length - done));
-        try {
-          await readInto(chunk, offset + done);
-        } catch (error) {
-          // Half a piece may be in the hash; a later attempt must not add its beginning twice.
-          this.rewind();
-          throw error;
-        }
-        if (generation !== this.#generation) break;
-        this.#hash.update(chunk);
-        done += chunk.length;
-      }
-      if (done === length && generation === this.#generation) this.#next++;
+      const pieceEnd = Math.min(sizeBytes, (Math.floor(this.#at / pieceBytes) + 1) * pieceBytes);
+      const chunk = buffer.subarray(0, Math.min(buffer.length, pieceEnd - this.#at));
+      await readInto(chunk, this.#at);
+      if (this.#stopped || generation !== this.#generation) continue;
+      this.#hash.update(chunk);
+      this.#at += chunk.length;
     }
   }
 }

@@ -6,6 +6,9 @@ import { AbstractMultiaddrConnection, type SendResult } from '@libp2p/utils';
 import type { Multiaddr } from '@multiformats/multiaddr';
 import type { Uint8ArrayList } from 'uint8arraylist';
 
+/** What may wait here for the kernel: a few of yamux's frames, so that they leave together. */
+const MAX_QUEUED_BYTES = 256 * 1024;
+
 export class TlsConnection extends AbstractMultiaddrConnection {
   readonly #socket: TLSSocket;
   /** Read in this turn of the event loop, not passed on yet. */
@@ -42,11 +45,11 @@ export class TlsConnection extends AbstractMultiaddrConnection {
 
   /** One record and one packet for what was sent at once. */
   override sendData(data: Uint8ArrayList): SendResult {
-    let canSendMore = true;
     this.#socket.cork();
-    for (const part of data) canSendMore = this.#socket.write(part);
+    for (const part of data) this.#socket.write(part);
     this.#socket.uncork();
-    return { sentBytes: data.byteLength, canSendMore };
+    // The socket says that it drained whenever more than its own, smaller, mark had been waiting.
+    return { sentBytes: data.byteLength, canSendMore: this.#socket.writableLength < MAX_QUEUED_BYTES };
   }
 
   override async sendClose(options?: AbortOptions): Promise<void> {
