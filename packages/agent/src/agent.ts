@@ -47,6 +47,12 @@ export interface RunningAgent {
   stop(): Promise<void>;
 }
 
+export interface AgentOptions {
+  logger: Logger;
+  /** Of the program, as its status tells it. */
+  version: string;
+}
+
 const MEMBERSHIP_NOTE = 'agent/membership';
 const MEET_EVERY_MS = 10_000;
 /** Members that an agent keeps in touch with before it wants anything: a crowd that begins at once begins among these. */
@@ -55,7 +61,8 @@ const ACQUAINTANCES = 8;
 const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
 
 /** @throws StartError, in words for the person who started it */
-export async function startAgent(config: AgentConfig, { logger }: { logger: Logger }): Promise<RunningAgent> {
+export async function startAgent(config: AgentConfig, options: AgentOptions): Promise<RunningAgent> {
+  const { logger } = options;
   const stops: (() => Promise<void>)[] = [];
   const stop = async (): Promise<void> => {
     for (const close of stops.splice(0).reverse()) {
@@ -63,7 +70,7 @@ export async function startAgent(config: AgentConfig, { logger }: { logger: Logg
     }
   };
   try {
-    return { ...(await start(config, logger, stops)), stop };
+    return { ...(await start(config, options, stops)), stop };
   } catch (error) {
     await stop();
     throw error;
@@ -72,9 +79,10 @@ export async function startAgent(config: AgentConfig, { logger }: { logger: Logg
 
 async function start(
   config: AgentConfig,
-  logger: Logger,
+  { logger, version }: AgentOptions,
   stops: (() => Promise<void>)[],
 ): Promise<Omit<RunningAgent, 'stop'>> {
+  const startedAtMs = performance.now();
   const clock = Date.now;
   const metrics = createMetrics();
   const data = { kind: 'data', flag: '--data', path: config.dataDir } as const;
@@ -249,11 +257,24 @@ async function start(
     // A pull works without a tracker, so that alone makes no agent unready.
     readiness: () => ({ ready: true, reasons: [] }),
     status: () => ({
+      version,
+      upSeconds: (performance.now() - startedAtMs) / 1_000,
       peerId: identity.peerId,
-      peers: peers.connected(),
+      mirror: `http://${mirror.address}`,
+      zone: config.zone,
+      trackers: config.trackers,
       trackerReachable: client.reachable(),
-      pullsOpen: registry.openCount(),
+      members: client.clusterSize(),
+      peers: peers.connected(),
       cache: store.usage(),
+      bytes: {
+        fromPeers: metrics.bytesSoFar('peer', 'in'),
+        fromOrigin: metrics.bytesSoFar('origin', 'in'),
+        fromStore: metrics.bytesSoFar('store', 'in'),
+        toPeers: metrics.bytesSoFar('peer', 'out'),
+        toClients: metrics.bytesSoFar('client', 'out'),
+      },
+      pulls: registry.progress(),
     }),
     forget: (repository, tag) => references.forget(repository, tag),
     logger: logger.child({ room: 'admin' }),

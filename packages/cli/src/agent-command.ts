@@ -10,6 +10,7 @@ import { serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
 import { agentSettings } from './settings/agent-settings.ts';
 import { resolveSettings } from './settings/resolve.ts';
+import { version } from './version.ts';
 
 const PROGRAM = 'shoal agent';
 
@@ -67,7 +68,7 @@ async function runAgent(command: Command, io: CliIo, programs: Programs): Promis
       await makeDataFolder(config.dataDir).catch((error: unknown) => {
         throw startErrorFrom(error, { kind: 'data', flag: '--data', path: config.dataDir });
       });
-      const agent = await startAgent(config, { logger });
+      const agent = await startAgent(config, { logger, version: version() });
       io.stdout.write(io.stdout.isTTY === true ? readyText(agent, config) : readyJson(agent));
       return agent;
     } catch (error) {

@@ -13,6 +13,7 @@ import { withoutSecrets } from './log/without-secrets.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
 import { closest } from './settings/closest.ts';
 import { registerSetup } from './setup/command.ts';
+import { registerStatus } from './status-command.ts';
 import { registerTracker } from './tracker-command.ts';
 import { version } from './version.ts';
 
@@ -24,6 +25,7 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal tracker   runs once per cluster
   shoal agent     runs on every node; point the container runtime at its mirror
   shoal setup     points the container runtime at the agent, and takes it back
+  shoal status    shows how the agent on this machine is
   shoal forget    has the next pull of a tag ask its registry
   shoal bench     measures what running agents save for an image`;
 
@@ -49,6 +51,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerAgent(program, io, programs);
   registerTracker(program, io, programs);
   registerSetup(program, io);
+  registerStatus(program, io);
   registerForget(program, io);
   registerBench(program, io);
   registerDemo(program, io);

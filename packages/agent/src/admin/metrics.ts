@@ -26,6 +26,8 @@ export interface AgentGauges {
 
 export interface Metrics {
   bytes(source: ByteSource, direction: ByteDirection, sizeBytes: number): void;
+  /** Since the start. */
+  bytesSoFar(source: ByteSource, direction: ByteDirection): number;
   pullEnded(result: string, seconds: number): void;
   /** @param status 0 when no answer came */
   originRequest(kind: string, status: number): void;
@@ -53,14 +55,15 @@ export function createMetrics(): Metrics {
   const registry = new Registry();
   const registers = [registry];
   let gauges: (() => AgentGauges) | undefined;
-  const uncounted = new ByteTotals();
+  const totals = new ByteTotals();
   new Counter({
     name: 'shoal_bytes_total',
     help: 'Bytes by where they came from (in) or went to (out).',
     labelNames: ['source', 'direction'],
     registers,
     collect() {
-      for (const { source, direction, sizeBytes } of uncounted.take()) this.inc({ source, direction }, sizeBytes);
+      this.reset();
+      for (const { source, direction, sizeBytes } of totals.all()) this.inc({ source, direction }, sizeBytes);
     },
   });
   const pulls = new Counter({
@@ -155,7 +158,8 @@ export function createMetrics(): Metrics {
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS });
 
   return {
-    bytes: (source, direction, sizeBytes) => uncounted.add(source, direction, sizeBytes),
+    bytes: (source, direction, sizeBytes) => totals.add(source, direction, sizeBytes),
+    bytesSoFar: (source, direction) => totals.of(source, direction),
     pullEnded(result, seconds) {
       pulls.inc({ result });
       pullSeconds.observe(seconds);
@@ -181,7 +185,7 @@ export function createMetrics(): Metrics {
   };
 }
 
-/** Bytes since the last scrape: added to with every portion that passes, so without the counter's labels and checks. */
+/** Added to with every portion that passes, so without a counter's labels and checks. */
 class ByteTotals {
   readonly #in = new Map<ByteSource, number>();
   readonly #out = new Map<ByteSource, number>();
@@ -191,17 +195,13 @@ class ByteTotals {
     totals.set(source, (totals.get(source) ?? 0) + sizeBytes);
   }
 
-  /** @returns what was added since this was called last */
-  *take(): Generator<{ source: ByteSource; direction: ByteDirection; sizeBytes: number }> {
-    for (const [direction, totals] of [
-      ['in', this.#in],
-      ['out', this.#out],
-    ] as const) {
-      for (const [source, sizeBytes] of totals) {
-        totals.delete(source);
-        yield { source, direction, sizeBytes };
-      }
-    }
+  of(source: ByteSource, direction: ByteDirection): number {
+    return (direction === 'in' ? this.#in : this.#out).get(source) ?? 0;
+  }
+
+  *all(): Generator<{ source: ByteSource; direction: ByteDirection; sizeBytes: number }> {
+    for (const [source, sizeBytes] of this.#in) yield { source, direction: 'in', sizeBytes };
+    for (const [source, sizeBytes] of this.#out) yield { source, direction: 'out', sizeBytes };
   }
 }
 

@@ -9,7 +9,7 @@
  * A piece reaches a reader only from disk and only when verified; the blob's last piece waits for the whole hash.
  */
 import type { BlobId } from '@shoal/oci';
-import { pieceCountOf } from '@shoal/swarm';
+import { pieceCountOf, pieceSizeOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { OriginError } from '../origin/origin-client.ts';
@@ -51,6 +51,16 @@ type State = 'running' | 'hashing' | 'auditing' | 'verified' | 'committed' | 'fa
 const HOPELESS_AFTER = 2;
 /** What a registry itself answers is often over in a moment, and some clients fail a pull over one blob. */
 const HOPELESS_AFTER_5XX = 4;
+
+/** How far a pull is. */
+export interface PullProgress {
+  blob: BlobId;
+  sizeBytes: number;
+  /** Verified and on the disk. */
+  heldBytes: number;
+  /** Since it began. */
+  seconds: number;
+}
 
 export class BlobPull {
   readonly blob: BlobId;
@@ -136,6 +146,16 @@ export class BlobPull {
   /** The pieces on disk, while the blob is not committed. */
   get partial(): PartialBlob | undefined {
     return this.#active || this.#state === 'verified' ? this.#partial : undefined;
+  }
+
+  progress(): PullProgress {
+    const { pieces } = this.#partial;
+    const seconds = (this.#dependencies.clock() - this.#startedAtMs) / 1_000;
+    // The last piece may be shorter; it counts when it is here.
+    const heldBytes = pieces.complete
+      ? this.sizeBytes
+      : Math.min(pieces.held * pieceSizeOf(this.sizeBytes), this.sizeBytes);
+    return { blob: this.blob, sizeBytes: this.sizeBytes, heldBytes, seconds };
   }
 
   addSource(source: PullSource): void {

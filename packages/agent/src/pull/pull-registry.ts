@@ -15,7 +15,7 @@ import { LRUCache } from 'lru-cache';
 import { OriginError } from '../origin/origin-client.ts';
 import { type PartialBlob, StoreError } from '../store/blob-store.ts';
 import { BarredMembers } from './barred-members.ts';
-import { BlobPull, type BlobPullDependencies } from './blob-pull.ts';
+import { BlobPull, type BlobPullDependencies, type PullProgress } from './blob-pull.ts';
 import { findSize, type SizeSources } from './blob-size.ts';
 import { Neighbourhood, UnreachableMembers } from './neighbourhood.ts';
 import { sharedNameOf } from './node-registry.ts';
@@ -123,6 +123,11 @@ export class PullRegistry implements Pulls {
 
   openCount(): number {
     return this.#entries.size;
+  }
+
+  /** The pulls under way, the oldest first. */
+  progress(): PullProgress[] {
+    return [...this.#entries.values()].map(({ pull }) => pull.progress());
   }
 
   async close(): Promise<void> {

@@ -84,8 +84,8 @@ function summary(nodes: readonly NodeProgress[]): string {
   return `${nodes.length} nodes  ${bar(share)}  ${megabytes(received)}, ${done} done${lost}`;
 }
 
-/** Full only when everything is there. */
-function bar(share: number): string {
+/** With its percentage; full only when everything is there. */
+export function bar(share: number): string {
   const cells = Math.floor(Math.min(1, share) * BAR_CELLS);
   const percent = Math.floor(Math.min(1, share) * 100);
   return `${'█'.repeat(cells)}${'░'.repeat(BAR_CELLS - cells)} ${String(percent).padStart(3)} %`;

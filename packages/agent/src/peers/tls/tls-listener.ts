@@ -1,7 +1,7 @@
 /** Takes connections from other agents: a handshake within its time, then libp2p's upgrader decides. */
 import { once } from 'node:events';
 import { createServer, type Server, type Socket } from 'node:net';
-import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls';
+import { TLSSocket, type TLSSocketOptions } from 'node:tls';
 import {
   type CreateListenerOptions,
   type Listener,
@@ -20,7 +20,7 @@ const HANDSHAKE_TIMEOUT_MS = 5_000;
 const MAX_HANDSHAKES = 128;
 
 export interface TlsListenerOptions extends CreateListenerOptions {
-  tls: TlsOptions;
+  tls: TLSSocketOptions;
   socketOptions: { noDelay: boolean; keepAlive: boolean };
   /** Who is at the other end. @throws when it has not proved it */
   peerOf: (socket: TLSSocket) => PeerId;
@@ -33,20 +33,14 @@ export interface TlsListenerOptions extends CreateListenerOptions {
 export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Listener {
   readonly #options: TlsListenerOptions;
   readonly #server: Server;
-  readonly #tls: TlsServer;
   readonly #sockets = new Set<Socket>();
   readonly #stopped = new AbortController();
-  /** How many of the sockets have finished their handshake. */
-  #secured = 0;
+  #handshakes = 0;
   #listening: Multiaddr | undefined;
 
   constructor(options: TlsListenerOptions) {
     super();
     this.#options = options;
-    this.#tls = createTlsServer({ ...options.tls, handshakeTimeout: HANDSHAKE_TIMEOUT_MS }, (socket) =>
-      this.#upgrade(socket),
-    );
-    this.#tls.on('tlsClientError', (error) => options.log('handshake failed - %e', error));
     this.#server = createServer(options.socketOptions, (socket) => this.#connected(socket))
       .on('listening', () => this.safeDispatchEvent('listening'))
       .on('error', (detail) => this.safeDispatchEvent('error', { detail }))
@@ -76,23 +70,38 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
   }
 
   #connected(socket: Socket): void {
-    socket.on('error', () => {});
-    const handshakes = this.#sockets.size - this.#secured;
-    if (handshakes >= MAX_HANDSHAKES || !this.#options.hasRoom()) {
+    const { tls, hasRoom, log } = this.#options;
+    socket.on('error', (error) => log('connection failed - %e', error));
+    if (this.#handshakes >= MAX_HANDSHAKES || !hasRoom()) {
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
-    socket.once('close', () => this.#sockets.delete(socket));
-    this.#tls.emit('connection', socket);
+    this.#handshakes += 1;
+    const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_MS);
+    let isShaking = true;
+    const shaken = (): void => {
+      if (!isShaking) return;
+      isShaking = false;
+      this.#handshakes -= 1;
+      clearTimeout(timer);
+    };
+    socket.once('close', () => {
+      shaken();
+      this.#sockets.delete(socket);
+    });
+    const secured = new TLSSocket(socket, { ...tls, isServer: true });
+    secured.on('error', (error) => {
+      log('handshake or connection failed - %e', error);
+      socket.destroy();
+    });
+    secured.once('secure', () => {
+      shaken();
+      void this.#upgrade(secured);
+    });
   }
 
   async #upgrade(socket: TLSSocket): Promise<void> {
-    this.#secured += 1;
-    socket.once('close', () => {
-      this.#secured -= 1;
-    });
-    socket.on('error', () => {});
     const { upgrader, peerOf, muxerFactory, log } = this.#options;
     try {
       const remotePeer = peerOf(socket);

@@ -4,7 +4,7 @@
  * rest. ALPN names what runs inside, so that agents that have nothing in common part in the handshake.
  */
 import { once } from 'node:events';
-import { connect, createSecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
+import { connect, createSecureContext, type SecureContext, type SecureContextOptions, type TLSSocket } from 'node:tls';
 import {
   type ComponentLogger,
   type Connection,
@@ -29,7 +29,6 @@ import { TlsListener } from './tls-listener.ts';
 const ALPN_PROTOCOL = 'shoal/2';
 const YAMUX = '/yamux/1.0.0';
 const SOCKET_OPTIONS = { noDelay: true, keepAlive: true } as const;
-/** Session tickets would let a peer come back without showing its certificate. */
 const CONTEXT = {
   minVersion: 'TLSv1.3',
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',
@@ -58,13 +57,13 @@ class TlsTransport implements Transport {
   readonly #components: Components;
   readonly #log: Logger;
   readonly #hasRoom: () => boolean;
-  readonly #identity: SecureContextOptions;
+  readonly #context: SecureContext;
 
   constructor(components: Components, { privateKeySeed, hasRoom }: TlsTransportOptions) {
     this.#components = components;
     this.#log = components.logger.forComponent('shoal:tls');
     this.#hasRoom = hasRoom;
-    this.#identity = { ...CONTEXT, ...tlsIdentity(privateKeySeed) };
+    this.#context = createSecureContext({ ...CONTEXT, ...tlsIdentity(privateKeySeed) });
   }
 
   async dial(address: Multiaddr, options: DialTransportOptions): Promise<Connection> {
@@ -73,7 +72,7 @@ class TlsTransport implements Transport {
     const socket = connect({
       host,
       port,
-      secureContext: createSecureContext(this.#identity),
+      secureContext: this.#context,
       ALPNProtocols: [ALPN_PROTOCOL],
       // Whose certificate it is, is what we ask; authorities have no say.
       rejectUnauthorized: false,
@@ -98,7 +97,12 @@ class TlsTransport implements Transport {
   createListener({ upgrader }: { upgrader: Upgrader }): Listener {
     return new TlsListener({
       upgrader,
-      tls: { ...this.#identity, ALPNProtocols: [ALPN_PROTOCOL], requestCert: true, rejectUnauthorized: false },
+      tls: {
+        secureContext: this.#context,
+        ALPNProtocols: [ALPN_PROTOCOL],
+        requestCert: true,
+        rejectUnauthorized: false,
+      },
       socketOptions: SOCKET_OPTIONS,
       peerOf,
       muxerFactory: () => this.#muxerFactory(),
@@ -125,7 +129,10 @@ class TlsTransport implements Transport {
   }
 }
 
-/** @throws Error when the other side has shown nothing that proves who it is */
+/**
+ * A session that is taken up again by its ticket shows no certificate anew, so it counts for none.
+ * @throws Error when the other side has shown nothing that proves who it is
+ */
 function peerOf(socket: TLSSocket): PeerId {
   const certificate = socket.getPeerX509Certificate();
   const peerId = certificate === undefined || socket.isSessionReused() ? undefined : peerIdOfCertificate(certificate);

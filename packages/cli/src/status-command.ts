@@ -1,0 +1,150 @@
+/** `shoal status`: the agent on this machine at a glance. */
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Command } from 'commander';
+import { z } from 'zod';
+import { askAdmin } from './admin-client.ts';
+import type { CliIo } from './cli-io.ts';
+import { oneLine } from './command-failure.ts';
+import { bar } from './demo/progress.ts';
+import { megabytes } from './demo/report.ts';
+import { agentSettings } from './settings/agent-settings.ts';
+import { defaultTextOf } from './settings/setting.ts';
+
+const PROGRAM = 'shoal status';
+const WATCH_EVERY_MS = 1_000;
+const CLEAR_SCREEN = '\u001b[H\u001b[2J';
+const DIGEST_CHARACTERS = 19;
+const MAX_PULLS_SHOWN = 20;
+
+const MORE = `
+Exit code: 0 the agent answers, 1 no agent answers, 2 wrong usage. What it did in the past is in its metrics
+(/metrics at the same address).
+
+Examples:
+  shoal status
+  shoal status --watch
+  shoal status --json --admin 127.0.0.1:7303
+`;
+
+const text = z.string().transform(oneLine);
+const statusSchema = z.object({
+  version: text,
+  upSeconds: z.number(),
+  peerId: text,
+  mirror: text,
+  zone: text,
+  trackers: z.array(text),
+  trackerReachable: z.boolean(),
+  /** Of the cluster, as the tracker says. */
+  members: z.number(),
+  /** Connected now. */
+  peers: z.array(z.object({ peerId: text, zone: text })),
+  cache: z.object({ bytes: z.number(), blobs: z.number(), quotaBytes: z.number() }),
+  /** Since the agent started. */
+  bytes: z.object({
+    fromPeers: z.number(),
+    fromOrigin: z.number(),
+    fromStore: z.number(),
+    toPeers: z.number(),
+    toClients: z.number(),
+  }),
+  pulls: z.array(z.object({ blob: text, sizeBytes: z.number(), heldBytes: z.number(), seconds: z.number() })),
+});
+export type AgentStatus = z.infer<typeof statusSchema>;
+
+export function registerStatus(program: Command, io: CliIo): void {
+  program
+    .command('status')
+    .usage('[FLAGS]')
+    .summary('show how the agent on this machine is')
+    .description('Shows the agent on this machine at a glance: tracker, members, cache, traffic, pulls under way.')
+    .option('--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin'))
+    .option('--watch', 'again every second, until Ctrl-C', false)
+    .option('--json', 'print a line of JSON instead', false)
+    .addHelpText('after', MORE)
+    .action((options: StatusOptions) => showStatus(options, io));
+}
+
+interface StatusOptions {
+  readonly admin: string;
+  readonly watch: boolean;
+  readonly json: boolean;
+}
+
+/** @throws CommandFailure when no agent answers */
+async function showStatus({ admin, watch, json }: StatusOptions, io: CliIo): Promise<void> {
+  const question = { program: PROGRAM, admin, path: '/v1/status', answer: statusSchema, ability: 'tell its status' };
+  const stopped = new AbortController();
+  const stopListening = watch ? io.onSignal(() => stopped.abort()) : () => undefined;
+  try {
+    for (;;) {
+      const status = await askAdmin(question);
+      const screen = watch && !json && io.stdout.isTTY === true ? CLEAR_SCREEN : '';
+      io.stdout.write(screen + (json ? `${JSON.stringify(status)}\n` : statusText(status)));
+      if (!watch) return;
+      await sleep(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
+      if (stopped.signal.aborted) return;
+      if (screen === '' && !json) io.stdout.write('\n');
+    }
+  } finally {
+    stopListening();
+  }
+}
+
+export function statusText(status: AgentStatus): string {
+  const { version, upSeconds, mirror, zone, cache, bytes, peers, members, pulls } = status;
+  const zones = new Set(peers.map((peer) => peer.zone)).size;
+  const lines = [
+    ['agent', `Shoal ${version}, up ${duration(upSeconds)}, zone ${zone}`],
+    ['mirror', mirror],
+    ['tracker', trackerLine(status)],
+    [
+      'members',
+      `${peers.length} connected${zones > 1 ? ` in ${zones} zones` : ''}, of ${Math.max(members - 1, peers.length)} others`,
+    ],
+    ['cache', `${megabytes(cache.bytes)} of ${megabytes(cache.quotaBytes)}, ${cache.blobs} blobs`],
+    [
+      'got',
+      `${megabytes(bytes.fromPeers)} from other agents, ${megabytes(bytes.fromOrigin)} from registries, ${megabytes(bytes.fromStore)} from its cache`,
+    ],
+    ['gave', `${megabytes(bytes.toPeers)} to other agents, ${megabytes(bytes.toClients)} to container runtimes`],
+    ['pulls', pulls.length === 0 ? 'none under way' : `${pulls.length} under way`],
+  ].map(([name = '', value = '']) => `${name.padEnd(8)} ${value}\n`);
+  const shown = pulls.slice(0, MAX_PULLS_SHOWN).map(pullLine);
+  const more = pulls.length > shown.length ? [`  and ${pulls.length - shown.length} more\n`] : [];
+  return [...lines, ...shown, ...more].join('');
+}
+
+function trackerLine({ trackers, trackerReachable }: AgentStatus): string {
+  if (trackers.length === 0) return 'none: this agent shares with nobody; name one with --tracker';
+  const names = trackers.join(', ');
+  return trackerReachable
+    ? `${names} answers`
+    : `${names} DOES NOT ANSWER: known members and registries are used until it does`;
+}
+
+function pullLine({ blob, sizeBytes, heldBytes, seconds }: AgentStatus['pulls'][number]): string {
+  const [registry, digest = ''] = blob.split(/\/(?=sha)/);
+  const share = sizeBytes === 0 ? 1 : heldBytes / sizeBytes;
+  const of = `${megabytes(heldBytes)} of ${megabytes(sizeBytes)}`;
+  return `  ${registry} ${digest.slice(0, DIGEST_CHARACTERS)}…  ${bar(share)}  ${of}, ${duration(seconds)}\n`;
+}
+
+/** The two largest units: 3 d 4 h, 12 min 5 s. */
+function duration(seconds: number): string {
+  const units: [string, number][] = [
+    ['d', 86_400],
+    ['h', 3_600],
+    ['min', 60],
+    ['s', 1],
+  ];
+  let left = Math.max(0, Math.round(seconds));
+  const parts: string[] = [];
+  for (const [name, length] of units) {
+    const count = Math.floor(left / length);
+    left -= count * length;
+    if (count > 0 || (name === 's' && parts.length === 0)) parts.push(`${count} ${name}`);
+    else if (parts.length > 0) break;
+  }
+  return parts.slice(0, 2).join(' ');
+}
