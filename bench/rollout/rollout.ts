@@ -6,7 +6,7 @@ import { availableParallelism } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { pieceCountOf } from '@shoal/swarm';
 import { type NodeSources, nodeSources } from '../../packages/cli/src/demo/node-metrics.ts';
-import { parseMetrics } from '../../packages/cli/src/demo/prometheus.ts';
+import { parseMetrics, sumOf } from '../../packages/cli/src/demo/prometheus.ts';
 import { attempt } from '../../test/support/daemon/process.ts';
 import { boundSeconds } from '../rig/bound.ts';
 import { ADMIN_URL, REGISTRY } from '../rig/daemons.ts';
@@ -148,6 +148,8 @@ async function measure(
   });
   for (const held of before) await holdAlready(held, runtimes, timeoutMs);
   const sourcesBefore = await allSources(running, hosts.nodes);
+  const mute = hosts.nodes.find((_, index) => index in sourcesBefore && sourcesBefore[index] === undefined);
+  if (mute !== undefined) throw new Error(`the agent of ${mute.name} does not answer before the pulls begin`);
   await sleep(SETTLE_MS, undefined, { signal });
 
   const metered = () => [
@@ -279,18 +281,23 @@ async function nodeReading(
   };
 }
 
+interface AgentSources extends NodeSources {
+  /** Of this process, as it says itself. */
+  readonly startedAt: number;
+}
+
 /** By node; undefined where no agent is. */
 async function allSources(
   { processes }: RunningContender,
   nodes: readonly Host[],
-): Promise<readonly (NodeSources | undefined)[]> {
+): Promise<readonly (AgentSources | undefined)[]> {
   if (!processes.some(({ kind }) => kind === 'agent')) return [];
   return await Promise.all(nodes.map(agentSources));
 }
 
 /** An agent that was started anew meanwhile counts from zero. */
-function since(before: NodeSources | undefined, after: NodeSources | undefined): NodeSources | undefined {
-  if (before === undefined || after === undefined || after.bytesFromPeers < before.bytesFromPeers) return after;
+function since(before: AgentSources | undefined, after: AgentSources | undefined): NodeSources | undefined {
+  if (before === undefined || after === undefined || after.startedAt !== before.startedAt) return after;
   return {
     ...after,
     bytesFromPeers: after.bytesFromPeers - before.bytesFromPeers,
@@ -299,11 +306,13 @@ function since(before: NodeSources | undefined, after: NodeSources | undefined):
 }
 
 /** Undefined when no agent answers there (any more). */
-async function agentSources(host: Host): Promise<NodeSources | undefined> {
+async function agentSources(host: Host): Promise<AgentSources | undefined> {
   const script = `fetch('${ADMIN_URL}/metrics').then((r) => r.text()).then((t) => process.stdout.write(t))`;
   const { program, args } = host.namespace.command(process.execPath, ['-e', script]);
   const { code, stdout } = await attempt(program, args);
-  return code === 0 ? nodeSources(parseMetrics(stdout)) : undefined;
+  if (code !== 0) return undefined;
+  const samples = parseMetrics(stdout);
+  return { ...nodeSources(samples), startedAt: sumOf(samples, 'process_start_time_seconds') };
 }
 
 /** A swarm in which somebody takes no part is no measurement of one. */

@@ -16,11 +16,12 @@ export interface AdminQuestion<T> {
   readonly answer: z.ZodType<T>;
   /** What an agent that answers this can do: "forget". */
   readonly ability: string;
+  readonly signal?: AbortSignal;
 }
 
 /** @throws CommandFailure */
 export async function askAdmin<T>(question: AdminQuestion<T>): Promise<T> {
-  const { program, admin, path, body, answer: expected, ability } = question;
+  const { program, admin, path, body, answer: expected, ability, signal } = question;
   if (parseHostPort(admin) === undefined) {
     throw new CommandFailure(
       `${program}: --admin ${JSON.stringify(admin)} is not an address; write it as HOST:PORT`,
@@ -33,7 +34,7 @@ export async function askAdmin<T>(question: AdminQuestion<T>): Promise<T> {
     answer = await fetch(`http://${admin}${path}`, {
       ...post,
       ...(body !== undefined && { headers: { 'content-type': 'application/json' } }),
-      signal: AbortSignal.timeout(ANSWER_WITHIN_MS),
+      signal: AbortSignal.any([AbortSignal.timeout(ANSWER_WITHIN_MS), ...(signal === undefined ? [] : [signal])]),
     });
   } catch (cause) {
     const line = `${program}: no agent answers at ${admin}; start one, or give the admin address of the one that runs with --admin`;

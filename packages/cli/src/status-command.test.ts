@@ -32,8 +32,11 @@ const STATUS: AgentStatus = {
 };
 
 /** An admin address that answers so, whatever is asked; gives `HOST:PORT`. */
-async function answering(body: string, status = 200): Promise<string> {
-  const server = createServer((_, response) => response.writeHead(status).end(body));
+async function answering(answer: string | (() => [body: string, status: number])): Promise<string> {
+  const server = createServer((_, response) => {
+    const [body, status] = typeof answer === 'string' ? [answer, 200] : answer();
+    response.writeHead(status).end(body);
+  });
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   onTestFinished(() => void server.close());
   return `127.0.0.1:${(server.address() as AddressInfo).port}`;
@@ -101,12 +104,13 @@ test('what is no agent is told from none', async () => {
   expect((await run('--admin', 'nowhere')).code).toBe(2);
 });
 
-test('--watch goes on until Ctrl-C, which is no failure', async () => {
+test('--watch goes on while the agent is away, until Ctrl-C, which is no failure', async () => {
   const io = fakeIo();
-  const admin = await answering(JSON.stringify(STATUS));
+  let asked = 0;
+  const admin = await answering(() => (++asked === 2 ? ['starting', 503] : [JSON.stringify(STATUS), 200]));
   const running = runCli(['status', '--watch', '--admin', admin], io);
   await expect.poll(() => io.out().split('agent    Shoal').length, { timeout: 5_000 }).toBe(3);
   io.signal('SIGINT');
   expect(await running).toBe(0);
-  expect(io.err()).toBe('');
+  expect(io.err()).toMatch(/^shoal status: what answers at .* \(status 503\) [^\n]*\n$/);
 });

@@ -4,7 +4,7 @@ import type { Command } from 'commander';
 import { z } from 'zod';
 import { askAdmin } from './admin-client.ts';
 import type { CliIo } from './cli-io.ts';
-import { oneLine } from './command-failure.ts';
+import { CommandFailure, oneLine } from './command-failure.ts';
 import { bar } from './demo/progress.ts';
 import { megabytes } from './demo/report.ts';
 import { agentSettings } from './settings/agent-settings.ts';
@@ -71,20 +71,32 @@ interface StatusOptions {
   readonly json: boolean;
 }
 
-/** @throws CommandFailure when no agent answers */
+/** @throws CommandFailure when no agent answers; one that is watched may be away for a while */
 async function showStatus({ admin, watch, json }: StatusOptions, io: CliIo): Promise<void> {
-  const question = { program: PROGRAM, admin, path: '/v1/status', answer: statusSchema, ability: 'tell its status' };
   const stopped = new AbortController();
-  const stopListening = watch ? io.onSignal(() => stopped.abort()) : () => undefined;
+  const { signal } = stopped;
+  const about = { program: PROGRAM, admin, path: '/v1/status', ability: 'tell its status' };
+  const ask = (): Promise<AgentStatus> => askAdmin({ ...about, answer: statusSchema, signal });
+  const print = (status: AgentStatus): void =>
+    void io.stdout.write(json ? `${JSON.stringify(status)}\n` : statusText(status));
+  if (!watch) {
+    print(await ask());
+    return;
+  }
+  const stopListening = io.onSignal(() => stopped.abort());
+  const clear = !json && io.stdout.isTTY === true ? CLEAR_SCREEN : '';
   try {
-    for (;;) {
-      const status = await askAdmin(question);
-      const screen = watch && !json && io.stdout.isTTY === true ? CLEAR_SCREEN : '';
-      io.stdout.write(screen + (json ? `${JSON.stringify(status)}\n` : statusText(status)));
-      if (!watch) return;
-      await sleep(WATCH_EVERY_MS, undefined, { signal: stopped.signal }).catch(() => undefined);
-      if (stopped.signal.aborted) return;
-      if (screen === '' && !json) io.stdout.write('\n');
+    for (let isFirst = true; !signal.aborted; isFirst = false) {
+      try {
+        const status = await ask();
+        io.stdout.write(clear || (isFirst || json ? '' : '\n'));
+        print(status);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (isFirst || !(error instanceof CommandFailure)) throw error;
+        io.stderr.write(`${clear}${error.message}\n`);
+      }
+      await sleep(WATCH_EVERY_MS, undefined, { signal }).catch(() => undefined);
     }
   } finally {
     stopListening();

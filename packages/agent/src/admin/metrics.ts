@@ -5,6 +5,7 @@
  * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class, and of
  * registries that limit their pulls the first 16 names.
  */
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
 
 /**
@@ -45,8 +46,9 @@ export interface Metrics {
   text(): Promise<string>;
 }
 
-/** The delay of the event loop is found by a timer; the default of 10 ms would wake an idle agent 100 times a second. */
+/** The delay of the event loop is found by a timer; one of 10 ms, as is usual, would wake an idle agent 100 times a second. */
 const EVENT_LOOP_SAMPLE_MS = 200;
+const NANOSECONDS_PER_MS = 1e6;
 const MAX_REGISTRY_LABELS = 16;
 const PULL_SECONDS_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900];
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2, 10, 60];
@@ -156,6 +158,7 @@ export function createMetrics(): Metrics {
   gauge('shoal_pulls_open', 'Pulls under way.', (now) => now.pullsOpen);
   gauge('shoal_tracker_reachable', '1 while the tracker answers.', (now) => (now.trackerReachable ? 1 : 0));
   collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS });
+  observeEventLoop(registry);
 
   return {
     bytes: (source, direction, sizeBytes) => totals.add(source, direction, sizeBytes),
@@ -183,6 +186,27 @@ export function createMetrics(): Metrics {
     contentType: registry.contentType,
     text: () => registry.metrics(),
   };
+}
+
+/**
+ * How late the event loop was at worst since the last scrape. In place of prom-client's gauges, which count the time between two
+ * looks as delay.
+ */
+function observeEventLoop(registry: Registry): void {
+  for (const name of ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99']) {
+    registry.removeSingleMetric(`nodejs_eventloop_lag${name}_seconds`);
+  }
+  const delay = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS });
+  delay.enable();
+  new Gauge({
+    name: 'shoal_event_loop_delay_seconds',
+    help: 'The longest that anything had to wait for this process since the last scrape, looked at five times a second.',
+    registers: [registry],
+    collect() {
+      this.set(Math.max(0, delay.max / NANOSECONDS_PER_MS - EVENT_LOOP_SAMPLE_MS) / 1_000);
+      delay.reset();
+    },
+  });
 }
 
 /** Added to with every portion that passes, so without a counter's labels and checks. */

@@ -224,7 +224,8 @@ export class PartialFile implements PartialBlob {
   #isFed(): boolean {
     if (performance.now() - this.#fedAtMs > FED_LATELY_MS) return false;
     const { next } = this.#hash;
-    for (let index = next; index < next + FED_LAG_PIECES; index++) if (!this.pieces.has(index)) return true;
+    const end = Math.min(next + FED_LAG_PIECES, this.pieces.count);
+    for (let index = next; index < end; index++) if (!this.pieces.has(index)) return true;
     return false;
   }
 

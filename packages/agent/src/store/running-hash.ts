@@ -55,7 +55,7 @@ export class RunningHash {
 
   /** Hashes these bytes of the blob when they are the next ones; returns whether it did. @param generation of when they were read */
   offer(offset: number, bytes: Uint8Array, generation: number = this.#generation): boolean {
-    if (offset !== this.#at || generation !== this.#generation) return false;
+    if (offset !== this.#at || generation !== this.#generation || bytes.length === 0) return false;
     if (this.#catchingUp !== undefined || this.#stopped) return false;
     this.#hash.update(bytes);
     this.#at += bytes.length;

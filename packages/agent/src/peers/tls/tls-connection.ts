@@ -55,7 +55,13 @@ export class TlsConnection extends AbstractMultiaddrConnection {
   override async sendClose(options?: AbortOptions): Promise<void> {
     if (this.#socket.destroyed) return;
     this.#socket.destroySoon();
-    await once(this.#socket, 'close', options);
+    try {
+      await once(this.#socket, 'close', options);
+    } catch (error) {
+      // The peer reads no more.
+      this.#socket.destroy();
+      throw error;
+    }
   }
 
   override sendReset(): void {

@@ -16,12 +16,13 @@ import type { Multiaddr } from '@multiformats/multiaddr';
 import { TlsConnection } from './tls-connection.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
-/** Beyond these the next ones are turned away, before anything is computed for them. */
+/** Beyond these the next ones are turned away, before anything is computed for them; one address has a part of them. */
 const MAX_HANDSHAKES = 128;
+const MAX_HANDSHAKES_PER_ADDRESS = 32;
 
 export interface TlsListenerOptions extends CreateListenerOptions {
   tls: TLSSocketOptions;
-  socketOptions: { noDelay: boolean; keepAlive: boolean };
+  socketOptions: { noDelay: boolean; keepAlive: boolean; keepAliveInitialDelay: number };
   /** Who is at the other end. @throws when it has not proved it */
   peerOf: (socket: TLSSocket) => PeerId;
   muxerFactory: () => StreamMuxerFactory;
@@ -35,7 +36,8 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #stopped = new AbortController();
-  #handshakes = 0;
+  /** Under way, by address. */
+  readonly #handshakes = new Map<string, number>();
   #listening: Multiaddr | undefined;
 
   constructor(options: TlsListenerOptions) {
@@ -72,18 +74,19 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
   #connected(socket: Socket): void {
     const { tls, hasRoom, log } = this.#options;
     socket.on('error', (error) => log('connection failed - %e', error));
-    if (this.#handshakes >= MAX_HANDSHAKES || !hasRoom()) {
+    const { remoteAddress = '' } = socket;
+    if (!this.#hasTimeFor(remoteAddress) || !hasRoom()) {
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
-    this.#handshakes += 1;
+    this.#count(remoteAddress, 1);
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_MS);
     let isShaking = true;
     const shaken = (): void => {
       if (!isShaking) return;
       isShaking = false;
-      this.#handshakes -= 1;
+      this.#count(remoteAddress, -1);
       clearTimeout(timer);
     };
     socket.once('close', () => {
@@ -101,13 +104,23 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
     });
   }
 
+  #hasTimeFor(address: string): boolean {
+    const all = this.#handshakes.values().reduce((sum, count) => sum + count, 0);
+    return all < MAX_HANDSHAKES && (this.#handshakes.get(address) ?? 0) < MAX_HANDSHAKES_PER_ADDRESS;
+  }
+
+  #count(address: string, by: 1 | -1): void {
+    const count = (this.#handshakes.get(address) ?? 0) + by;
+    if (count === 0) this.#handshakes.delete(address);
+    else this.#handshakes.set(address, count);
+  }
+
   async #upgrade(socket: TLSSocket): Promise<void> {
     const { upgrader, peerOf, muxerFactory, log } = this.#options;
     try {
       const remotePeer = peerOf(socket);
       const { remoteAddress, remotePort } = socket;
-      // Gone already.
-      if (remoteAddress === undefined || remotePort === undefined) return;
+      if (remoteAddress === undefined || remotePort === undefined) throw new Error('gone already');
       const remoteAddr = ipPortToMultiaddr(remoteAddress, remotePort);
       const connection = new TlsConnection(socket, { remoteAddr, direction: 'inbound', log });
       const { signal } = this.#stopped;

@@ -28,7 +28,8 @@ import { TlsListener } from './tls-listener.ts';
 /** Yamux and our protocols in it. Another number is another language. */
 const ALPN_PROTOCOL = 'shoal/2';
 const YAMUX = '/yamux/1.0.0';
-const SOCKET_OPTIONS = { noDelay: true, keepAlive: true } as const;
+/** A peer whose machine is gone says nothing; the kernel finds out. */
+const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 } as const;
 const CONTEXT = {
   minVersion: 'TLSv1.3',
   ciphers: 'TLS_AES_128_GCM_SHA256:TLS_CHACHA20_POLY1305_SHA256',
@@ -77,7 +78,7 @@ class TlsTransport implements Transport {
       // Whose certificate it is, is what we ask; authorities have no say.
       rejectUnauthorized: false,
     });
-    socket.setNoDelay(SOCKET_OPTIONS.noDelay).setKeepAlive(SOCKET_OPTIONS.keepAlive);
+    socket.setNoDelay(true).setKeepAlive(true, SOCKET_OPTIONS.keepAliveInitialDelay);
     try {
       await once(socket, 'secureConnect', { signal });
       const remotePeer = peerOf(socket);
