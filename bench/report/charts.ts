@@ -206,8 +206,8 @@ function plot(
   ];
   if (mark !== undefined)
     body.push(
-      line(x(mark.x), top, x(mark.x), bottom, 'bound'),
-      text(x(mark.x) + 6, top + 12, mark.label, 'class="soft"'),
+      line(x(mark.x), top - 16, x(mark.x), bottom, 'bound'),
+      text(x(mark.x) + 6, top - 8, mark.label, 'class="soft"'),
     );
   return picture(bottom + 44, title, about, body);
 }

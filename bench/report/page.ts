@@ -11,8 +11,8 @@ const STYLE = `
   body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 1040px; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
   h1 { font-size: 1.6rem; margin: 0; } p { margin: .4rem 0; } .soft { color: var(--soft); } .bad { color: var(--bad); font-weight: 600; }
   figure { margin: 2.2rem 0; } svg { width: 100%; height: auto; overflow: visible; }
-  .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .85rem; white-space: nowrap; }
-  th, td { padding: .3rem .5rem; text-align: right; border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
+  .wide { overflow-x: auto; } table { border-collapse: collapse; font-size: .8rem; white-space: nowrap; }
+  th, td { padding: .3rem .4rem; text-align: right; border-bottom: 1px solid var(--line); } th:first-child, td:first-child { text-align: left; }
   dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1rem; font-size: .9rem; } dt { color: var(--soft); } dd { margin: 0; overflow-wrap: anywhere; }`;
 
 export function rolloutPage(reading: RolloutReading): string {

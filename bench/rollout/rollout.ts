@@ -204,7 +204,8 @@ async function measure(
     peakRssBytes: Math.max(0, ...others.map(({ peakRssBytes }) => peakRssBytes)),
     peakRssBytesOf: peaks(used.uses),
     failedPulls: nodes.filter(({ unpackedSeconds, identical }) => unpackedSeconds === undefined || !identical).length,
-    broken: whyBroken(contender, nodes, newBytes),
+    // What an agent that was started again had got before is not known.
+    broken: scenario.restarts > 0 ? undefined : whyBroken(contender, nodes, newBytes),
     machineUtilisation: used.machineBusySeconds / (availableParallelism() * wallSeconds),
     nodes,
     samples: used.samples,

@@ -73,7 +73,7 @@ export async function overlappingTexts(page: Page): Promise<string[]> {
   });
 }
 
-/** How far the page reaches beyond the window's right edge, in pixels; 0 when it fits. */
-export async function overflowPixels(page: Page): Promise<number> {
-  return await page.evaluate(() => Math.max(0, document.documentElement.scrollWidth - innerWidth));
+/** By how many pixels the page, or a part of it, is wider than what is seen of it; 0 when it fits. */
+export async function overflowPixels(page: Page, selector = 'html'): Promise<number> {
+  return await page.locator(selector).evaluate((element) => Math.max(0, element.scrollWidth - element.clientWidth));
 }
