@@ -170,7 +170,8 @@ export class Tracker {
     const member = memberOf(node);
     const complete = this.#directory.holders(blob, member, MAX_HOLDERS);
     const asker = { blob, agent: node.id, zone: node.zoneName, registry: REGISTRY, sizeBytes: plan.blobBytes };
-    const ask = { ...asker, starved, avoid, silent, complete, ...(piece !== undefined && { piece }) };
+    const others = this.#directory.isWantedByOthers(blob, member);
+    const ask = { ...asker, starved, avoid, silent, others, complete, ...(piece !== undefined && { piece }) };
     const reply: LeaseReply = this.#leases.request(ask, nowMs);
     if (!reply.granted) {
       const worth = new Set([...reply.holders, ...complete.sameZone, ...complete.otherZones]);

@@ -33,16 +33,20 @@ export interface Lease {
   /** The first piece that the holder lacks, as far as it has told, and when it told so. */
   next: number;
   nextAtMs: number;
-  /** What the holder has told, and when. */
+  /** What the holder has told, and when; and how much of that had come before it began with this lease. */
   bytes: number;
+  bytesBefore: number;
   bytesAtMs: number;
   /** Covers the whole blob, of an origin that sends everything. */
   whole: boolean;
   /** For somebody who starved: others may hold leases for the same pieces. */
   readonly extra: boolean;
-  /** Its last piece was given to a second holder, too. */
+  /** Its last piece was given to a second holder, too, or is all there is of it and a first holder has it. */
   shared: boolean;
-  readonly grantedAtMs: number;
+  /** When its holder could begin with it: it reads one lease of a blob after the other. */
+  startedAtMs: number;
+  /** It was made shorter, and its holder has not been heard of since: it may be reading on. */
+  cutUnheard: boolean;
   expiresAtMs: number;
 }
 
@@ -126,9 +130,12 @@ export class BlobLeases {
     }
   }
 
-  /** How many pieces this agent should be given at once. */
-  runPieces(agent: string, nowMs: number): number {
-    const last = this.asks.lastRunIfAlone(agent, nowMs);
+  /**
+   * How many pieces this agent should be given at once.
+   * @param others whether others want the blob, too, though they may not have asked yet: a long run would be cut for them
+   */
+  runPieces(agent: string, others: boolean, nowMs: number): number {
+    const last = others ? undefined : this.asks.lastRunIfAlone(agent, nowMs);
     return last === undefined ? this.#run : Math.min(this.#maxLoneRun, Math.max(this.#run, 2 * last));
   }
 
@@ -201,6 +208,21 @@ export class BlobLeases {
     return [...agents];
   }
 
+  /** The lease that its holder is to finish before it begins with this one. */
+  before(lease: Lease): Lease | undefined {
+    const first = this.#firstOf(lease);
+    return first === lease ? undefined : first;
+  }
+
+  /** The holder has finished this lease, which was given back, and may begin with its next one. */
+  finished(lease: Lease, nowMs: number): void {
+    const next = this.#firstOf(lease);
+    if (next === undefined || next.next > next.from) return;
+    next.startedAtMs = nowMs;
+    next.nextAtMs = nowMs;
+    next.bytesBefore = next.bytes;
+  }
+
   /** The lease's pieces are being got by its zone now, and are to be had there by every other one. */
   take(lease: Lease): void {
     if (!this.leases.includes(lease)) this.leases.push(lease);
@@ -249,6 +271,11 @@ export class BlobLeases {
       this.unread.add(from, to);
       for (const { lacks } of this.#zones.values()) lacks.remove(from, to);
     }
+  }
+
+  /** The oldest of this holder's leases of the same kind. */
+  #firstOf({ agent, source }: Lease): Lease | undefined {
+    return this.leases.find((other) => other.agent === agent && other.source === source);
   }
 
   /** What other zones have, or are reading from the origin. */

@@ -165,8 +165,33 @@ describe('a holder that fails', () => {
     const table = knownTable();
     const oneRun = { ...ASK, sizeBytes: MiB };
     const { leaseId } = grantedBy(table.request(oneRun, 0));
-    for (let at = 500; at <= 5_000; at += 500) table.renew(leaseId, 'a', { bytes: at * 50, next: 0 }, at);
+    for (let at = 500; at <= 5_000; at += 500) table.renew(leaseId, 'a', { bytes: at * 60, next: 0 }, at);
     expect(table.request({ ...oneRun, agent: 'b' }, 5_000).granted).toBe(false);
+  });
+
+  test('is not called slow for a lease that it has not begun with, nor for the time that it waited for its turn', () => {
+    const table = knownTable();
+    const first = grantedBy(table.request(EIGHT, 0));
+    const second = grantedBy(table.request(EIGHT, 0));
+    table.renew(first.leaseId, 'a', { bytes: MiB, next: 2 }, 1_500);
+    table.renew(second.leaseId, 'a', { bytes: MiB, next: 4 }, 1_500);
+    expect(table.request({ ...EIGHT, agent: 'b' }, 1_500).granted).toBe(false);
+    table.release(first.leaseId, 'a', { how: 'done', next: 4 }, 2_500);
+    table.renew(second.leaseId, 'a', { bytes: 1.5 * MiB, next: 4 }, 3_000);
+    expect(table.request({ ...EIGHT, agent: 'b' }, 3_000).granted).toBe(false);
+  });
+
+  test('that is slow loses a part of its run, and no more before it has been heard of again', () => {
+    const table = knownTable();
+    const usual = grantedBy(table.request({ ...ASK, blob: `a.test/sha256:${'7'.repeat(64)}` as BlobId }, 0));
+    table.renew(usual.leaseId, 'a', { bytes: MiB, next: 4 }, 100);
+    const { leaseId } = grantedBy(table.request({ ...EIGHT, sizeBytes: MiB }, 0));
+    table.renew(leaseId, 'a', { bytes: 64 * 1024, next: 0 }, 1_500);
+    const ask = (agent: string) => table.request({ ...EIGHT, sizeBytes: MiB, agent }, 1_600);
+    expect(ask('b').granted).toBe(true);
+    expect(ask('c').granted).toBe(false);
+    table.renew(leaseId, 'a', { bytes: 65 * 1024, next: 0 }, 1_600);
+    expect(ask('c').granted).toBe(true);
   });
 
   test('is not called slow for what it has done since it last told', () => {

@@ -75,6 +75,8 @@ export interface LeaseAsk {
   avoid?: readonly string[];
   /** Members that do not answer this agent: it does not take the blob from them now. */
   silent?: readonly string[];
+  /** Whether others want the blob, too. @default false */
+  others?: boolean;
   /** Some of the members that hold the whole blob, if any do. */
   complete?: { sameZone: readonly string[]; otherZones: readonly string[] };
 }
@@ -168,6 +170,7 @@ export class LeaseTable {
     this.expire(nowMs);
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return { held: false, to: 0 };
+    lease.cutUnheard = false;
     const next = Math.min(progress.next, lease.to);
     if (next > lease.next) [lease.next, lease.nextAtMs] = [next, nowMs];
     if (progress.ranges !== undefined && lease.source === 'origin') {
@@ -195,9 +198,10 @@ export class LeaseTable {
     lease.next = Math.max(lease.next, Math.min(next, lease.to));
     if (lease.source === 'origin' && lease.bytes === 0 && lease.next > lease.from) {
       const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
-      this.#paces.note(lease.registry, bytes, nowMs - lease.grantedAtMs);
+      this.#paces.note(lease.registry, bytes, nowMs - lease.startedAtMs);
     }
     this.#drop(lease);
+    lease.blob.finished(lease, nowMs);
     if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
   }
 
@@ -251,7 +255,7 @@ export class LeaseTable {
     if (reader === undefined) return undefined;
     const { agent } = reader;
     if (agent !== ask.agent && !this.#isLost(ask, agent)) return undefined;
-    const to = Math.min(reader.to, ask.piece + blob.runPieces(ask.agent, nowMs));
+    const to = Math.min(reader.to, ask.piece + this.#runPieces(blob, ask, nowMs));
     const elsewhere = this.#elsewhere(blob, ask, ask.piece);
     if (elsewhere === undefined) return this.#readAgain(blob, ask, { from: ask.piece, to }, nowMs);
     return this.#grant(blob, ask, { from: ask.piece, to: Math.min(to, elsewhere.to), source: 'zone' }, nowMs);
@@ -283,7 +287,7 @@ export class LeaseTable {
     if (run === undefined || !this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
     if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
     const from = wanted === undefined ? run.from : (ask.piece ?? run.from);
-    const to = Math.min(run.to, from + blob.runPieces(ask.agent, nowMs));
+    const to = Math.min(run.to, from + this.#runPieces(blob, ask, nowMs));
     return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
   }
 
@@ -304,7 +308,7 @@ export class LeaseTable {
     const run = blob.lackedBy(ask.zone, ask.piece);
     if (run === undefined || (onlyWanted && run.from !== ask.piece)) return undefined;
     if (blob.readers('zone', ask.zone) >= this.#options.maxReadersPerBlob) return undefined;
-    const to = Math.min(run.to, run.from + blob.runPieces(ask.agent, nowMs));
+    const to = Math.min(run.to, run.from + this.#runPieces(blob, ask, nowMs));
     const vain = blob.vainly(ask.zone, { from: run.from, to });
     if (vain !== undefined && (ask.starved || this.#elsewhere(blob, ask, run.from) === undefined)) {
       return this.#readAgain(blob, ask, vain, nowMs);
@@ -322,7 +326,7 @@ export class LeaseTable {
     let slowestMs = 0;
     for (const lease of blob.leases) {
       if (lease.zone !== ask.zone || lease.agent === ask.agent) continue;
-      if (lease.shared || lease.whole || lease.extra) continue;
+      if (lease.shared || lease.whole || lease.extra || lease.cutUnheard) continue;
       const restMs = remainingMs(lease, nowMs);
       if (restMs > Math.max(slowestMs, this.#tolerableMs(lease))) [slowest, slowestMs] = [lease, restMs];
     }
@@ -333,9 +337,14 @@ export class LeaseTable {
     // The holder hears of the cut with its next renewal and reads on until then.
     const reached = expectedNext(slowest, nowMs + CUT_HEARD_WITHIN_MS);
     const from = Math.min(to - 1, Math.max(reached + 1, reached + Math.ceil((to - reached) / 2)));
-    if (from > slowest.next) slowest.to = from;
-    else slowest.shared = true;
-    return this.#grant(blob, ask, { from, to, source }, nowMs);
+    const shared = from <= slowest.next;
+    if (shared) slowest.shared = true;
+    else [slowest.to, slowest.cutUnheard] = [from, true];
+    return this.#grant(blob, ask, { from, to, source, shared }, nowMs);
+  }
+
+  #runPieces(blob: BlobLeases, { agent, others = false }: LeaseAsk, nowMs: number): number {
+    return blob.runPieces(agent, others, nowMs);
   }
 
   #reads(agent: string, registry: string): boolean {
@@ -367,7 +376,13 @@ export class LeaseTable {
   #grant(
     blob: BlobLeases,
     ask: LeaseAsk,
-    { from, to, source, extra = false }: { from: number; to: number; source: LeaseSource; extra?: boolean },
+    {
+      from,
+      to,
+      source,
+      extra = false,
+      shared = false,
+    }: Run & { source: LeaseSource; extra?: boolean; shared?: boolean },
     nowMs: number,
   ): LeaseReply {
     const lease: Lease = {
@@ -382,11 +397,13 @@ export class LeaseTable {
       next: from,
       nextAtMs: nowMs,
       bytes: 0,
+      bytesBefore: 0,
       bytesAtMs: nowMs,
       whole: source === 'origin' && this.#ranges.of(ask.registry, nowMs) === false,
       extra,
-      shared: false,
-      grantedAtMs: nowMs,
+      shared,
+      startedAtMs: nowMs,
+      cutUnheard: false,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,
     };
     const holders = source === 'zone' ? blob.agentsWith(from, to, ask.zone).slice(0, MAX_HOLDERS_TOLD) : [];

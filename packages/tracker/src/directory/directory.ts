@@ -125,6 +125,14 @@ export class Directory {
     };
   }
 
+  /** Whether somebody besides this member wants the blob. */
+  isWantedByOthers(blob: BlobId, { peerId }: Member): boolean {
+    const swarm = this.#swarms.get(blob);
+    if (swarm === undefined) return false;
+    const own = this.#agents.get(peerId)?.wants.has(swarm) === true ? 1 : 0;
+    return swarm.wanting > own;
+  }
+
   /** Where these agents can be dialled, as far as they are known now and others may hear of them. */
   find(peerIds: readonly string[]): PeerRecord[] {
     const told = this.#known(peerIds).filter(({ peerId }) => !this.#isShunned(peerId));

@@ -51,9 +51,15 @@ export class AgentsByZone {
   /** Those with a member that holds the whole blob are marked. */
   readonly #groups = new MarkedList<ZoneGroup>();
   #size = 0;
+  #complete = 0;
 
   get size(): number {
     return this.#size;
+  }
+
+  /** How many do not hold the whole blob. */
+  get wanting(): number {
+    return this.#size - this.#complete;
   }
 
   /** Whether somebody holds the whole blob. */
@@ -77,6 +83,7 @@ export class AgentsByZone {
 
   setComplete(entry: SwarmEntry, complete: boolean): void {
     const { group } = entry;
+    if (group.members.isMarked(entry) !== complete) this.#complete += complete ? 1 : -1;
     group.members.mark(entry, complete);
     this.#groups.mark(group, group.members.markedSize > 0);
   }

@@ -66,6 +66,7 @@ export class OriginLeases {
         registry: registryOf(blob),
         sizeBytes,
         starved,
+        others: this.#directory.isWantedByOthers(blob, member),
         complete,
         ...(piece === undefined ? {} : { piece }),
         ...(avoid === undefined ? {} : { avoid }),
