@@ -8,6 +8,7 @@
  *
  * A piece reaches a reader only from disk and only when verified; the blob's last piece waits for the whole hash.
  */
+import type { Hash } from 'node:crypto';
 import type { BlobId } from '@shoal/oci';
 import { pieceCountOf, pieceSizeOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
@@ -227,6 +228,11 @@ export class BlobPull {
   /** Bytes that `waitFor` has let through. */
   read(offset: number, length: number, memory: Buffer): Promise<Buffer> {
     return (this.#handle ?? this.#partial).read(offset, length, memory);
+  }
+
+  /** The hash of all bytes before `offset`, if it is at hand. */
+  hashBefore(offset: number): Hash | undefined {
+    return this.#partial.hashBefore(offset);
   }
 
   /** Stops, keeping what is here for a later resume, and frees the committed file. No reader may be left. */

@@ -1,6 +1,5 @@
 /** Reads a blob that is still arriving, in order, for one client. */
-import { createHash } from 'node:crypto';
-import { type Digest, digestAlgorithm, digestOf } from '@shoal/oci';
+import { type Digest, digestOf } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
@@ -45,9 +44,6 @@ export class PullReader implements BlobReader {
   async *bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stop = Math.min(end ?? this.sizeBytes, this.sizeBytes);
     const pieceSize = pieceSizeOf(this.sizeBytes);
-    // Should the rest have to pass by the store, the whole must still be checked before its last bytes.
-    const isWhole = start === 0 && stop === this.sizeBytes;
-    const hash = isWhole ? createHash(digestAlgorithm(this.digest)) : undefined;
     const ended = AbortSignal.any([signal, this.#cut.signal]);
     const memory = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, Math.max(0, stop - start)));
     let offset = start;
@@ -62,12 +58,14 @@ export class PullReader implements BlobReader {
         if (chunk === undefined) continue;
         this.#given = { first: Math.min(this.#given?.first ?? index, index), last: index };
         offset += chunk.length;
-        hash?.update(chunk);
         yield chunk;
       }
     } catch (error) {
       if (!diskIsFull(error)) throw error;
-      yield* this.#passThrough({ start: offset, end: stop, hash }, signal);
+      // The rest has to pass by the store; the whole must still be checked before its last bytes.
+      const isWhole = start === 0 && stop === this.sizeBytes && offset > 0;
+      const sentBefore = isWhole ? (this.#pull.hashBefore(offset) ?? 'unhashed') : undefined;
+      yield* this.#passThrough({ start: offset, end: stop, sentBefore }, signal);
     }
   }
 

@@ -4,6 +4,7 @@
  * one's clients may read, and a blob that two registries have is read from both. Who may read it is decided in `access`.
  * Nothing here talks to a network, and nothing here trusts a byte: `commit` hashes the whole blob.
  */
+import type { Hash } from 'node:crypto';
 import type { BlobId } from '@shoal/oci';
 import type { PieceMap } from '@shoal/swarm';
 
@@ -48,6 +49,8 @@ export interface PartialBlob {
   write(index: number, bytes: Uint8Array, sha256: Uint8Array, attestation: Uint8Array): Promise<void>;
   /** Reads bytes of pieces that are in `pieces`, as a `BlobHandle` does. */
   read(offset: number, length: number, into?: Buffer): Promise<Buffer>;
+  /** The state of the blob's hash after all bytes before `offset`, if it is at hand; also of a partial that is closed. */
+  hashBefore(offset: number): Hash | undefined;
   attestation(index: number): Uint8Array | undefined;
   /** The SHA-256 that came with a piece that is here. */
   pieceHash(index: number): Uint8Array | undefined;

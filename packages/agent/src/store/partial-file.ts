@@ -10,6 +10,7 @@
  * The order on the disk is: bytes, then record, then `pieces`. A record without its bytes can only come from a power cut,
  * and resuming finds it, because every piece is checked again then.
  */
+import type { Hash } from 'node:crypto';
 import type { FileHandle } from 'node:fs/promises';
 import { type BlobId, digestAlgorithm, digestHex, digestOf } from '@shoal/oci';
 import { PieceMap, pieceCountOf, pieceExtent, pieceSizeOf } from '@shoal/swarm';
@@ -18,12 +19,9 @@ import type { BlobIndex } from './blob-index.ts';
 import { type PartialBlob, StoreError } from './blob-store.ts';
 import { storeErrorFrom } from './failure.ts';
 import { readExactly, writeExactly } from './file-bytes.ts';
+import { HashFeeder } from './hash-feeder.ts';
 import type { PartialEntry } from './ledger.ts';
 import { RunningHash } from './running-hash.ts';
-
-/** A reader that takes longer from one read to the next is no help to the hash, nor is one that is further behind than this. */
-const FED_LATELY_MS = 1_000;
-const FED_LAG_PIECES = 16;
 
 export interface PartialFileOptions {
   id: BlobId;
@@ -63,10 +61,9 @@ export class PartialFile implements PartialBlob {
   readonly #index: BlobIndex;
   readonly #owner: PartialOwner;
   readonly #hash: RunningHash;
+  readonly #feeder: HashFeeder;
   readonly #kept = new Map<number, KeptPiece>();
   readonly #writing = new Map<number, Promise<void>>();
-  /** When the hash was given something that somebody else had read. */
-  #fedAtMs = Number.NEGATIVE_INFINITY;
   #state: State = 'open';
   #ending: Promise<void> | undefined;
 
@@ -78,6 +75,7 @@ export class PartialFile implements PartialBlob {
     this.entry = dependencies.entry;
     this.#index = dependencies.index;
     this.#owner = dependencies.owner;
+    this.#feeder = new HashFeeder(this.pieces, () => performance.now());
     this.#hash = new RunningHash(
       { algorithm: digestAlgorithm(digestOf(options.id)), sizeBytes: options.sizeBytes },
       { pieces: this.pieces, readInto: (into, offset) => readExactly(this.file, into, offset) },
@@ -131,13 +129,17 @@ export class PartialFile implements PartialBlob {
     const { generation } = this.#hash;
     try {
       await readExactly(this.file, into, offset);
-      if (this.#hash.offer(offset, into, generation)) this.#fedAtMs = performance.now();
+      if (this.#hash.offer(offset, into, generation)) this.#feeder.fed();
     } catch (error) {
       // The descriptor may have been handed over, and closed, under this read.
       if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.id, offset, length, memory);
       throw error;
     }
     return into;
+  }
+
+  hashBefore(offset: number): Hash | undefined {
+    return this.#hash.before(offset);
   }
 
   attestation(index: number): Uint8Array | undefined {
@@ -207,7 +209,8 @@ export class PartialFile implements PartialBlob {
   ): Promise<void> {
     // The disk works on another thread while this one hashes.
     const onDisk = writeExactly(this.file, bytes, offset);
-    const hashed = this.#hash.offer(offset, bytes);
+    const { next } = this.#hash;
+    const hashed = !this.#feeder.isExpected(next) && this.#hash.offer(offset, bytes);
     try {
       await onDisk;
       await this.#index.putPiece(this.id, index, sha256, attestation);
@@ -216,17 +219,9 @@ export class PartialFile implements PartialBlob {
       throw storeErrorFrom(error, `cannot keep piece ${index} of ${this.id}`);
     }
     this.#keep(index, sha256.slice(), attestation.slice(), bytes.length);
+    if (index === next) this.#feeder.arrived();
     // A read that fails here fails again in `commit`, which reports it.
-    if (!this.#isFed()) this.#hash.catchUp().catch(() => undefined);
-  }
-
-  /** Whether somebody reads the blob in order, not far behind, so that the hash gets those bytes and need not read them again. */
-  #isFed(): boolean {
-    if (performance.now() - this.#fedAtMs > FED_LATELY_MS) return false;
-    const { next } = this.#hash;
-    const end = Math.min(next + FED_LAG_PIECES, this.pieces.count);
-    for (let index = next; index < end; index++) if (!this.pieces.has(index)) return true;
-    return false;
+    if (!this.#feeder.isExpected(this.#hash.next)) this.#hash.catchUp().catch(() => undefined);
   }
 
   /** The bytes of each piece, one after the other in one buffer; undefined where they do not hash to what is on record. */

@@ -116,3 +116,17 @@ test('bytes that were read before a piece was taken back do not count', async ()
   expect(hash.offer(0, content.subarray(0, 1000), hash.generation)).toBe(true);
   expect(await hash.digest()).toBe(expected);
 });
+
+test('its state is given for the very bytes that were hashed, and goes on by itself', async () => {
+  const { hash, pieces, content, bytesOf } = setUp();
+  hash.offer(0, bytesOf(0));
+  pieces.add(0);
+  expect(hash.before(100)).toBeUndefined();
+  const state = hash.before(offsetOf(1));
+  hash.offer(offsetOf(1), bytesOf(1));
+  const expected = createHash('sha512')
+    .update(content.subarray(0, offsetOf(1)))
+    .update('else')
+    .digest('hex');
+  expect(state?.update('else').digest('hex')).toBe(expected);
+});

@@ -62,6 +62,11 @@ export class RunningHash {
     return true;
   }
 
+  /** What was hashed, when that is just the bytes before `offset`. */
+  before(offset: number): Hash | undefined {
+    return offset === this.#at ? this.#hash.copy() : undefined;
+  }
+
   /** Starts over: a piece that was hashed did not reach the disk, so another version of it may come. */
   rewind(): void {
     this.#hash = createHash(this.#options.algorithm);
