@@ -72,9 +72,11 @@ export function peaks(uses: readonly ProcessUse[]): Partial<Record<MeteredKind, 
   return most;
 }
 
-/** The run whose makespan is the middle one; failed pulls of any run count. */
+/** The run whose makespan is the middle one, those that nobody finished last; failed pulls of any run count. */
 export function medianOf(readings: readonly ContenderReading[]): ContenderReading {
-  const sorted = [...readings].sort((a, b) => a.makespanSeconds - b.makespanSeconds);
+  const secondsOf = ({ makespanSeconds }: ContenderReading): number =>
+    Number.isNaN(makespanSeconds) ? Number.MAX_VALUE : makespanSeconds;
+  const sorted = [...readings].sort((a, b) => secondsOf(a) - secondsOf(b));
   const middle = sorted[Math.floor((sorted.length - 1) / 2)]!;
   const failedPulls = readings.reduce((sum, reading) => sum + reading.failedPulls, 0);
   return { ...middle, failedPulls, broken: readings.find(({ broken }) => broken !== undefined)?.broken };

@@ -43,8 +43,9 @@ export interface Lease {
   readonly extra: boolean;
   /** Its last piece was given to a second holder, too, or is all there is of it and a first holder has it. */
   shared: boolean;
-  /** When its holder could begin with it: it reads one lease of a blob after the other. */
+  /** When its holder could begin with it, and at which piece: it reads one lease of a blob after the other. */
   startedAtMs: number;
+  startedFrom: number;
   /** It was made shorter, and its holder has not been heard of since: it may be reading on. */
   cutUnheard: boolean;
   expiresAtMs: number;
@@ -214,11 +215,12 @@ export class BlobLeases {
     return first === lease ? undefined : first;
   }
 
-  /** The holder has finished this lease, which was given back, and may begin with its next one. */
-  finished(lease: Lease, nowMs: number): void {
-    const next = this.#firstOf(lease);
-    if (next === undefined || next.next > next.from) return;
+  /** The holder has given back the lease that it was at, and may begin with its next one. */
+  begin({ agent, source }: Lease, nowMs: number): void {
+    const next = this.#firstOf({ agent, source });
+    if (next === undefined) return;
     next.startedAtMs = nowMs;
+    next.startedFrom = next.next;
     next.nextAtMs = nowMs;
     next.bytesBefore = next.bytes;
   }
@@ -273,9 +275,10 @@ export class BlobLeases {
     }
   }
 
-  /** The oldest of this holder's leases of the same kind. */
-  #firstOf({ agent, source }: Lease): Lease | undefined {
-    return this.leases.find((other) => other.agent === agent && other.source === source);
+  /** The lease that this holder is at: one for somebody who starves, else the oldest. */
+  #firstOf({ agent, source }: Pick<Lease, 'agent' | 'source'>): Lease | undefined {
+    const all = this.leases.filter((other) => other.agent === agent && other.source === source);
+    return all.findLast(({ extra }) => extra) ?? all[0];
   }
 
   /** What other zones have, or are reading from the origin. */

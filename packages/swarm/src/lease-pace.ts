@@ -9,30 +9,34 @@ const SOON_MS = 8_000;
 const SPREADS_WITHIN_MS = 2_000;
 
 interface Progress {
-  /** Pieces of the lease, a part of one included. */
+  /** Pieces since the holder began with the lease, a part of one included. */
   done: number;
   /** When the holder told so; when it began, before that. */
   atMs: number;
 }
 
-/** As far as the holder has told: pieces that it has, or bytes that came in, whichever says more. */
+/**
+ * As far as the holder has told: pieces that it has, and bytes of the one that it is at. Bytes are told of all that it reads of
+ * the blob, so they say nothing of a lease that waits for its turn, and never more than a piece.
+ */
 function progressOf(lease: Lease): Progress {
-  const byPiece = { done: lease.next - lease.from, atMs: lease.nextAtMs };
-  if (lease.source === 'zone') return byPiece;
-  const done = Math.min(lease.to - lease.from, (lease.bytes - lease.bytesBefore) / lease.blob.pieceBytes);
-  return done > byPiece.done ? { done, atMs: lease.bytesAtMs } : byPiece;
+  const pieces = { done: lease.next - lease.startedFrom, atMs: lease.nextAtMs };
+  if (lease.source === 'zone' || lease.blob.before(lease) !== undefined) return pieces;
+  const byBytes = Math.min(pieces.done + 1, (lease.bytes - lease.bytesBefore) / lease.blob.pieceBytes);
+  return byBytes > pieces.done ? { done: byBytes, atMs: lease.bytesAtMs } : pieces;
 }
 
 /** Milliseconds per piece. Before the holder has told of anything, as slow as it has been silent. */
 function paceMs(lease: Lease, { done, atMs }: Progress, nowMs: number): number {
-  return (done > 0 ? atMs - lease.startedAtMs : nowMs - lease.startedAtMs) / (done || 1);
+  return done > 0 ? (atMs - lease.startedAtMs) / done : nowMs - lease.startedAtMs;
 }
 
 /** The piece that it is probably at. */
 export function expectedNext(lease: Lease, atMs: number): number {
+  if (lease.blob.before(lease) !== undefined) return lease.next;
   const progress = progressOf(lease);
   const pace = Math.max(1, paceMs(lease, progress, atMs));
-  return Math.min(lease.to - 1, lease.from + Math.floor(progress.done + (atMs - progress.atMs) / pace));
+  return Math.min(lease.to - 1, lease.startedFrom + Math.floor(progress.done + (atMs - progress.atMs) / pace));
 }
 
 /** What the rest of the run will take at the holder's pace, with what it has to finish before. */
@@ -45,14 +49,23 @@ export function remainingMs(lease: Lease, nowMs: number): number {
   }
   const progress = progressOf(lease);
   if (progress.done === 0 && nowMs - lease.startedAtMs < JUDGED_AFTER_MS) return 0;
-  return (lease.to - lease.from - progress.done) * paceMs(lease, progress, nowMs) - (nowMs - progress.atMs);
+  return (lease.to - lease.startedFrom - progress.done) * paceMs(lease, progress, nowMs) - (nowMs - progress.atMs);
+}
+
+/** The pieces that it has before it, those of the lease that it has to finish first included. */
+export function remainingPieces(lease: Lease): number {
+  const before = lease.blob.before(lease);
+  return lease.to - lease.next + (before === undefined ? 0 : before.to - before.next);
 }
 
 /** Whether the holder of the lease has the piece before long, going by its pace, or has it since so lately that it may yet spread. */
 export function bringsSoon(lease: Lease, piece: number, nowMs: number): boolean {
   if (piece < lease.from || piece >= lease.to) return false;
   if (piece < lease.next) return piece === lease.next - 1 && nowMs - lease.nextAtMs < SPREADS_WITHIN_MS;
-  const progress = progressOf(lease);
-  const silentMs = nowMs - progress.atMs;
-  return (piece + 1 - lease.from - progress.done) * Math.max(silentMs, paceMs(lease, progress, nowMs)) <= SOON_MS;
+  const before = lease.blob.before(lease);
+  const working = before ?? lease;
+  const progress = progressOf(working);
+  const pace = Math.max(nowMs - progress.atMs, paceMs(working, progress, nowMs));
+  const ahead = before === undefined ? -progress.done : before.to - before.startedFrom - progress.done;
+  return (ahead + piece + 1 - lease.startedFrom) * pace <= SOON_MS;
 }

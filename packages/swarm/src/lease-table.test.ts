@@ -181,6 +181,40 @@ describe('a holder that fails', () => {
     expect(table.request({ ...EIGHT, agent: 'b' }, 3_000).granted).toBe(false);
   });
 
+  test('is not waited for by a reader that starves when it is slow with what it has to finish first', () => {
+    const table = knownTable();
+    const first = grantedBy(table.request(EIGHT, 0));
+    const second = grantedBy(table.request(EIGHT, 0));
+    for (let at = 500; at <= 6_000; at += 500) {
+      table.renew(first.leaseId, 'a', { bytes: at * 50, next: 0 }, at);
+      table.renew(second.leaseId, 'a', { bytes: at * 50, next: 4 }, at);
+    }
+    expect(table.request({ ...EIGHT, agent: 'b', starved: true, piece: 4 }, 6_000)).toMatchObject({ from: 4, to: 5 });
+  });
+
+  test('is as slow in its next lease as its bytes since then say, whatever pieces of that were there before', () => {
+    const table = knownTable();
+    const first = grantedBy(table.request(EIGHT, 0));
+    const second = grantedBy(table.request(EIGHT, 0));
+    table.renew(second.leaseId, 'a', { bytes: MiB, next: 5 }, 500);
+    table.release(first.leaseId, 'a', { how: 'done', next: 4 }, 600);
+    for (let at = 1_000; at <= 9_000; at += 500) {
+      table.renew(second.leaseId, 'a', { bytes: MiB + at * 2, next: 5 }, at);
+    }
+    expect(table.request({ ...EIGHT, agent: 'b', starved: true, piece: 5 }, 9_000)).toMatchObject({ from: 5, to: 6 });
+  });
+
+  test('is no faster for giving back leases that it has not begun with', () => {
+    const table = knownTable();
+    const first = grantedBy(table.request(ASK, 0));
+    for (let at = 500; at <= 9_000; at += 500) {
+      table.renew(first.leaseId, 'a', { bytes: at, next: 0 }, at);
+      const next = grantedBy(table.request(ASK, at));
+      table.release(next.leaseId, 'a', { how: 'unneeded', next: next.from }, at);
+    }
+    expect(table.request({ ...ASK, agent: 'b', starved: true, piece: 0 }, 9_000)).toMatchObject({ from: 0, to: 1 });
+  });
+
   test('that is slow loses a part of its run, and no more before it has been heard of again', () => {
     const table = knownTable();
     const usual = grantedBy(table.request({ ...ASK, blob: `a.test/sha256:${'7'.repeat(64)}` as BlobId }, 0));

@@ -17,7 +17,7 @@ import type { BlobId } from '@shoal/oci';
 import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { maxHeld } from './held-leases.ts';
-import { bringsSoon, expectedNext, remainingMs } from './lease-pace.ts';
+import { bringsSoon, expectedNext, remainingMs, remainingPieces } from './lease-pace.ts';
 import { pieceCountOf } from './piece.ts';
 import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
@@ -200,8 +200,9 @@ export class LeaseTable {
       const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
       this.#paces.note(lease.registry, bytes, nowMs - lease.startedAtMs);
     }
+    const wasAtIt = lease.blob.before(lease) === undefined;
     this.#drop(lease);
-    lease.blob.finished(lease, nowMs);
+    if (wasAtIt) lease.blob.begin(lease, nowMs);
     if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
   }
 
@@ -354,7 +355,7 @@ export class LeaseTable {
 
   #tolerableMs(lease: Lease): number {
     if (lease.source === 'zone') return SLOW_AFTER_MS;
-    const restBytes = (lease.to - lease.next) * lease.blob.pieceBytes;
+    const restBytes = remainingPieces(lease) * lease.blob.pieceBytes;
     const usualMs = this.#paces.usualMs(lease.registry, restBytes);
     return Math.max(SLOW_AFTER_MS, Math.min(MAX_TOLERABLE_MS, SLOW_FACTOR * usualMs));
   }
@@ -403,6 +404,7 @@ export class LeaseTable {
       extra,
       shared,
       startedAtMs: nowMs,
+      startedFrom: from,
       cutUnheard: false,
       expiresAtMs: nowMs + this.#options.leaseTtlMs,
     };

@@ -17,11 +17,8 @@ export interface PassedRange {
   start: number;
   /** Exclusive; undefined means up to the end, wherever that is. */
   end: number | undefined;
-  /**
-   * When the bytes before `start` were sent to the same client and the range ends with the blob: the hash of those bytes, or
-   * that nobody has it, so that they have to be read again. The whole is checked then.
-   */
-  sentBefore?: Hash | 'unhashed' | undefined;
+  /** The state after the bytes before `start`, when those were sent too and the range ends with the blob. */
+  hash?: Hash | undefined;
 }
 
 /** Yields the bytes of a range of the blob. @throws OriginError, PullError */
@@ -32,19 +29,13 @@ export async function* passThrough(
   range: PassedRange,
   signal: AbortSignal,
 ): AsyncGenerator<Uint8Array> {
-  const { end, sentBefore } = range;
-  const isAgain = sentBefore === 'unhashed';
-  const isWhole = isAgain || (range.start === 0 && end === undefined);
-  const hash = isWhole ? createHash(digestAlgorithm(digest)) : (sentBefore as Hash | undefined);
+  const isWhole = range.start === 0 && range.end === undefined;
+  const hash = range.hash ?? (isWhole ? createHash(digestAlgorithm(digest)) : undefined);
   let held: Uint8Array | undefined;
-  let toDrop = isAgain ? range.start : 0;
-  for await (const chunk of resumedBytes(origin, source, digest, { start: isAgain ? 0 : range.start, end }, signal)) {
+  for await (const chunk of resumedBytes(origin, source, digest, range, signal)) {
     hash?.update(chunk);
-    const fresh = chunk.subarray(toDrop);
-    toDrop -= chunk.length - fresh.length;
-    if (fresh.length === 0) continue;
     if (held !== undefined) yield held;
-    held = fresh;
+    held = chunk;
   }
   if (hash !== undefined && hash.digest('hex') !== digestHex(digest)) {
     throw new PullError('mismatch', `${digest}: the origin's bytes do not match the digest`);

@@ -1,5 +1,6 @@
 /** Reads a blob that is still arriving, in order, for one client. */
-import { type Digest, digestOf } from '@shoal/oci';
+import { createHash, type Hash } from 'node:crypto';
+import { type Digest, digestAlgorithm, digestOf } from '@shoal/oci';
 import { pieceSizeOf } from '@shoal/swarm';
 import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
@@ -44,6 +45,9 @@ export class PullReader implements BlobReader {
   async *bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncGenerator<Uint8Array> {
     const stop = Math.min(end ?? this.sizeBytes, this.sizeBytes);
     const pieceSize = pieceSizeOf(this.sizeBytes);
+    // Should the rest have to pass by the store, the whole must still be checked before its last bytes.
+    const isWhole = start === 0 && stop === this.sizeBytes;
+    let hash = isWhole ? createHash(digestAlgorithm(this.digest)) : undefined;
     const ended = AbortSignal.any([signal, this.#cut.signal]);
     const memory = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, Math.max(0, stop - start)));
     let offset = start;
@@ -58,15 +62,18 @@ export class PullReader implements BlobReader {
         if (chunk === undefined) continue;
         this.#given = { first: Math.min(this.#given?.first ?? index, index), last: index };
         offset += chunk.length;
+        if (hash !== undefined) hash = this.#hashAfter(offset, chunk, hash);
         yield chunk;
       }
     } catch (error) {
       if (!diskIsFull(error)) throw error;
-      // The rest has to pass by the store; the whole must still be checked before its last bytes.
-      const isWhole = start === 0 && stop === this.sizeBytes && offset > 0;
-      const sentBefore = isWhole ? (this.#pull.hashBefore(offset) ?? 'unhashed') : undefined;
-      yield* this.#passThrough({ start: offset, end: stop, sentBefore }, signal);
+      yield* this.#passThrough({ start: offset, end: stop, hash }, signal);
     }
+  }
+
+  /** Most readers are where the blob's own hash is, and need not compute one of their own. */
+  #hashAfter(offset: number, chunk: Uint8Array, before: Hash): Hash {
+    return this.#pull.hashBefore(offset) ?? before.update(chunk);
   }
 
   /** Undefined when pieces were taken back meanwhile: these bytes may be of one of them. */

@@ -20,7 +20,7 @@ export class HashFeeder {
     this.#now = now;
   }
 
-  /** What was read for somebody was the next that the hash needed. */
+  /** Somebody has read up to where the hash is. */
   fed(): void {
     this.#isFollowed = true;
     this.#waitUntilMs = this.#now() + FED_WITHIN_MS;

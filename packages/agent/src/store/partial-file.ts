@@ -129,7 +129,8 @@ export class PartialFile implements PartialBlob {
     const { generation } = this.#hash;
     try {
       await readExactly(this.file, into, offset);
-      if (this.#hash.offer(offset, into, generation)) this.#feeder.fed();
+      this.#hash.offer(offset, into, generation);
+      if (this.#hash.at === offset + length) this.#feeder.fed();
     } catch (error) {
       // The descriptor may have been handed over, and closed, under this read.
       if ((this.#state as State) === 'committed') return this.#owner.readCommitted(this.id, offset, length, memory);
@@ -207,21 +208,19 @@ export class PartialFile implements PartialBlob {
     sha256: Uint8Array,
     attestation: Uint8Array,
   ): Promise<void> {
-    // The disk works on another thread while this one hashes.
-    const onDisk = writeExactly(this.file, bytes, offset);
-    const { next } = this.#hash;
-    const hashed = !this.#feeder.isExpected(next) && this.#hash.offer(offset, bytes);
     try {
-      await onDisk;
+      await writeExactly(this.file, bytes, offset);
       await this.#index.putPiece(this.id, index, sha256, attestation);
     } catch (error) {
-      if (hashed) this.#hash.rewind();
       throw storeErrorFrom(error, `cannot keep piece ${index} of ${this.id}`);
     }
+    const { next } = this.#hash;
     this.#keep(index, sha256.slice(), attestation.slice(), bytes.length);
     if (index === next) this.#feeder.arrived();
+    if (this.#feeder.isExpected(next)) return;
+    this.#hash.offer(offset, bytes);
     // A read that fails here fails again in `commit`, which reports it.
-    if (!this.#feeder.isExpected(this.#hash.next)) this.#hash.catchUp().catch(() => undefined);
+    this.#hash.catchUp().catch(() => undefined);
   }
 
   /** The bytes of each piece, one after the other in one buffer; undefined where they do not hash to what is on record. */

@@ -42,6 +42,11 @@ export class RunningHash {
     this.#hash = createHash(options.algorithm);
   }
 
+  /** How many bytes of the blob are in it. */
+  get at(): number {
+    return this.#at;
+  }
+
   /** The first piece that is not wholly in the hash yet; the count when all are. */
   get next(): number {
     const { sizeBytes } = this.#options;
@@ -62,12 +67,12 @@ export class RunningHash {
     return true;
   }
 
-  /** What was hashed, when that is just the bytes before `offset`. */
+  /** What was hashed, when that is just the bytes before `offset` and not the whole blob, whose state is spent. */
   before(offset: number): Hash | undefined {
-    return offset === this.#at ? this.#hash.copy() : undefined;
+    return offset === this.#at && offset < this.#options.sizeBytes ? this.#hash.copy() : undefined;
   }
 
-  /** Starts over: a piece that was hashed did not reach the disk, so another version of it may come. */
+  /** Starts over: of a piece that was hashed another version may come. */
   rewind(): void {
     this.#hash = createHash(this.#options.algorithm);
     this.#at = 0;

@@ -8,6 +8,8 @@ import type { Uint8ArrayList } from 'uint8arraylist';
 
 /** What may wait here for the kernel: a few of yamux's frames, so that they leave together. */
 const MAX_QUEUED_BYTES = 256 * 1024;
+/** A peer that lets this much wait, pongs of the multiplexer included, loses the connection; each stream waits for its reader before. */
+const MAX_WRITE_BUFFER_BYTES = 16 * 1024 * 1024;
 
 export class TlsConnection extends AbstractMultiaddrConnection {
   readonly #socket: TLSSocket;
@@ -15,7 +17,7 @@ export class TlsConnection extends AbstractMultiaddrConnection {
   readonly #arrived: Uint8Array[] = [];
 
   constructor(socket: TLSSocket, init: { remoteAddr: Multiaddr; direction: MessageStreamDirection; log: Logger }) {
-    super(init);
+    super({ ...init, maxWriteBufferLength: MAX_WRITE_BUFFER_BYTES });
     this.#socket = socket;
     socket
       .on('data', (chunk: Uint8Array) => this.#arrive(chunk))
@@ -41,6 +43,8 @@ export class TlsConnection extends AbstractMultiaddrConnection {
   #end(): void {
     if (this.#arrived.length > 0) this.#passOn();
     this.onTransportClosed();
+    // What was still to be sent may never be read.
+    this.#socket.destroy();
   }
 
   /** One record and one packet for what was sent at once. */

@@ -13,12 +13,10 @@ import {
 } from '@libp2p/interface';
 import { getNetConfig, getThinWaistAddresses, ipPortToMultiaddr } from '@libp2p/utils';
 import type { Multiaddr } from '@multiformats/multiaddr';
+import { HandshakeLimits } from './handshake-limits.ts';
 import { TlsConnection } from './tls-connection.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
-/** Beyond these the next ones are turned away, before anything is computed for them; one address has a part of them. */
-const MAX_HANDSHAKES = 128;
-const MAX_HANDSHAKES_PER_ADDRESS = 32;
 
 export interface TlsListenerOptions extends CreateListenerOptions {
   tls: TLSSocketOptions;
@@ -36,8 +34,7 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
   readonly #stopped = new AbortController();
-  /** Under way, by address. */
-  readonly #handshakes = new Map<string, number>();
+  readonly #limits = new HandshakeLimits(() => performance.now());
   #listening: Multiaddr | undefined;
 
   constructor(options: TlsListenerOptions) {
@@ -74,45 +71,33 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
   #connected(socket: Socket): void {
     const { tls, hasRoom, log } = this.#options;
     socket.on('error', (error) => log('connection failed - %e', error));
-    const { remoteAddress = '' } = socket;
-    if (!this.#hasTimeFor(remoteAddress) || !hasRoom()) {
+    let end = hasRoom() ? this.#limits.begin(socket.remoteAddress ?? '') : undefined;
+    if (end === undefined) {
       socket.destroy();
       return;
     }
     this.#sockets.add(socket);
-    this.#count(remoteAddress, 1);
     const timer = setTimeout(() => socket.destroy(), HANDSHAKE_TIMEOUT_MS);
-    let isShaking = true;
     const shaken = (): void => {
-      if (!isShaking) return;
-      isShaking = false;
-      this.#count(remoteAddress, -1);
       clearTimeout(timer);
+      end?.();
+      end = undefined;
     };
     socket.once('close', () => {
       shaken();
       this.#sockets.delete(socket);
     });
     const secured = new TLSSocket(socket, { ...tls, isServer: true });
-    secured.on('error', (error) => {
+    const failed = (error: Error): void => {
       log('handshake or connection failed - %e', error);
       socket.destroy();
-    });
+    };
+    // What breaks the protocol after the handshake is told by the second name alone.
+    secured.on('error', failed).on('_tlsError', failed);
     secured.once('secure', () => {
       shaken();
       void this.#upgrade(secured);
     });
-  }
-
-  #hasTimeFor(address: string): boolean {
-    const all = this.#handshakes.values().reduce((sum, count) => sum + count, 0);
-    return all < MAX_HANDSHAKES && (this.#handshakes.get(address) ?? 0) < MAX_HANDSHAKES_PER_ADDRESS;
-  }
-
-  #count(address: string, by: 1 | -1): void {
-    const count = (this.#handshakes.get(address) ?? 0) + by;
-    if (count === 0) this.#handshakes.delete(address);
-    else this.#handshakes.set(address, count);
   }
 
   async #upgrade(socket: TLSSocket): Promise<void> {

@@ -9,7 +9,7 @@ import { identityOfSeed } from '../identity.ts';
 import { createNode, type Node } from '../libp2p-node.ts';
 import { peerIdOfCertificate, tlsIdentity } from './tls-certificate.ts';
 
-const ALPN = ['shoal/2'];
+const ALPN = ['shoal/3'];
 const TIMEOUT_MS = 10_000;
 /** A self-signed certificate of a P-256 key. */
 const OTHER_CERTIFICATE = `-----BEGIN CERTIFICATE-----
@@ -128,6 +128,24 @@ describe('connections', () => {
     client.resume().write('GET /v2/ HTTP/1.1\r\nhost: shoal\r\n\r\n');
     await closed(client);
     expect(node.getConnections()).toEqual([]);
+  });
+
+  it('that take nothing of what they asked for end with their own end', { timeout: 4 * TIMEOUT_MS }, async () => {
+    const openSockets = () => process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length;
+    const before = openSockets();
+    const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const client = tlsClient({ ...ofAgent(), socket });
+    await once(client, 'secureConnect');
+    await expect.poll(() => node.getConnections().length).toBe(1);
+    client.pause();
+    // Each is answered: https://github.com/hashicorp/yamux/blob/master/spec.md
+    const pings = Buffer.alloc(12 * 10_000);
+    for (let at = 0; at < pings.length; at += 12) pings.set([0, 2, 0, 1], at);
+    for (let round = 0; round < 60; round++) if (!client.write(pings)) await once(client, 'drain');
+    client.end();
+    await expect.poll(() => node.getConnections().length).toBe(0);
+    await expect.poll(openSockets, { timeout: TIMEOUT_MS }).toBe(before + 1);
+    await closed(client.resume());
   });
 
   it('that say nothing are few, keep out nobody from elsewhere, and end soon', {

@@ -25,8 +25,8 @@ import { peerIdOfCertificate, tlsIdentity } from './tls-certificate.ts';
 import { TlsConnection } from './tls-connection.ts';
 import { TlsListener } from './tls-listener.ts';
 
-/** Yamux and our protocols in it. Another number is another language. */
-const ALPN_PROTOCOL = 'shoal/2';
+/** Yamux and our protocols in it, and how blobs are cut into pieces. Another number is another language. */
+const ALPN_PROTOCOL = 'shoal/3';
 const YAMUX = '/yamux/1.0.0';
 /** A peer whose machine is gone says nothing; the kernel finds out. */
 const SOCKET_OPTIONS = { noDelay: true, keepAlive: true, keepAliveInitialDelay: 30_000 } as const;
