@@ -7,6 +7,7 @@
 import { randomBytes } from 'node:crypto';
 import { seededRandom } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
+import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RepositoryAccess } from './access/access.ts';
@@ -17,11 +18,13 @@ import { ReferenceResolver } from './access/reference-resolver.ts';
 import type { TagPolicies } from './access/tag-policy.ts';
 import { startAdmin } from './admin/admin.ts';
 import { createMetrics } from './admin/metrics.ts';
+import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
 import { KnownPeers } from './known-peers.ts';
 import { startMirror } from './mirror/mirror.ts';
 import { dockerConfigProblem } from './origin/credentials.ts';
+import type { RateLimitReading } from './origin/rate-limits.ts';
 import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
@@ -57,6 +60,7 @@ const MEMBERSHIP_NOTE = 'agent/membership';
 const MEET_EVERY_MS = 10_000;
 /** Members that an agent keeps in touch with before it wants anything: a crowd that begins at once begins among these. */
 const ACQUAINTANCES = 8;
+const MAX_RATE_LIMITS = 256;
 
 const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
 
@@ -171,6 +175,7 @@ async function start(
 
   const { registries, dockerConfigs } = config;
   await checkDockerConfigs(dockerConfigs);
+  const rateLimits = new LRUCache<string, RateLimitReading>({ max: MAX_RATE_LIMITS });
   const origin = createOriginClient(
     { registries, dockerConfigs, allowRegistries: config.allowRegistries, deadlines: config.origin },
     {
@@ -181,7 +186,10 @@ async function start(
         metrics.originRequest(kind, status);
         if (status === 429) metrics.rateLimited(host);
       },
-      onRateLimit: (host, { remaining, limit }) => metrics.rateLimit(host, remaining, limit),
+      onRateLimit: (host, reading) => {
+        rateLimits.set(host, reading);
+        metrics.rateLimit(host, reading.remaining, reading.limit);
+      },
     },
   );
   stops.push(() => origin.close());
@@ -252,13 +260,38 @@ async function start(
       trackerReachable: client.reachable(),
     };
   });
+  const upSeconds = (): number => (performance.now() - startedAtMs) / 1_000;
+  const check = new AgentCheck(
+    {
+      version,
+      zone: config.zone,
+      mirror: mirror.address,
+      peerListen: config.peerListen,
+      trackers: config.trackers,
+      joinToken: config.joinToken ?? '',
+      dataDir: config.dataDir,
+      minFreeDiskBytes: config.minFreeDiskBytes,
+      registries,
+    },
+    {
+      identity,
+      upSeconds,
+      peers,
+      tracker: client,
+      store,
+      origin,
+      rateLimit: (host) => rateLimits.get(host),
+      clock,
+    },
+  );
+  stops.push(async () => check.close());
   const admin = await startAdmin(config.admin, {
     metrics,
     // A pull works without a tracker, so that alone makes no agent unready.
     readiness: () => ({ ready: true, reasons: [] }),
     status: () => ({
       version,
-      upSeconds: (performance.now() - startedAtMs) / 1_000,
+      upSeconds: upSeconds(),
       peerId: identity.peerId,
       mirror: `http://${mirror.address}`,
       zone: config.zone,
@@ -277,6 +310,7 @@ async function start(
       pulls: registry.progress(),
     }),
     forget: (repository, tag) => references.forget(repository, tag),
+    check,
     logger: logger.child({ room: 'admin' }),
   }).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });

@@ -3,6 +3,8 @@ export interface TextOutput {
   write(text: string): unknown;
   /** Whether a person is reading. */
   readonly isTTY?: boolean | undefined;
+  /** Of a terminal. */
+  readonly columns?: number | undefined;
 }
 
 export type StopSignal = 'SIGINT' | 'SIGTERM';

@@ -8,6 +8,7 @@ import { registerBench } from './bench/command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
+import { registerDoctor } from './doctor/command.ts';
 import { registerForget } from './forget-command.ts';
 import { withoutSecrets } from './log/without-secrets.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
@@ -26,6 +27,7 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal agent     runs on every node; point the container runtime at its mirror
   shoal setup     points the container runtime at the agent, and takes it back
   shoal status    shows how the agent on this machine is
+  shoal doctor    checks all that a pull needs, and says what to do
   shoal forget    has the next pull of a tag ask its registry
   shoal bench     measures what running agents save for an image`;
 
@@ -52,6 +54,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerTracker(program, io, programs);
   registerSetup(program, io);
   registerStatus(program, io);
+  registerDoctor(program, io, programs);
   registerForget(program, io);
   registerBench(program, io);
   registerDemo(program, io);

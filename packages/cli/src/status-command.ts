@@ -143,7 +143,7 @@ function pullLine({ blob, sizeBytes, heldBytes, seconds }: AgentStatus['pulls'][
 }
 
 /** The two largest units: 3 d 4 h, 12 min 5 s. */
-function duration(seconds: number): string {
+export function duration(seconds: number): string {
   const units: [string, number][] = [
     ['d', 86_400],
     ['h', 3_600],

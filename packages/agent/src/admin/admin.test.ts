@@ -3,6 +3,10 @@ import { afterEach, expect, test } from 'vitest';
 import { type Admin, type AdminDependencies, startAdmin } from './admin.ts';
 import { createMetrics } from './metrics.ts';
 
+const unasked: AdminDependencies['check'] = {
+  facts: () => Promise.reject(new Error('not asked for')),
+  registry: async (registry) => ({ registry, outcome: 'open' }),
+};
 const running: Admin[] = [];
 afterEach(async () => {
   await Promise.all(running.splice(0).map((admin) => admin.stop()));
@@ -16,6 +20,7 @@ async function start(given: Partial<AdminDependencies> = {}): Promise<Admin> {
       readiness: () => ({ ready: true, reasons: [] }),
       status: () => ({}),
       forget: async () => {},
+      check: unasked,
       logger: pino({ level: 'silent' }),
       ...given,
     },
@@ -84,6 +89,7 @@ test('rejects with the system error when its port is taken', async () => {
         readiness: () => ({ ready: true, reasons: [] }),
         status: () => ({}),
         forget: async () => {},
+        check: unasked,
         logger: pino({ level: 'silent' }),
       },
     ),
@@ -113,4 +119,16 @@ test('a tag is forgotten by its full name', async () => {
   }
   expect((await post('{"image":"alpine"}', 'text/plain')).status).toBe(415);
   expect(forgotten).toHaveLength(2);
+});
+
+test('checks a registry by its normalised name, and refuses what is none', async () => {
+  const admin = await start();
+  const post = (body: string) =>
+    fetch(`${admin.url}/v1/check`, { method: 'POST', body, headers: { 'content-type': 'application/json' } });
+  expect(await (await post('{"registry":"index.docker.io"}')).json()).toEqual({
+    registry: 'docker.io',
+    outcome: 'open',
+  });
+  expect((await post('{"registry":"no host"}')).status).toBe(400);
+  expect((await post('{}')).status).toBe(500);
 });

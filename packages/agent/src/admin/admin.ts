@@ -8,13 +8,16 @@
  * | /metrics        | Prometheus text |
  * | /v1/status      | JSON for `shoal status` |
  * | POST /v1/forget | `{"image":"ghcr.io/org/app:v1"}`: what this tag was is forgotten; `{"forgotten":"ghcr.io/org/app:v1"}`, or 400 |
+ * | POST /v1/check  | `{}`: facts for `shoal doctor`; `{"registry":"ghcr.io"}`: what that registry answers, or 400 |
  *
  * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave.
  */
 import type { AddressInfo } from 'node:net';
-import { parseImageReference } from '@shoal/oci';
+import { normaliseRegistryHost, parseImageReference } from '@shoal/oci';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
+import { z } from 'zod';
+import type { AgentCheck } from '../check/agent-check.ts';
 import type { Repository } from '../origin/origin-client.ts';
 import type { Metrics } from './metrics.ts';
 
@@ -22,6 +25,7 @@ const REQUEST_DEADLINE_MS = 5_000;
 const MAX_CONNECTIONS = 64;
 const MAX_BODY_BYTES = 4_096;
 const DEFAULT_TAG = 'latest';
+const PATHS = ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget', '/v1/check'];
 
 export interface AdminOptions {
   host: string;
@@ -41,6 +45,7 @@ export interface AdminDependencies {
   /** Anything JSON can hold; without secrets. */
   status: () => object;
   forget: (repository: Repository, tag: string) => Promise<void>;
+  check: Pick<AgentCheck, 'facts' | 'registry'>;
   logger: Logger;
 }
 
@@ -52,7 +57,7 @@ export interface Admin {
 
 /** @throws the error of `listen` */
 export async function startAdmin(options: AdminOptions, dependencies: AdminDependencies): Promise<Admin> {
-  const { metrics, readiness, status, forget, logger } = dependencies;
+  const { metrics, readiness, status, forget, check, logger } = dependencies;
   const server = fastify({
     forceCloseConnections: true,
     connectionTimeout: REQUEST_DEADLINE_MS,
@@ -71,7 +76,7 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
   server.get('/v1/status', async () => status());
   server.removeContentTypeParser('text/plain');
   server.post('/v1/forget', { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
-    const image = imageIn(request.body);
+    const image = textIn(request.body, 'image');
     const reference = image === undefined ? undefined : parseImageReference(image);
     if (reference === undefined || reference.digest !== undefined) {
       return reply.status(400).send({ error: 'not an image with a tag; an example: {"image":"ghcr.io/org/app:v1"}' });
@@ -80,11 +85,16 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
     await forget({ registry, name: repository }, tag);
     return { forgotten: `${registry}/${repository}:${tag}` };
   });
-  server.setNotFoundHandler((_request, reply) =>
-    reply
-      .status(404)
-      .send({ error: 'not found', paths: ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget'] }),
-  );
+  server.post('/v1/check', { bodyLimit: MAX_BODY_BYTES }, async (request, reply) => {
+    const asked = textIn(request.body, 'registry');
+    if (asked === undefined) return await check.facts();
+    const registry = normaliseRegistryHost(asked);
+    if (registry === undefined) {
+      return reply.status(400).send({ error: 'not a registry; an example: {"registry":"ghcr.io"}' });
+    }
+    return await check.registry(registry);
+  });
+  server.setNotFoundHandler((_request, reply) => reply.status(404).send({ error: 'not found', paths: PATHS }));
   server.setErrorHandler((err, request, reply) => {
     const { statusCode, message } = err as { statusCode?: number; message: string };
     if (statusCode !== undefined && statusCode < 500) return reply.status(statusCode).send({ error: message });
@@ -95,9 +105,9 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
   return { url: urlOf(options.host, server.server.address()), stop: () => server.close() };
 }
 
-function imageIn(body: unknown): string | undefined {
-  const image = typeof body === 'object' && body !== null && 'image' in body ? body.image : undefined;
-  return typeof image === 'string' ? image : undefined;
+function textIn(body: unknown, key: string): string | undefined {
+  const value = z.looseObject({ [key]: z.string() }).safeParse(body).data?.[key];
+  return typeof value === 'string' ? value : undefined;
 }
 
 async function listen(server: FastifyInstance, options: AdminOptions): Promise<void> {

@@ -102,7 +102,8 @@ export class RegistryAuth {
       const realm = URL.parse(parameters.get('realm') ?? '');
       if (scheme !== 'bearer' || realm === null || realm.username !== '' || realm.password !== '') continue;
       const service = parameters.get('service');
-      const scope = parameters.get('scope') ?? `repository:${repository.name}:pull`;
+      // Of the registry itself, and no repository, a token without any rights is asked.
+      const scope = parameters.get('scope') ?? (repository.name === '' ? '' : `repository:${repository.name}:pull`);
       if (Math.max(realm.href.length, service?.length ?? 0, scope.length) > MAX_CHALLENGE_PART) continue;
       return { scheme: 'bearer', realm, service, scope };
     }

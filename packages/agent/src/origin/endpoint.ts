@@ -111,6 +111,11 @@ export function checkTarget(endpoint: Endpoint, url: URL): void {
   }
 }
 
+/** `/v2/`, where a registry answers for itself. */
+export function registryUrl({ baseUrl }: Endpoint): URL {
+  return new URL(`${baseUrl.pathname.replace(/\/+$/, '')}/v2/`, baseUrl);
+}
+
 /**
  * The address of `path` below a repository. `path` may have a query.
  * @throws OriginError `invalid` when name or path lead outside of the repository

@@ -97,6 +97,19 @@ export interface OriginCall {
   onSent?: () => void;
 }
 
+/**
+ * How a registry lets this node in. `open`: it asks nobody who they are. `anonymous`: it gives tokens to nobody in particular, and
+ * this node has no credentials for it. `accepted`, `refused`: what it makes of the node's own credentials. `wanted`: it wants a
+ * login, and this node has none.
+ */
+export type RegistryLogin = 'open' | 'anonymous' | 'accepted' | 'refused' | 'wanted';
+
+export interface RegistryStanding {
+  /** Where it is really asked. */
+  url: string;
+  login: RegistryLogin;
+}
+
 export interface OriginClient {
   /** Whether this registry may be dialled at all: public hosts, and others only when configured by name. */
   allowed(registry: string): boolean;
@@ -127,5 +140,7 @@ export interface OriginClient {
     path: string,
     call: OriginCall & { accept?: string },
   ): Promise<{ status: number; headers: Record<string, string>; body: Buffer }>;
+  /** Asks a registry for nothing but itself (`GET /v2/`), as the node, and for a token where it wants one. @throws OriginError */
+  check(registry: string, call: Pick<OriginCall, 'signal' | 'pullId'>): Promise<RegistryStanding>;
   close(): Promise<void>;
 }

@@ -40,7 +40,7 @@ export interface OriginOptions {
   version?: string;
 }
 
-export type RequestKind = 'manifest' | 'blob' | 'relay' | 'token';
+export type RequestKind = 'manifest' | 'blob' | 'relay' | 'token' | 'check';
 
 export interface OriginDependencies {
   logger: Logger;

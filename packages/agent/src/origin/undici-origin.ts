@@ -28,6 +28,7 @@ import {
   type OriginCall,
   type OriginClient,
   OriginError,
+  type RegistryStanding,
   type Repository,
   type ResolvedManifest,
 } from './origin-client.ts';
@@ -41,6 +42,7 @@ import {
 } from './origin-options.ts';
 import { RateLimits } from './rate-limits.ts';
 import { createFollow, type FollowedAnswer } from './redirect.ts';
+import { RegistryCheck } from './registry-check.ts';
 import { type RegistryRequest, RegistryRequester } from './request.ts';
 import { SignedAddresses } from './signed-addresses.ts';
 
@@ -85,9 +87,19 @@ export function createOriginClient(options: OriginOptions, dependencies: OriginD
     { stallMs },
     { endpoints, credentials, auth, follow, limits: new RateLimits(clock) },
   );
+  const registryCheck = new RegistryCheck({ stallMs }, { endpoints, credentials, auth, follow, clock });
   return new UndiciOrigin(
     { stallMs },
-    { endpoints, requester, addresses: new SignedAddresses(clock), clock, onBytes, downloadLane, closing },
+    {
+      endpoints,
+      requester,
+      registryCheck,
+      addresses: new SignedAddresses(clock),
+      clock,
+      onBytes,
+      downloadLane,
+      closing,
+    },
   );
 }
 
@@ -106,6 +118,7 @@ function configuredCredentials(registries: Record<string, RegistryOptions>): Rea
 interface Parts {
   endpoints: Endpoints;
   requester: RegistryRequester;
+  registryCheck: RegistryCheck;
   addresses: SignedAddresses;
   clock: () => number;
   onBytes: (registry: string, sizeBytes: number) => void;
@@ -233,6 +246,10 @@ class UndiciOrigin implements OriginClient {
       return value === undefined ? [] : [[name, Array.isArray(value) ? value.join(', ') : value] as const];
     });
     return { status: answer.status, headers: Object.fromEntries(kept), body };
+  }
+
+  check(registry: string, call: Pick<OriginCall, 'signal' | 'pullId'>): Promise<RegistryStanding> {
+    return this.#parts.registryCheck.ask(registry, call);
   }
 
   async close(): Promise<void> {

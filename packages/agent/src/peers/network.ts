@@ -29,6 +29,7 @@ import {
   type FetchedPiece,
   type Holdings,
   PeerError,
+  type PeerLinks,
   type PeerNetwork,
   type PieceFetchOptions,
   type WantListener,
@@ -145,6 +146,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   readonly #members = new Map<string, PeerLink>();
   readonly #wants = new Map<BlobId, Set<WantListener>>();
   readonly #retiring = new Set<NodeJS.Timeout>();
+  #inboundSoFar = 0;
   #renewal: NodeJS.Timeout | undefined;
   #stopping = false;
 
@@ -220,6 +222,12 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
 
   dial(peers: readonly PeerRecord[]): void {
     if (this.#dependencies.membership() !== undefined) this.#dialer.dial(peers);
+  }
+
+  links(): PeerLinks {
+    const links = [...this.#members.values()];
+    const outbound = links.filter((link) => link.dialedByUs).length;
+    return { outbound, inbound: links.length - outbound, inboundSoFar: this.#inboundSoFar };
   }
 
   connected(): { peerId: string; zone: string }[] {
@@ -305,6 +313,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   // From the links.
 
   onOpen(link: PeerLink): void {
+    if (!link.dialedByUs) this.#inboundSoFar++;
     const other = this.#members.get(link.peerId);
     if (other === undefined && this.#members.size >= this.#maxConnections) {
       const idlest = this.#idlest();

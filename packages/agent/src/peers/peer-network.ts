@@ -83,12 +83,23 @@ export interface Holdings {
   read(blob: BlobId, index: number): Promise<{ bytes: Uint8Array; attestation: Uint8Array } | undefined>;
 }
 
+/** Links to members, by who dialled. */
+export interface PeerLinks {
+  /** Now, dialled by this agent and by the others. */
+  outbound: number;
+  inbound: number;
+  /** Since the start, dialled by others. */
+  inboundSoFar: number;
+}
+
 export interface PeerNetwork {
   readonly peerId: string;
   /** Multiaddrs others can dial, without /p2p. */
   addresses(): string[];
   /** Connects in the background, bounded and deduplicated; failures are only logged. */
   dial(peers: readonly PeerRecord[]): void;
+  /** How connections came about; the hint whether others can dial this agent. */
+  links(): PeerLinks;
   /** Members connected now, verified both ways. */
   connected(): { peerId: string; zone: string }[];
   /** Tells every member, now and later, that this blob is wanted, and reports what they hold until closed. */

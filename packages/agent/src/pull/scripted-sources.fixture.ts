@@ -70,6 +70,7 @@ export class ScriptedOrigin {
       resolve: unused,
       manifest: unused,
       relay: unused,
+      check: unused,
       stat: async () => ({ sizeBytes: this.bytes.length }),
       blob: async (_repository, _digest, { offset, end }, call) => this.#open(offset, end, call),
       close: async () => {},
@@ -112,6 +113,7 @@ export class ScriptedNetwork {
       peerId: ME,
       addresses: () => [],
       dial: () => {},
+      links: () => ({ outbound: 0, inbound: 0, inboundSoFar: 0 }),
       connected: () => [],
       want: (_blob, listener) => {
         this.listeners.push(listener);

@@ -12,9 +12,12 @@ export type CallErrorCode = TrackerErrorCode | 'UNREACHABLE' | 'WRONG_PIN' | 'TI
 
 export class CallError extends Error {
   readonly code: CallErrorCode;
-  constructor(code: CallErrorCode, message: string, options: ErrorOptions = {}) {
+  /** When the tracker said so by its own clock, to the second; of refusals. */
+  readonly dateMs: number | undefined;
+  constructor(code: CallErrorCode, message: string, options: ErrorOptions & { dateMs?: number } = {}) {
     super(message, options);
     this.name = 'CallError';
     this.code = code;
+    this.dateMs = options.dateMs;
   }
 }

@@ -63,7 +63,9 @@ async function read<T>(call: Call<T>, response: Dispatcher.ResponseData): Promis
   }
   const refusal = trackerErrorSchema.safeParse(body);
   if (!refusal.success) throw new CallError('BAD_ANSWER', `status ${response.statusCode} without an error`);
-  throw new CallError(refusal.data.error.code, refusal.data.error.message);
+  const dateMs = Date.parse(String(response.headers.date));
+  const { code, message } = refusal.data.error;
+  throw new CallError(code, message, Number.isNaN(dateMs) ? {} : { dateMs });
 }
 
 function asCallError(error: unknown, call: Call<unknown>, late: boolean): CallError {

@@ -42,6 +42,38 @@ export const planContainerd: Planner = async (options, files) => {
   };
 };
 
+/** What the files of containerd say about how it pulls; imported files win over the main one, as there. */
+export interface ContainerdSettings {
+  configFile: string;
+  configPath: string | undefined;
+  /** Layers are thrown away once they are unpacked. */
+  discardsLayers: boolean;
+  /** As Docker's packages have it: only Docker uses this containerd. */
+  isWithoutCri: boolean;
+}
+
+/** @throws SetupProblem */
+export async function readContainerd(files: Files, configFile: string = CONFIG_FILE): Promise<ContainerdSettings> {
+  const main = parseToml(configFile, (await files.read(configFile)) ?? NEW_CONFIG);
+  const settings = { configFile, configPath: undefined, discardsLayers: false, isWithoutCri: false };
+  const imported = await importedFiles(main, files);
+  const others = await Promise.all(imported.map(async (path) => parseToml(path, (await files.read(path)) ?? '')));
+  return [main, ...others].reduce<ContainerdSettings>((known, config) => {
+    const plugin = ['plugins', ...criPlugin(configFile, config.version ?? main.version)];
+    const configPath = tomlAt(config, [...plugin, 'registry', 'config_path']);
+    const discards =
+      tomlAt(config, [...plugin, 'discard_unpacked_layers']) ??
+      tomlAt(config, [...plugin, 'containerd', 'discard_unpacked_layers']);
+    const disabled = Array.isArray(config.disabled_plugins) ? config.disabled_plugins : [];
+    return {
+      configFile,
+      configPath: typeof configPath === 'string' ? configPath : known.configPath,
+      discardsLayers: typeof discards === 'boolean' ? discards : known.discardsLayers,
+      isWithoutCri: known.isWithoutCri || disabled.includes('cri') || disabled.includes('io.containerd.grpc.v1.cri'),
+    };
+  }, settings);
+}
+
 /** containerd does not load CRI at all with the old settings beside config_path. */
 function mustBeModern(path: string, config: TomlTable, registry: readonly string[]): void {
   const mirrors = tomlAt(config, [...registry, 'mirrors']) ?? {};

@@ -1,0 +1,138 @@
+/**
+ * Facts for `shoal doctor`, told by the agent that runs: only it sees the disk with its own rights, the tracker with its own identity,
+ * the registries with its own credentials and proxies of names. It tells what is, and judges nothing.
+ *
+ *   POST /v1/check {}                        ─► facts()          the tracker is asked, the disk written to, the own addresses dialled
+ *   POST /v1/check {"registry":"ghcr.io"}    ─► registry(host)   that registry is asked for itself
+ *
+ * The same question asked twice at a time is answered once.
+ */
+
+import type { OriginClient } from '../origin/origin-client.ts';
+import type { RateLimitReading } from '../origin/rate-limits.ts';
+import type { PeerNetwork } from '../peers/peer-network.ts';
+import type { BlobStore } from '../store/blob-store.ts';
+import { checkTracker, type TrackerStanding } from '../tracker-client/tracker-check.ts';
+import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { answering } from './answering.ts';
+import { checkDataFolder, type DataFolderStanding } from './data-folder.ts';
+import { findRegistry, type RegistryFinding } from './registry-finding.ts';
+
+export interface AgentCheckOptions {
+  version: string;
+  zone: string;
+  /** `HOST:PORT` as it listens. */
+  mirror: string;
+  peerListen: readonly string[];
+  trackers: readonly string[];
+  joinToken: string;
+  dataDir: string;
+  minFreeDiskBytes: number;
+  /** Configured ones, by host, with the address where one is given. */
+  registries: Readonly<Record<string, { url?: string }>>;
+}
+
+export interface AgentCheckDependencies {
+  identity: { peerId: string; sign: (bytes: Uint8Array) => Uint8Array };
+  upSeconds: () => number;
+  peers: Pick<PeerNetwork, 'addresses' | 'links'>;
+  tracker: Pick<TrackerClient, 'reachable' | 'clusterSize' | 'membership'>;
+  store: Pick<BlobStore, 'usage'>;
+  origin: Pick<OriginClient, 'check'>;
+  /** What a registry last said is left of its pulls. */
+  rateLimit: (registry: string) => RateLimitReading | undefined;
+  clock: () => number;
+}
+
+export interface AgentFacts {
+  version: string;
+  upSeconds: number;
+  zone: string;
+  mirror: string;
+  peers: {
+    listen: readonly string[];
+    /** Told to others. */
+    announced: string[];
+    /** Of those, the ones that take a connection from this machine. */
+    answering: string[];
+    outbound: number;
+    inbound: number;
+    inboundSoFar: number;
+  };
+  trackers: TrackerStanding[];
+  /** By the agent's own link, which is looked at every few seconds. */
+  trackerReachable: boolean;
+  members: number;
+  /** Undefined: this agent has no current membership. */
+  membershipExpiresAtMs?: number;
+  data: DataFolderStanding & { cacheBytes: number; quotaBytes: number; minFreeBytes: number };
+  registries: { registry: string; url?: string }[];
+}
+
+export class AgentCheck {
+  readonly #options: AgentCheckOptions;
+  readonly #dependencies: AgentCheckDependencies;
+  readonly #running = new Map<string, Promise<unknown>>();
+  readonly #closing = new AbortController();
+
+  constructor(options: AgentCheckOptions, dependencies: AgentCheckDependencies) {
+    this.#options = options;
+    this.#dependencies = dependencies;
+  }
+
+  facts(): Promise<AgentFacts> {
+    return this.#once('', () => this.#facts());
+  }
+
+  registry(registry: string): Promise<RegistryFinding & { limit?: RateLimitReading }> {
+    return this.#once(registry, async () => {
+      const { origin, rateLimit } = this.#dependencies;
+      const finding = await findRegistry(origin, registry, this.#closing.signal);
+      const limit = rateLimit(registry);
+      return limit === undefined ? finding : { ...finding, limit };
+    });
+  }
+
+  close(): void {
+    this.#closing.abort(new Error('the agent is stopping'));
+  }
+
+  async #facts(): Promise<AgentFacts> {
+    const { version, zone, mirror, peerListen, trackers, joinToken, dataDir, minFreeDiskBytes, registries } =
+      this.#options;
+    const { identity, upSeconds, peers, tracker, store, clock } = this.#dependencies;
+    const { signal } = this.#closing;
+    const announced = peers.addresses();
+    const [standings, answered, data] = await Promise.all([
+      Promise.all(trackers.map((url) => checkTracker({ url, joinToken, zone }, { identity, clock, signal }))),
+      answering(announced, signal),
+      checkDataFolder(dataDir),
+    ]);
+    const { bytes: cacheBytes, quotaBytes } = store.usage();
+    const membership = tracker.membership();
+    return {
+      version,
+      upSeconds: upSeconds(),
+      zone,
+      mirror,
+      peers: { listen: peerListen, announced, answering: answered, ...peers.links() },
+      trackers: standings,
+      trackerReachable: tracker.reachable(),
+      members: tracker.clusterSize(),
+      ...(membership === undefined ? {} : { membershipExpiresAtMs: membership.expiresAtMs }),
+      data: { ...data, cacheBytes, quotaBytes, minFreeBytes: minFreeDiskBytes },
+      registries: Object.entries(registries).map(([registry, { url }]) => ({
+        registry,
+        ...(url === undefined ? {} : { url }),
+      })),
+    };
+  }
+
+  #once<T>(key: string, ask: () => Promise<T>): Promise<T> {
+    const running = this.#running.get(key) as Promise<T> | undefined;
+    if (running !== undefined) return running;
+    const asked = ask().finally(() => this.#running.delete(key));
+    this.#running.set(key, asked);
+    return asked;
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * What the checks judge. An agent that runs tells it (`POST /v1/check`); without one the same is found out here, from the settings,
+ * as far as it can be.
+ */
+import { z } from 'zod';
+import { oneLine } from '../command-failure.ts';
+
+const text = z.string().transform(oneLine);
+
+const trackerSchema = z.object({
+  url: text,
+  /** `ok`, or why not: the tracker's own code, or `UNREACHABLE`, `WRONG_PIN`, `TIMEOUT`, `BAD_ANSWER`. */
+  outcome: text,
+  message: text,
+  aheadMs: z.number().optional(),
+});
+export type TrackerFact = z.infer<typeof trackerSchema>;
+
+const peersSchema = z.object({
+  listen: z.array(text),
+  announced: z.array(text),
+  answering: z.array(text),
+  outbound: z.number(),
+  inbound: z.number(),
+  inboundSoFar: z.number(),
+});
+export type PeerFacts = z.infer<typeof peersSchema>;
+
+const dataSchema = z.object({
+  path: text,
+  exists: z.boolean(),
+  freeBytes: z.number(),
+  totalBytes: z.number(),
+  problem: text.optional(),
+  /** Undefined when no agent runs to tell. */
+  cacheBytes: z.number().optional(),
+  quotaBytes: z.number(),
+  minFreeBytes: z.number(),
+});
+export type DataFacts = z.infer<typeof dataSchema>;
+
+export const agentFactsSchema = z.object({
+  version: text,
+  upSeconds: z.number(),
+  zone: text,
+  mirror: text,
+  peers: peersSchema,
+  trackers: z.array(trackerSchema),
+  trackerReachable: z.boolean(),
+  members: z.number(),
+  membershipExpiresAtMs: z.number().optional(),
+  data: dataSchema,
+  registries: z.array(z.object({ registry: text, url: text.optional() })),
+});
+/** Of an agent that runs. */
+export type AgentFacts = z.infer<typeof agentFactsSchema>;
+
+export const registryFactSchema = z.object({
+  registry: text,
+  url: text.optional(),
+  /** `open`, `anonymous`, `accepted`, `refused`, `wanted`; else why it could not be asked. */
+  outcome: text,
+  message: text.optional(),
+  cause: text.optional(),
+  status: z.number().optional(),
+  limit: z.object({ remaining: z.number(), limit: z.number().optional() }).optional(),
+});
+export type RegistryFact = z.infer<typeof registryFactSchema>;
+
+/** A port that this machine's agent takes, or would take. */
+export interface PortFact {
+  /** The setting: `mirror`, `peer-listen`, `admin`. */
+  readonly setting: string;
+  readonly host: string;
+  readonly port: number;
+}
