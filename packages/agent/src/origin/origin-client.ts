@@ -99,10 +99,10 @@ export interface OriginCall {
 
 /**
  * How a registry lets this node in. `open`: it asks nobody who they are. `anonymous`: it gives tokens to nobody in particular, and
- * this node has no credentials for it. `accepted`, `refused`: what it makes of the node's own credentials. `wanted`: it wants a
+ * this node has no credentials for it. `accepted`, `denied`: what it makes of the node's own credentials. `wanted`: it wants a
  * login, and this node has none.
  */
-export type RegistryLogin = 'open' | 'anonymous' | 'accepted' | 'refused' | 'wanted';
+export type RegistryLogin = 'open' | 'anonymous' | 'accepted' | 'denied' | 'wanted';
 
 export interface RegistryStanding {
   /** Where it is really asked. */

@@ -22,6 +22,9 @@ export interface RegistryCheckDependencies {
   clock: () => number;
 }
 
+/** By the token server, whatever was shown to it. */
+const REFUSED: unique symbol = Symbol('refused');
+
 type Call = Pick<OriginCall, 'signal' | 'pullId'>;
 
 export class RegistryCheck {
@@ -49,13 +52,13 @@ export class RegistryCheck {
     const challenge = challengeOf(first);
     if (challenge === undefined) throw statusFailure(first, this.#dependencies.clock());
     const authorization = await this.#answer(endpoint, credential, challenge, call);
-    if (authorization === 'refused') return credential === undefined ? 'wanted' : 'refused';
+    if (authorization === REFUSED) return credential === undefined ? 'wanted' : 'denied';
     if (authorization === undefined) return 'wanted';
     // A token for no repository need not open anything: that one was given is the answer.
     if (/^bearer /i.test(authorization)) return credential === undefined ? 'anonymous' : 'accepted';
     const second = await this.#get(endpoint, authorization, call);
     if (second.status === 200) return 'accepted';
-    if (second.status === 401 || second.status === 403) return 'refused';
+    if (second.status === 401 || second.status === 403) return 'denied';
     throw statusFailure(second, this.#dependencies.clock());
   }
 
@@ -64,12 +67,12 @@ export class RegistryCheck {
     credential: Credential | undefined,
     challenge: readonly string[],
     call: Call,
-  ): Promise<string | undefined> {
+  ): Promise<string | typeof REFUSED | undefined> {
     try {
       const nothing = { registry: endpoint.registry, name: '' };
       return await this.#dependencies.auth.answer(endpoint, credential, nothing, challenge, undefined, call);
     } catch (error) {
-      if (error instanceof OriginError && error.code === 'unauthorized') return 'refused';
+      if (error instanceof OriginError && error.code === 'unauthorized') return REFUSED;
       throw error;
     }
   }

@@ -75,10 +75,15 @@ const CHECKS: Readonly<Record<string, Check>> = {
   disk: ofSubject('disk', async (subject) => checkDisk(await subject.data())),
   origin: ofSubject('origin', async (subject, { registries }) => {
     const all = [...new Set([...registries, ...subject.registries.map(({ registry }) => registry)])];
+    const configured = new Map(subject.registries.map(({ registry, url }) => [registry, url]));
     const { skip } = named('origin');
     if (all.length === 0) return skip('no registry is configured; to check one: shoal doctor --registry docker.io');
     const asked = all.slice(0, MAX_ORIGINS);
-    const findings = await Promise.all(asked.map(async (registry) => checkOrigin(await subject.registry(registry))));
+    const findings = await Promise.all(
+      asked.map(async (registry) =>
+        checkOrigin({ url: configured.get(registry), ...(await subject.registry(registry)) }),
+      ),
+    );
     const left = all.slice(MAX_ORIGINS);
     return left.length === 0
       ? findings

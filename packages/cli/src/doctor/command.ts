@@ -6,7 +6,7 @@
  *
  * It changes nothing. A file is written to the data folder and removed, to see that it can be.
  */
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import type { AgentConfig } from '@shoal/agent';
 import { normaliseRegistryHost } from '@shoal/oci';
 import type { Command } from 'commander';
@@ -26,6 +26,8 @@ import { absentSubject, askAgent, runningSubject } from './subject.ts';
 const PROGRAM = 'shoal doctor';
 /** Where the systemd unit has the agent's settings. */
 const INSTALLED_CONFIG = '/etc/shoal/agent.yaml';
+/** Which the unit hands to the agent as a credential. */
+const INSTALLED_TOKEN = '/etc/shoal/join-token';
 /** Those that matter to a check; the others are read from the file and the environment. */
 const SHOWN_SETTINGS: ReadonlySet<string> = new Set([
   'mirror',
@@ -67,7 +69,6 @@ export function registerDoctor(program: Command, io: CliIo, programs: Programs):
       '--registry <HOST>',
       'a registry to check, beside those configured; HOST=URL configures it; may be repeated',
       append,
-      [],
     )
     .option('--only <NAME,...>', `these checks alone: ${CHECK_NAMES.join(', ')}`)
     .option('--json', 'print a line of JSON instead', false);
@@ -81,16 +82,17 @@ export function registerDoctor(program: Command, io: CliIo, programs: Programs):
 }
 
 interface DoctorOptions {
-  readonly registry: readonly string[];
+  readonly registry?: readonly string[];
   readonly only?: string;
   readonly json: boolean;
 }
 
 async function examine(options: DoctorOptions, given: FlagValues, io: CliIo, programs: Programs): Promise<void> {
   const names = namesOf(options.only);
-  const registries = options.registry.map(hostOf);
+  const { registry: named = [] } = options;
+  const registries = named.map(hostOf);
   const { only: _only, registry: _registry, ...settingFlags } = given;
-  const configured = options.registry.filter((text) => text.includes('='));
+  const configured = named.filter((text) => text.includes('='));
   const flags = { ...settingFlags, ...(configured.length > 0 && { registry: configured }) };
   const stopped = new AbortController();
   const stopListening = io.onSignal(() => stopped.abort(new CommandFailure(`${PROGRAM}: stopped before it was done`)));
@@ -98,11 +100,7 @@ async function examine(options: DoctorOptions, given: FlagValues, io: CliIo, pro
   try {
     const agent = await programs.agent();
     const settingsFile = fileOf(flags, io);
-    const sources = {
-      program: PROGRAM,
-      flags: settingsFile === undefined ? flags : { ...flags, config: settingsFile },
-      env: io.env,
-    };
+    const sources = { program: PROGRAM, flags: asInstalled(flags, settingsFile, io), env: io.env };
     const settings = readSettings(() => resolveSettings(agentSettings, agent.agentConfigSchema, sources));
     const admin = adminOf(flags, settings);
     const answer = await askAgent(admin, signal);
@@ -140,6 +138,23 @@ async function examine(options: DoctorOptions, given: FlagValues, io: CliIo, pro
     if (!isWell) throw new CommandFailure([]);
   } finally {
     stopListening();
+  }
+}
+
+/** As the systemd unit starts the agent, where nothing else is said. */
+function asInstalled(flags: FlagValues, file: string | undefined, { env }: CliIo): FlagValues {
+  if (file === undefined) return flags;
+  const isTold = flags['join-token'] !== undefined || env.SHOAL_JOIN_TOKEN !== undefined;
+  const isInstalled = file === INSTALLED_CONFIG && existsSync(INSTALLED_TOKEN) && !isTold && !namesToken(file);
+  return { ...flags, config: file, ...(isInstalled && { 'join-token': `@${INSTALLED_TOKEN}` }) };
+}
+
+function namesToken(file: string): boolean {
+  try {
+    return /^["']?join-token["']?\s*:/m.test(readFileSync(file, 'utf8'));
+  } catch {
+    // Told when it is read for its settings.
+    return true;
   }
 }
 
@@ -187,6 +202,6 @@ function hostOf(text: string): string {
   );
 }
 
-function append(value: string, earlier: readonly string[]): string[] {
-  return [...earlier, value];
+function append(value: string, earlier: readonly string[] | undefined): string[] {
+  return [...(earlier ?? []), value];
 }

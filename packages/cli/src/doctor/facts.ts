@@ -58,7 +58,7 @@ export type AgentFacts = z.infer<typeof agentFactsSchema>;
 export const registryFactSchema = z.object({
   registry: text,
   url: text.optional(),
-  /** `open`, `anonymous`, `accepted`, `refused`, `wanted`; else why it could not be asked. */
+  /** `open`, `anonymous`, `accepted`, `denied`, `wanted`; else why it could not be asked. */
   outcome: text,
   message: text.optional(),
   cause: text.optional(),

@@ -15,7 +15,7 @@ export function checkOrigin(fact: RegistryFact): Finding {
       : `; ${limit.remaining}${limit.limit === undefined ? '' : ` of ${limit.limit}`} pulls left`;
   const detail = `${url ?? registry} answers, ${login}${left}`;
   const loginSetting = `set username and password-file under registry: ${registry} in /etc/shoal/agent.yaml, or docker-config`;
-  if (outcome === 'refused') return fail(detail, `correct them: ${loginSetting}`);
+  if (outcome === 'denied') return fail(detail, `correct them: ${loginSetting}`);
   if (limit !== undefined && limit.remaining < FEW_PULLS) {
     const more =
       outcome === 'accepted'
@@ -30,17 +30,12 @@ const LOGINS: Readonly<Record<string, string | undefined>> = {
   open: 'without a login',
   anonymous: 'gives tokens to anybody',
   accepted: "accepts the node's credentials",
-  refused: "refuses the node's credentials",
+  denied: "refuses the node's credentials",
   wanted: 'wants a login: clients bring their own',
 };
 
-function failure({
-  registry,
-  outcome,
-  message = '',
-  cause = '',
-  status,
-}: RegistryFact): [detail: string, todo: string] {
+function failure(fact: RegistryFact): [detail: string, todo: string] {
+  const { registry, outcome, message = '', status } = fact;
   const setting = `registry: ${registry} in /etc/shoal/agent.yaml`;
   if (outcome === 'blocked-host') {
     return [
@@ -57,16 +52,17 @@ function failure({
   if (outcome === 'rate-limited') {
     return [`${message}: too many requests`, `log in for a higher limit: username and password-file under ${setting}`];
   }
-  if (outcome === 'unreachable' || outcome === 'timeout') return unreachable(registry, message, cause);
+  if (outcome === 'unreachable' || outcome === 'timeout') return unreachable(fact);
   if (outcome === 'unavailable')
     return [message, 'wait for the registry to recover; what the cluster holds is served meanwhile'];
   return [
     `${message}, which is not how a registry answers`,
-    `check the address under ${setting}: curl -i URL/v2/ should say 200 or 401`,
+    `check the address under ${setting}: curl -i ADDRESS/v2/ should say 200 or 401`,
   ];
 }
 
-function unreachable(registry: string, message: string, cause: string): [detail: string, todo: string] {
+function unreachable({ registry, url, message = '', cause = '' }: RegistryFact): [detail: string, todo: string] {
+  const base = (url ?? `https://${registry}`).replace(/\/+$/, '');
   if (cause === 'ENOTFOUND' || cause === 'EAI_AGAIN') {
     return [
       `the name of ${registry} cannot be looked up (${cause})`,
@@ -79,8 +75,9 @@ function unreachable(registry: string, message: string, cause: string): [detail:
       `name its authority: ca-file under registry: ${registry} in /etc/shoal/agent.yaml; is it plain HTTP, write its url with http://`,
     ];
   }
+  const refused = cause === 'ECONNREFUSED' ? 'see that the registry runs there, and' : 'see';
   return [
     message,
-    `see that this node may reach it (firewall; Shoal uses no HTTPS_PROXY), e.g. curl -i its URL with /v2/; its address is set under registry: ${registry}`,
+    `${refused} that this node may reach it (routes, firewall; Shoal uses no HTTPS_PROXY): curl -i ${base}/v2/`,
   ];
 }

@@ -31,7 +31,7 @@ export function checkPeers(facts: AgentFacts | undefined): Finding {
       return warn(`${detail} yet`, `wait until it is up ${MEETING_TIME_S} s, then: shoal doctor --only peers`);
     return fail(detail, `open the peer port (TCP 7301) between the nodes, both ways; ${proof}`);
   }
-  const counted = `${connected} of ${others} others connected (${inbound} dialled this agent, ${outbound} were dialled)`;
+  const counted = `connected to ${connected} of ${others} others: ${outbound} dialled by this agent, ${inbound} by them`;
   if (inboundSoFar > 0) return ok(`${counted}; both ways work`);
   if (announced.every(isLoopbackMultiaddr)) {
     return warn(
@@ -45,7 +45,7 @@ export function checkPeers(facts: AgentFacts | undefined): Finding {
       `set peer-announce in /etc/shoal/agent.yaml to where others reach this node; ${proof}`,
     );
   }
-  return warn(`${counted}; that others can dial this agent is not proven: nobody has since it started`, proof);
+  return warn(`${counted}; not proven that others can dial this agent, nobody has since it started`, proof);
 }
 
 function howToProve(announced: readonly string[]): string {

@@ -1,6 +1,6 @@
 /** Who listens on a port of this machine, as Linux tells it: of other users' programs only to root. */
 import { readdir, readFile, readlink } from 'node:fs/promises';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 
 const LISTEN = '0A';
 const MAX_PROCESSES = 10_000;
@@ -15,10 +15,17 @@ export async function portOwner(port: number, proc = '/proc'): Promise<string | 
   const pids = (await readdir(proc).catch(() => [])).filter((name) => /^\d+$/.test(name)).slice(0, MAX_PROCESSES);
   for (const pid of pids) {
     if (!(await holdsOne(join(proc, pid, 'fd'), sockets))) continue;
-    const name = await readFile(join(proc, pid, 'comm'), 'utf8').catch(() => '');
-    return `${name.trim() || 'a program'} (pid ${pid})`;
+    const command = await readFile(join(proc, pid, 'cmdline'), 'utf8').catch(() => '');
+    return `${programOf(command)} (pid ${pid})`;
   }
   return undefined;
+}
+
+/** An interpreter with its script; no other argument, which may be a secret. */
+function programOf(command: string): string {
+  const [program = '', ...words] = command.split('\0').filter((word) => word !== '');
+  const script = words.find((word) => /\.([cm]?[jt]s|py|rb|sh)$/.test(word) && !word.startsWith('-'));
+  return [program || 'a program', ...(script === undefined ? [] : [script])].map((word) => basename(word)).join(' ');
 }
 
 /** The sockets' inodes. proc_pid_net(5): `sl local rem st tx:rx tr:tm retrnsmt uid timeout inode`, numbers in hexadecimal. */
