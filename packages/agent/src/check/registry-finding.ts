@@ -21,8 +21,9 @@ export async function findRegistry(
   origin: Pick<OriginClient, 'check'>,
   registry: string,
   signal: AbortSignal,
+  withinMs: number = WITHIN_MS,
 ): Promise<RegistryFinding> {
-  const late = AbortSignal.timeout(WITHIN_MS);
+  const late = AbortSignal.timeout(withinMs);
   try {
     const call = { signal: AbortSignal.any([signal, late]), pullId: 'doctor' };
     const { url, login } = await origin.check(registry, call);
@@ -30,7 +31,7 @@ export async function findRegistry(
   } catch (error) {
     if (!(error instanceof OriginError) || signal.aborted) throw error;
     if (late.aborted) {
-      return { registry, outcome: 'timeout', message: `${registry} did not answer within ${WITHIN_MS / 1_000} s` };
+      return { registry, outcome: 'timeout', message: `${registry} did not answer within ${withinMs / 1_000} s` };
     }
     const { code, message, status } = error;
     const cause = causeOf(error);

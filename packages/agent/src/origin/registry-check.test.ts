@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest';
+import { findRegistry } from '../check/registry-finding.ts';
 import type { RegistryOptions } from './origin-options.ts';
 import { clientFor, REGISTRY, serve } from './scripted-server.test-support.ts';
 
@@ -50,8 +51,19 @@ test('what is no registry is told by its status', async () => {
   await expect(check(server)).rejects.toMatchObject({ code: 'unavailable', status: 508 });
 });
 
+test('a web page in its place is no registry', async () => {
+  const server = await serve((_, response) => response.setHeader('content-type', 'text/html; charset=utf-8').end('hi'));
+  await expect(check(server)).rejects.toMatchObject({ code: 'invalid' });
+});
+
 test('a registry that nobody named is not dialled', async () => {
   const origin = clientFor({ url: 'http://127.0.0.1:1' });
   const call = { signal: AbortSignal.timeout(5_000), pullId: 'test' };
   await expect(origin.check('10.0.0.1:5000', call)).rejects.toMatchObject({ code: 'blocked-host' });
+});
+
+test('one that does not answer is given up in time', async () => {
+  const server = await serve(() => undefined);
+  const finding = await findRegistry(clientFor(server), REGISTRY, new AbortController().signal, 200);
+  expect(finding).toMatchObject({ outcome: 'timeout', message: `${REGISTRY} did not answer within 0.2 s` });
 });

@@ -10,6 +10,7 @@ import { type Endpoint, type Endpoints, registryUrl, repositoryUrl } from './end
 import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type RegistryLogin, type RegistryStanding } from './origin-client.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
+import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 /** Docker Hub tells what is left to whoever asks for this tag's headers; that counts as no pull. https://docs.docker.com/docker-hub/usage/pulls/ */
 const HUB_PREVIEW = 'ratelimitpreview/test';
@@ -40,7 +41,9 @@ export class RegistryCheck {
   async ask(registry: string, call: Call): Promise<RegistryStanding> {
     const { endpoints, credentials } = this.#dependencies;
     const endpoint = endpoints.find(registry);
-    const credential = await credentials.of({ registry: endpoint.registry, name: '' });
+    const credential = await unlessAborted(credentials.of({ registry: endpoint.registry, name: '' }), call.signal, {
+      reason: cancelled,
+    });
     const login = await this.#logIn(endpoint, credential, call);
     if (endpoint.registry === DOCKER_HUB) await this.#readLimit(endpoint, credential, call);
     return { url: endpoint.baseUrl.href, login };
@@ -48,7 +51,7 @@ export class RegistryCheck {
 
   async #logIn(endpoint: Endpoint, credential: Credential | undefined, call: Call): Promise<RegistryLogin> {
     const first = await this.#get(endpoint, undefined, call);
-    if (first.status === 200) return 'open';
+    if (first.status === 200) return mustNotBePage(first);
     const challenge = challengeOf(first);
     if (challenge === undefined) throw statusFailure(first, this.#dependencies.clock());
     const authorization = await this.#answer(endpoint, credential, challenge, call);
@@ -102,6 +105,12 @@ export class RegistryCheck {
       if (!(error instanceof OriginError)) throw error;
     }
   }
+}
+
+/** What a captive portal or a web server in its place answers to everything. */
+function mustNotBePage({ headers, url }: FollowedAnswer): 'open' {
+  if (!/^text\/html\b/i.test(headers['content-type'] ?? '')) return 'open';
+  throw new OriginError('invalid', `${url.host} answered with a web page`);
 }
 
 function challengeOf({ status, leftOrigin, headers }: FollowedAnswer): string[] | undefined {

@@ -322,6 +322,7 @@ describe('origin', () => {
     [{ outcome: 'rate-limited', message: 'r.test answered 429' }, 'higher limit'],
     [{ outcome: 'unreachable', message: 'm', cause: 'ENOTFOUND' }, 'getent hosts r.test'],
     [{ outcome: 'unreachable', message: 'm', cause: 'SELF_SIGNED_CERT_IN_CHAIN' }, 'ca-file'],
+    [{ outcome: 'unreachable', message: 'm', cause: 'ERR_SSL_WRONG_VERSION_NUMBER' }, 'url: http://r.test'],
     [
       { outcome: 'unreachable', message: 'm', cause: 'ECONNREFUSED', url: 'http://10.0.0.9:5000' },
       'curl -i http://10.0.0.9:5000/v2/',

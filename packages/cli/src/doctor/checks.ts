@@ -1,5 +1,7 @@
 /** Every check by the name that `--only` takes, in the order in which they are told. They run side by side, each with a deadline. */
 import type { CommandFailure } from '../command-failure.ts';
+import { agentSettings } from '../settings/agent-settings.ts';
+import { defaultTextOf } from '../settings/setting.ts';
 import { machineFiles } from '../setup/files.ts';
 import { type AgentAnswer, checkAgent } from './agent.ts';
 import { checkClock } from './clock.ts';
@@ -20,6 +22,7 @@ import { checkTracker } from './tracker.ts';
 const WITHIN_MS = 15_000;
 /** Of registries; more are left to --registry. */
 const MAX_ORIGINS = 16;
+const DEFAULT_MIRROR = defaultTextOf(agentSettings, 'mirror');
 const UNREADABLE = 'the settings cannot be read, see above';
 
 export interface Examination {
@@ -61,13 +64,13 @@ const CHECKS: Readonly<Record<string, Check>> = {
       ? named('mirror').skip('no agent runs')
       : await checkMirror({ mirror, registries }, (url) => pingMirror(url, signal)),
   ),
-  runtime: ofSubject('runtime', ({ mirror }, { searchPath }) =>
-    checkRuntimes(mirror.replace(/^(0\.0\.0\.0|\[::\]):/, '127.0.0.1:'), {
+  // Files that need no settings to be looked at.
+  runtime: ({ subject, searchPath }) =>
+    checkRuntimes((subject?.mirror ?? DEFAULT_MIRROR).replace(/^(0\.0\.0\.0|\[::\]):/, '127.0.0.1:'), {
       files: machineFiles,
       isInstalled: (program) => isInstalled(program, searchPath),
       earlierRegistries,
     }),
-  ),
   tracker: ofSubject('tracker', async (subject) => checkTracker(await subject.trackers())),
   clock: ofSubject('clock', async (subject) => checkClock(await subject.trackers())),
   membership: ofSubject('membership', async ({ facts }, { clock }) => checkMembership(facts, clock())),

@@ -69,6 +69,23 @@ test('settings that cannot be read are a finding, and what needs them is left ou
   expect(out).toMatch(/^- disk {6}the settings cannot be read, see above$/m);
 });
 
+test('a docker config that is none is found before the agent stumbles over it', async () => {
+  const file = temporaryFile('config.json', '[]');
+  const { code, out } = await run(
+    '--docker-config',
+    file,
+    '--admin',
+    '127.0.0.1:1',
+    '--only',
+    'settings,disk',
+    '--json',
+  );
+  expect(code).toBe(1);
+  expect(JSON.parse(out)).toMatchObject({
+    checks: [{ state: 'fail', detail: expect.stringContaining('is no docker config') }, { name: 'disk' }],
+  });
+});
+
 test('only what is asked for, and exit code 0 when nothing is wrong', async () => {
   const { code, out, err } = await run('--admin', '127.0.0.1:1', '--mirror', '127.0.0.1:0', '--only', 'settings');
   expect([code, err]).toEqual([0, '']);

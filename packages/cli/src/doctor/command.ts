@@ -114,7 +114,7 @@ async function examine(options: DoctorOptions, given: FlagValues, io: CliIo, pro
     const examination: Examination = {
       admin,
       answer,
-      settings,
+      settings: 'config' in settings ? await withDockerConfigs(settings, agent) : settings,
       settingsFile,
       subject,
       registries,
@@ -165,6 +165,18 @@ function readSettings(read: () => Resolved<AgentConfig>): Resolved<AgentConfig> 
     if (error instanceof CommandFailure) return error;
     throw error;
   }
+}
+
+/** As the start of the agent looks at them. */
+async function withDockerConfigs(
+  settings: Resolved<AgentConfig>,
+  { dockerConfigProblem }: Awaited<ReturnType<Programs['agent']>>,
+): Promise<Resolved<AgentConfig> | CommandFailure> {
+  for (const path of settings.config.dockerConfigs) {
+    const problem = await dockerConfigProblem(path);
+    if (problem !== undefined) return new CommandFailure(`docker-config ${JSON.stringify(path)} ${problem}`);
+  }
+  return settings;
 }
 
 /** A flag counts even while the rest cannot be read. */

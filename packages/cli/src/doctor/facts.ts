@@ -24,7 +24,6 @@ const peersSchema = z.object({
   inbound: z.number(),
   inboundSoFar: z.number(),
 });
-export type PeerFacts = z.infer<typeof peersSchema>;
 
 const dataSchema = z.object({
   path: text,

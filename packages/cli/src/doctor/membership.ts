@@ -10,7 +10,9 @@ export function checkMembership(facts: AgentFacts | undefined, nowMs: number): F
   const { ok, warn, fail, skip } = named('membership');
   if (facts === undefined) return skip('only an agent that runs has one');
   if (facts.trackers.length === 0) return skip('there is no tracker');
-  const { membershipExpiresAtMs: endMs, members, trackerReachable } = facts;
+  const { membershipExpiresAtMs: endMs, trackerReachable, peers } = facts;
+  // The tracker's number is as old as the last announcement.
+  const members = Math.max(facts.members, 1 + peers.outbound + peers.inbound);
   const todo = 'mend what tracker and clock say above; the agent joins by itself within seconds then';
   if (endMs === undefined) return fail('the agent is no member: no other agent talks to it', todo);
   const left = duration(Math.max(0, endMs - nowMs) / 1_000);

@@ -69,15 +69,18 @@ function unreachable({ registry, url, message = '', cause = '' }: RegistryFact):
       `see what this node's name server says: getent hosts ${registry}; or give an address: --registry ${registry}=https://ADDRESS`,
     ];
   }
-  if (/^(CERT_|ERR_TLS|ERR_SSL|UNABLE_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH|EPROTO)/.test(cause)) {
+  if (cause === 'ERR_SSL_WRONG_VERSION_NUMBER' || cause === 'EPROTO') {
+    return [
+      `${registry} is asked over TLS and answers without (${cause})`,
+      `is it plain HTTP, give its address so: registry: ${registry}: { url: ${base.replace(/^https:/, 'http:')} } in /etc/shoal/agent.yaml`,
+    ];
+  }
+  if (/^(CERT_|ERR_TLS|ERR_SSL|UNABLE_|SELF_SIGNED|DEPTH_ZERO|HOSTNAME_MISMATCH)/.test(cause)) {
     return [
       `TLS with ${registry} fails (${cause})`,
-      `name its authority: ca-file under registry: ${registry} in /etc/shoal/agent.yaml; is it plain HTTP, write its url with http://`,
+      `name the authority that signed its certificate: ca-file under registry: ${registry} in /etc/shoal/agent.yaml`,
     ];
   }
   const refused = cause === 'ECONNREFUSED' ? 'see that the registry runs there, and' : 'see';
-  return [
-    message,
-    `${refused} that this node may reach it (routes, firewall; Shoal uses no HTTPS_PROXY): curl -i ${base}/v2/`,
-  ];
+  return [message, `${refused} that this node may reach it (routes, firewall, proxy): curl -i ${base}/v2/`];
 }
