@@ -1,7 +1,8 @@
 import { expect, test } from 'vitest';
 import { findRegistry } from '../check/registry-finding.ts';
 import type { RegistryOptions } from './origin-options.ts';
-import { clientFor, REGISTRY, serve } from './scripted-server.test-support.ts';
+import type { RateLimitReading } from './rate-limits.ts';
+import { clientFor, openClient, REGISTRY, serve } from './scripted-server.test-support.ts';
 
 const LOGIN = { username: 'me', password: 'secret' };
 const BASIC = `Basic ${Buffer.from('me:secret').toString('base64')}`;
@@ -66,4 +67,24 @@ test('one that does not answer is given up in time', async () => {
   const server = await serve(() => undefined);
   const finding = await findRegistry(clientFor(server), REGISTRY, new AbortController().signal, 200);
   expect(finding).toMatchObject({ outcome: 'timeout', message: `${REGISTRY} did not answer within 0.2 s` });
+});
+
+test('Docker Hub is asked what is left, by headers alone, which counts as no pull', async () => {
+  const server = await serve((request, response) => {
+    if (request.url?.startsWith('/token') === true) return response.end(JSON.stringify({ token: 't' }));
+    if (request.method === 'HEAD' && request.headers.authorization === 'Bearer t') {
+      return response.writeHead(200, { 'ratelimit-limit': '100;w=21600', 'ratelimit-remaining': '76;w=21600' }).end();
+    }
+    return response.writeHead(401, { 'www-authenticate': `Bearer realm="${server.url}/token",service="s"` }).end();
+  });
+  const readings: [string, RateLimitReading][] = [];
+  const origin = openClient(
+    { registries: { 'docker.io': { url: server.url } } },
+    { onRateLimit: (host, reading) => void readings.push([host, reading]) },
+  );
+  const call = { signal: AbortSignal.timeout(5_000), pullId: 'test' };
+  expect((await origin.check('docker.io', call)).login).toBe('anonymous');
+  expect(readings).toEqual([['docker.io', { remaining: 76, limit: 100 }]]);
+  const manifests = server.log.filter((line) => line.includes('manifests'));
+  expect(new Set(manifests)).toEqual(new Set(['HEAD /v2/ratelimitpreview/test/manifests/latest']));
 });

@@ -284,6 +284,13 @@ describe('disk', () => {
     });
   });
 
+  test('a folder that cannot even be made', () => {
+    expect(checkDisk({ ...data, exists: false, problem: 'EACCES' })).toMatchObject({
+      state: 'fail',
+      todo: expect.stringContaining('install -d'),
+    });
+  });
+
   test.each([
     ['EROFS', 'findmnt'],
     ['ENOSPC', 'free some'],

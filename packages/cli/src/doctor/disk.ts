@@ -56,7 +56,9 @@ function unwritable(path: string, exists: boolean, problem: string): [detail: st
     case 'EPERM':
       return [
         `${what} may not be written by this user`,
-        `give it to the agent's user: chown -R USER ${path}; or run this as root`,
+        exists
+          ? `give it to the agent's user: chown -R USER ${path}; or run this as root`
+          : `make it for the agent's user: install -d -o USER ${path}; or run this as root`,
       ];
     case 'ENOTDIR':
       return [`${what} is not a folder`, 'set data: to a folder in /etc/shoal/agent.yaml (or --data DIR)'];

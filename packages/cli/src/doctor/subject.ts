@@ -89,6 +89,11 @@ export function absentSubject(config: AgentConfig, { agent, clock, signal }: Abs
   } = config;
   let origin: ReturnType<typeof agent.createOriginClient> | undefined;
   const logger = createLogger({ level: 'silent', format: 'json' }, { write: () => undefined });
+  const lookAtDisk = async (): Promise<DataFacts> => {
+    const { problem, ...standing } = await agent.checkDataFolder(dataDir);
+    return { ...standing, problem, cacheBytes: undefined, quotaBytes: cacheSizeBytes, minFreeBytes: minFreeDiskBytes };
+  };
+  let looked: Promise<DataFacts> | undefined;
   let asked: Promise<readonly TrackerFact[]> | undefined;
   const askTrackers = (): Promise<readonly TrackerFact[]> =>
     Promise.all(
@@ -108,11 +113,7 @@ export function absentSubject(config: AgentConfig, { agent, clock, signal }: Abs
     ],
     registries: Object.entries(config.registries).map(([registry, { url }]) => ({ registry, url })),
     trackers: () => (asked ??= askTrackers()),
-    data: async () => {
-      const { problem, ...standing } = await agent.checkDataFolder(dataDir);
-      const limits = { cacheBytes: undefined, quotaBytes: cacheSizeBytes, minFreeBytes: minFreeDiskBytes };
-      return { ...standing, ...limits, problem };
-    },
+    data: () => (looked ??= lookAtDisk()),
     registry: async (host) => {
       const { registries, dockerConfigs, allowRegistries } = config;
       origin ??= agent.createOriginClient(
@@ -121,7 +122,8 @@ export function absentSubject(config: AgentConfig, { agent, clock, signal }: Abs
       );
       return registryFactSchema.parse(await agent.findRegistry(origin, host, signal));
     },
-    close: async () => await origin?.close(),
+    // The file that it tries the disk with is gone then.
+    close: async () => void (await Promise.allSettled([looked, origin?.close()])),
   };
 }
 
