@@ -5,6 +5,7 @@
  * answer. Stop: the other way round, so that nothing is asked of a room that is gone.
  */
 import { randomBytes } from 'node:crypto';
+import { blobIdOf } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
@@ -17,6 +18,7 @@ import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
 import type { TagPolicies } from './access/tag-policy.ts';
 import { startAdmin } from './admin/admin.ts';
+import { CacheDesk } from './admin/cache-desk.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
@@ -29,12 +31,14 @@ import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { PeerNetwork } from './peers/peer-network.ts';
+import { sharedNameOf } from './pull/node-registry.ts';
 import { OriginTurns } from './pull/origin-turns.ts';
 import { PieceMemory } from './pull/piece-memory.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { RateLimit } from './rate/rate-limit.ts';
 import type { BlobStore } from './store/blob-store.ts';
+import { Expiry } from './store/expiry.ts';
 import { openStore } from './store/open-store.ts';
 import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
 import type { Membership } from './tracker-client/tracker-client.ts';
@@ -95,19 +99,31 @@ async function start(
   let tracker: StartableTrackerClient | undefined;
   let pulls: PullRegistry | undefined;
   const store = await openStore(
-    { dataDir: config.dataDir, quotaBytes: config.cacheSizeBytes, minFreeDiskBytes: config.minFreeDiskBytes },
+    {
+      dataDir: config.dataDir,
+      quotaBytes: config.cacheSizeBytes,
+      highWater: config.cache.highWaterPercent / 100,
+      lowWater: config.cache.lowWaterPercent / 100,
+      minFreeDiskBytes: config.minFreeDiskBytes,
+    },
     {
       logger: logger.child({ room: 'store' }),
       clock,
-      onEvicted: (blob) => {
-        network?.withdraw(blob);
-        tracker?.withdraw([blob]);
+      onEvicted: ({ id, sizeBytes }, reason) => {
+        network?.withdraw(id);
+        tracker?.withdraw([id]);
+        metrics.cacheRemoved(reason, sizeBytes);
       },
     },
   ).catch((error: unknown) => {
     throw startErrorFrom(error, data);
   });
   stops.push(() => store.close());
+  if (config.cache.ttlMs > 0) {
+    const expiry = new Expiry({ ttlMs: config.cache.ttlMs }, { store, logger: logger.child({ room: 'store' }), clock });
+    await expiry.start();
+    stops.push(() => expiry.stop());
+  }
   const knownPeers = new KnownPeers(store.notes);
   await knownPeers.load();
   const identity = await loadOrCreateIdentity(config.dataDir).catch((error: unknown) => {
@@ -208,6 +224,7 @@ async function start(
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
       onLease: (source) => metrics.lease(source),
       onAudit: (result) => metrics.audit(result),
+      onLookup: (isHit) => metrics.cacheLookup(isHit),
       onStoreBytes: (bytes) => metrics.bytes('store', 'in', bytes),
       onPullEnded: (result, seconds) => metrics.pullEnded(result, seconds),
     },
@@ -255,6 +272,7 @@ async function start(
       cacheBytes: bytes,
       cacheQuotaBytes: quotaBytes,
       cacheBlobs: blobs,
+      cachePinnedBytes: store.pins.heldBytes(),
       peers: peers.connected().length,
       pullsOpen: registry.openCount(),
       trackerReachable: client.reachable(),
@@ -311,6 +329,12 @@ async function start(
     }),
     forget: (repository, tag) => references.forget(repository, tag),
     check,
+    cache: new CacheDesk({
+      store,
+      idOf: (registry, digest) => blobIdOf(sharedNameOf(registry, identity.peerId), digest),
+      tagDigests: (repository, tag) => references.known(repository, tag),
+      clock,
+    }),
     logger: logger.child({ room: 'admin' }),
   }).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });

@@ -1,9 +1,15 @@
 /** Asks the agent on this machine, at its admin address. */
-import type { z } from 'zod';
-import { CommandFailure } from './command-failure.ts';
+import { createInterface } from 'node:readline';
+import { Readable } from 'node:stream';
+import type { ReadableStream } from 'node:stream/web';
+import { z } from 'zod';
+import { CommandFailure, oneLine } from './command-failure.ts';
 import { parseHostPort } from './settings/host-port.ts';
 
 const ANSWER_WITHIN_MS = 5_000;
+/** Between two lines of a long answer. */
+const NEXT_LINE_WITHIN_MS = 10_000;
+const CANNOT = 409;
 
 export interface AdminQuestion<T> {
   /** `shoal NAME`, for what is told when there is no answer. */
@@ -13,15 +19,63 @@ export interface AdminQuestion<T> {
   readonly path: string;
   /** Posted; undefined: the path is only read. */
   readonly body?: object;
+  /** Of an answer in lines, each of them. */
   readonly answer: z.ZodType<T>;
   /** What an agent that answers this can do: "forget". */
   readonly ability: string;
-  readonly signal?: AbortSignal;
+  /** @default 5 s */
+  readonly withinMs?: number;
+  readonly signal?: AbortSignal | undefined;
 }
+
+const problemSchema = z.object({ error: z.string() });
 
 /** @throws CommandFailure */
 export async function askAdmin<T>(question: AdminQuestion<T>): Promise<T> {
-  const { program, admin, path, body, answer: expected, ability, signal } = question;
+  const { withinMs = ANSWER_WITHIN_MS, signal } = question;
+  const response = await ask(question, AbortSignal.any([AbortSignal.timeout(withinMs), ...present(signal)]));
+  const parsed = await response.json().then(
+    (value: unknown) => question.answer.safeParse(value),
+    () => undefined,
+  );
+  if (parsed?.success === true) return parsed.data;
+  throw noSuchAgent(question, response.status);
+}
+
+/** An answer of one line of JSON each. @throws CommandFailure, also when the agent goes away or falls silent; the reason of `signal` */
+export async function* adminLines<T>(question: AdminQuestion<T>): AsyncGenerator<T> {
+  const { program, admin, answer, signal } = question;
+  const silent = new AbortController();
+  const timer = setTimeout(() => silent.abort(), NEXT_LINE_WITHIN_MS);
+  try {
+    const response = await ask(question, AbortSignal.any([silent.signal, ...present(signal)]));
+    const body = Readable.fromWeb(response.body as ReadableStream<Uint8Array>);
+    // The lines end with the body, however it ends.
+    const failed = new Promise<never>((_, reject) => body.once('error', reject));
+    failed.catch(() => undefined);
+    const lines = createInterface({ input: body })[Symbol.asyncIterator]();
+    for (;;) {
+      const line = await Promise.race([lines.next(), failed]);
+      timer.refresh();
+      if (line.done === true) return;
+      const parsed = answer.safeParse(jsonOf(line.value));
+      if (!parsed.success) throw noSuchAgent(question, response.status);
+      yield parsed.data;
+    }
+  } catch (cause) {
+    signal?.throwIfAborted();
+    if (cause instanceof CommandFailure) throw cause;
+    const line = `${program}: the agent at ${admin} stopped answering; see its log, and try again`;
+    throw new CommandFailure(line, 1, { cause });
+  } finally {
+    clearTimeout(timer);
+    silent.abort();
+  }
+}
+
+/** An answer that says yes. @throws CommandFailure */
+async function ask(question: AdminQuestion<unknown>, signal: AbortSignal): Promise<Response> {
+  const { program, admin, path, body } = question;
   if (parseHostPort(admin) === undefined) {
     throw new CommandFailure(
       `${program}: --admin ${JSON.stringify(admin)} is not an address; write it as HOST:PORT`,
@@ -29,23 +83,39 @@ export async function askAdmin<T>(question: AdminQuestion<T>): Promise<T> {
     );
   }
   const post = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
-  let answer: Response;
+  let response: Response;
   try {
-    answer = await fetch(`http://${admin}${path}`, {
+    response = await fetch(`http://${admin}${path}`, {
       ...post,
       ...(body !== undefined && { headers: { 'content-type': 'application/json' } }),
-      signal: AbortSignal.any([AbortSignal.timeout(ANSWER_WITHIN_MS), ...(signal === undefined ? [] : [signal])]),
+      signal,
     });
   } catch (cause) {
     const line = `${program}: no agent answers at ${admin}; start one, or give the admin address of the one that runs with --admin`;
     throw new CommandFailure(line, 1, { cause });
   }
-  const parsed = await answer.json().then(
-    (value: unknown) => expected.safeParse(value),
-    () => undefined,
+  if (response.ok) return response;
+  const problem = problemSchema.safeParse(await response.json().catch(() => undefined));
+  if (response.status === CANNOT && problem.success) {
+    throw new CommandFailure(`${program}: ${oneLine(problem.data.error)}`);
+  }
+  throw noSuchAgent(question, response.status);
+}
+
+function noSuchAgent({ program, admin, ability }: AdminQuestion<unknown>, status: number): CommandFailure {
+  return new CommandFailure(
+    `${program}: what answers at ${admin} (status ${status}) is no agent that can ${ability}; check --admin`,
   );
-  if (answer.ok && parsed?.success === true) return parsed.data;
-  throw new CommandFailure(
-    `${program}: what answers at ${admin} (status ${answer.status}) is no agent that can ${ability}; check --admin`,
-  );
+}
+
+function jsonOf(line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch {
+    return undefined;
+  }
+}
+
+function present(signal: AbortSignal | undefined): AbortSignal[] {
+  return signal === undefined ? [] : [signal];
 }

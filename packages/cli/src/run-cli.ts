@@ -5,6 +5,7 @@
 import { Command, CommanderError } from 'commander';
 import { registerAgent } from './agent-command.ts';
 import { registerBench } from './bench/command.ts';
+import { registerCache } from './cache/command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
@@ -28,6 +29,7 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal setup     points the container runtime at the agent, and takes it back
   shoal status    shows how the agent on this machine is
   shoal doctor    checks all that a pull needs, and says what to do
+  shoal cache     lists, pins, removes and verifies what that agent keeps
   shoal forget    has the next pull of a tag ask its registry
   shoal bench     measures what running agents save for an image`;
 
@@ -55,6 +57,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerSetup(program, io);
   registerStatus(program, io);
   registerDoctor(program, io, programs);
+  registerCache(program, io);
   registerForget(program, io);
   registerBench(program, io);
   registerDemo(program, io);
@@ -62,13 +65,24 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
     'after',
     '\nshoal COMMAND --help explains each command. Exit codes: 0 done, 1 failed, 2 wrong usage.',
   );
-  const command = program.commands.find((candidate) => candidate.name() === args[0]) ?? program;
+  const command = given(program, args);
   try {
     await program.parseAsync(withoutHelpOnNothing(program, args), { from: 'user' });
     return 0;
   } catch (error) {
     return tell(error, command, io);
   }
+}
+
+/** The command that these arguments name, or the program when they name none. */
+function given(program: Command, args: readonly string[]): Command {
+  let command = program;
+  for (const arg of args) {
+    const next = command.commands.find((candidate) => candidate.name() === arg);
+    if (next === undefined) break;
+    command = next;
+  }
+  return command;
 }
 
 /** `help NOPE` as `NOPE`, which is told to be unknown; Commander would show the help of the whole program. */
@@ -80,7 +94,9 @@ function withoutHelpOnNothing(program: Command, args: readonly string[]): string
 
 /** @param command the one given, or the program when none is */
 function tell(error: unknown, command: Command, io: CliIo): number {
-  const name = command.parent === null ? 'shoal' : `shoal ${command.name()}`;
+  const names = [command.name()];
+  for (let { parent } = command; parent !== null; { parent } = parent) names.unshift(parent.name());
+  const name = names.join(' ');
   if (error instanceof CommandFailure) {
     for (const line of error.lines) io.stderr.write(`${line}\n`);
     return error.exitCode;

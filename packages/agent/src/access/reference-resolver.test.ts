@@ -48,6 +48,20 @@ test('22: without a freshness window a tag is asked for again every time', async
   expect(await world.resolve()).toMatchObject({ ...answer('new'), stale: false });
 });
 
+test('what a tag was last told to be is known without asking anybody, the newest first, and after a restart', async () => {
+  const world = build();
+  const known = () => world.open().known(repository, 'latest');
+  expect(await known()).toEqual([]);
+  world.origin.manifests.set(key, answer('index', OCI_INDEX));
+  await world.resolve(OCI_INDEX);
+  world.clock.nowMs += 1_000;
+  world.origin.manifests.set(key, answer('plain'));
+  await world.resolve(OCI_MANIFEST);
+  const { length } = world.origin.asked;
+  expect(await known()).toEqual([sha256('plain'), sha256('index')]);
+  expect(world.origin.asked).toHaveLength(length);
+});
+
 test('23: simultaneous lookups of one tag are one', async () => {
   const world = build();
   world.origin.manifests.set(key, answer('a'));

@@ -5,7 +5,7 @@
  * count: the newest of what this agent and the rest of the cluster were last told. A plain no from the origin is never
  * overruled.
  */
-import { acceptCovers, parseDigest } from '@shoal/oci';
+import { acceptCovers, type Digest, parseDigest } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -81,6 +81,12 @@ export class ReferenceResolver implements References {
       fallBack: (to, error) => this.#lastKnown(request, to, call, error),
     });
     return { ...answer, asker };
+  }
+
+  /** What this agent was last told that a tag is: one digest per media type, the newest first. */
+  async known(repository: Repository, tag: string): Promise<Digest[]> {
+    const answers = [...(await this.#noted(repository, tag))].sort((a, b) => b.resolvedAtMs - a.resolvedAtMs);
+    return answers.map(({ digest }) => digest);
   }
 
   /** Forgets what the tag was: the registry, and no member, says what it is the next time. */

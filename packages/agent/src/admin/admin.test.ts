@@ -1,12 +1,9 @@
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
 import { type Admin, type AdminDependencies, startAdmin } from './admin.ts';
+import { deskStage, unasked } from './cache-desk.fixture.ts';
 import { createMetrics } from './metrics.ts';
 
-const unasked: AdminDependencies['check'] = {
-  facts: () => Promise.reject(new Error('not asked for')),
-  registry: async (registry) => ({ registry, outcome: 'open' }),
-};
 const running: Admin[] = [];
 afterEach(async () => {
   await Promise.all(running.splice(0).map((admin) => admin.stop()));
@@ -21,6 +18,7 @@ async function start(given: Partial<AdminDependencies> = {}): Promise<Admin> {
       status: () => ({}),
       forget: async () => {},
       check: unasked,
+      cache: (await deskStage()).desk,
       logger: pino({ level: 'silent' }),
       ...given,
     },
@@ -90,6 +88,7 @@ test('rejects with the system error when its port is taken', async () => {
         status: () => ({}),
         forget: async () => {},
         check: unasked,
+        cache: (await deskStage()).desk,
         logger: pino({ level: 'silent' }),
       },
     ),

@@ -9,6 +9,7 @@
  * | /v1/status      | JSON for `shoal status` |
  * | POST /v1/forget | `{"image":"ghcr.io/org/app:v1"}`: what this tag was is forgotten; `{"forgotten":"ghcr.io/org/app:v1"}`, or 400 |
  * | POST /v1/check  | `{}`: facts for `shoal doctor`; `{"registry":"ghcr.io"}`: what that registry answers, or 400 |
+ * | /v1/cache…      | see `cache-routes.ts` |
  *
  * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave.
  */
@@ -19,13 +20,15 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { AgentCheck } from '../check/agent-check.ts';
 import type { Repository } from '../origin/origin-client.ts';
+import type { CacheDesk } from './cache-desk.ts';
+import { addCacheRoutes, CACHE_PATHS } from './cache-routes.ts';
 import type { Metrics } from './metrics.ts';
 
 const REQUEST_DEADLINE_MS = 5_000;
 const MAX_CONNECTIONS = 64;
 const MAX_BODY_BYTES = 4_096;
 const DEFAULT_TAG = 'latest';
-const PATHS = ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget', '/v1/check'];
+const PATHS = ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget', '/v1/check', ...CACHE_PATHS];
 
 export interface AdminOptions {
   host: string;
@@ -46,6 +49,7 @@ export interface AdminDependencies {
   status: () => object;
   forget: (repository: Repository, tag: string) => Promise<void>;
   check: Pick<AgentCheck, 'facts' | 'registry'>;
+  cache: CacheDesk;
   logger: Logger;
 }
 
@@ -57,7 +61,7 @@ export interface Admin {
 
 /** @throws the error of `listen` */
 export async function startAdmin(options: AdminOptions, dependencies: AdminDependencies): Promise<Admin> {
-  const { metrics, readiness, status, forget, check, logger } = dependencies;
+  const { metrics, readiness, status, forget, check, cache, logger } = dependencies;
   const server = fastify({
     forceCloseConnections: true,
     connectionTimeout: REQUEST_DEADLINE_MS,
@@ -94,6 +98,7 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
     }
     return await check.registry(registry);
   });
+  addCacheRoutes(server, cache);
   server.setNotFoundHandler((_request, reply) => reply.status(404).send({ error: 'not found', paths: PATHS }));
   server.setErrorHandler((err, request, reply) => {
     const { statusCode, message } = err as { statusCode?: number; message: string };

@@ -15,6 +15,7 @@ test('gauges are asked at each scrape', async () => {
     cacheBytes: 10,
     cacheQuotaBytes: 100,
     cacheBlobs: 1,
+    cachePinnedBytes: 4,
     peers,
     pullsOpen: 2,
     trackerReachable: true,
@@ -24,6 +25,7 @@ test('gauges are asked at each scrape', async () => {
   const page = await metrics.text();
   expect(page).toMatch(/^shoal_peers 0$/m);
   expect(page).toMatch(/^shoal_cache_bytes 10$/m);
+  expect(page).toMatch(/^shoal_cache_pinned_bytes 4$/m);
   expect(page).toMatch(/^shoal_tracker_reachable 1$/m);
 });
 
@@ -50,6 +52,19 @@ test('a pull that ended is counted and timed', async () => {
   expect(page).toContain('shoal_pull_seconds_bucket{le="0.1"} 0\n');
   expect(page).toContain('shoal_mirror_requests_total{kind="blob",result="hit"} 1\n');
   expect(page).toContain('shoal_pieces_rejected_total{reason="corrupt"} 1\n');
+});
+
+test('what the cache had, and what went from it, is counted', async () => {
+  const metrics = createMetrics();
+  metrics.cacheLookup(true);
+  metrics.cacheLookup(false);
+  metrics.cacheRemoved('quota', 5);
+  metrics.cacheRemoved('quota', 7);
+  const page = await metrics.text();
+  expect(page).toContain('shoal_cache_lookups_total{result="hit"} 1\n');
+  expect(page).toContain('shoal_cache_lookups_total{result="miss"} 1\n');
+  expect(page).toContain('shoal_cache_removed_blobs_total{reason="quota"} 2\n');
+  expect(page).toContain('shoal_cache_removed_bytes_total{reason="quota"} 12\n');
 });
 
 test('the process itself is measured', async () => {

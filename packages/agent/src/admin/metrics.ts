@@ -20,6 +20,7 @@ export interface AgentGauges {
   cacheBytes: number;
   cacheQuotaBytes: number;
   cacheBlobs: number;
+  cachePinnedBytes: number;
   peers: number;
   pullsOpen: number;
   trackerReachable: boolean;
@@ -30,6 +31,9 @@ export interface Metrics {
   /** Since the start. */
   bytesSoFar(source: ByteSource, direction: ByteDirection): number;
   pullEnded(result: string, seconds: number): void;
+  /** A client asked for a blob: whether all of it was here. */
+  cacheLookup(isHit: boolean): void;
+  cacheRemoved(reason: string, sizeBytes: number): void;
   /** @param status 0 when no answer came */
   originRequest(kind: string, status: number): void;
   /** Pulls that a registry said are left, and of how many. */
@@ -78,6 +82,24 @@ export function createMetrics(): Metrics {
     name: 'shoal_pull_seconds',
     help: 'How long a pull took, from the first request to the last verified byte.',
     buckets: PULL_SECONDS_BUCKETS,
+    registers,
+  });
+  const cacheLookups = new Counter({
+    name: 'shoal_cache_lookups_total',
+    help: 'Blobs that clients asked for: hit, all of it was on disk; miss, it had to be pulled.',
+    labelNames: ['result'],
+    registers,
+  });
+  const removedBlobs = new Counter({
+    name: 'shoal_cache_removed_blobs_total',
+    help: 'Blobs that went: quota and disk (room for others), expired, pruned, removed, damaged.',
+    labelNames: ['reason'],
+    registers,
+  });
+  const removedBytes = new Counter({
+    name: 'shoal_cache_removed_bytes_total',
+    help: 'Their bytes.',
+    labelNames: ['reason'],
     registers,
   });
   const originRequests = new Counter({
@@ -154,6 +176,7 @@ export function createMetrics(): Metrics {
   gauge('shoal_cache_bytes', 'Disk taken and reserved by blobs.', (now) => now.cacheBytes);
   gauge('shoal_cache_quota_bytes', 'Most disk that blobs may take.', (now) => now.cacheQuotaBytes);
   gauge('shoal_cache_blobs', 'Complete blobs on disk.', (now) => now.cacheBlobs);
+  gauge('shoal_cache_pinned_bytes', 'Of these, bytes of blobs that are pinned.', (now) => now.cachePinnedBytes);
   gauge('shoal_peers', 'Verified members connected now.', (now) => now.peers);
   gauge('shoal_pulls_open', 'Pulls under way.', (now) => now.pullsOpen);
   gauge('shoal_tracker_reachable', '1 while the tracker answers.', (now) => (now.trackerReachable ? 1 : 0));
@@ -166,6 +189,11 @@ export function createMetrics(): Metrics {
     pullEnded(result, seconds) {
       pulls.inc({ result });
       pullSeconds.observe(seconds);
+    },
+    cacheLookup: (isHit) => cacheLookups.inc({ result: isHit ? 'hit' : 'miss' }),
+    cacheRemoved(reason, sizeBytes) {
+      removedBlobs.inc({ reason });
+      removedBytes.inc({ reason }, sizeBytes);
     },
     originRequest: (kind, status) => originRequests.inc({ kind, status: statusClass(status) }),
     rateLimit(host, remaining, limit) {

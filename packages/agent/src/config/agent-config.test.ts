@@ -17,6 +17,7 @@ test('35: says nothing means the documented defaults, loopback for the mirror', 
     trackers: [],
     cacheSizeBytes: 53_687_091_200,
     minFreeDiskBytes: 1_073_741_824,
+    cache: { ttlMs: 0, highWaterPercent: 100, lowWaterPercent: 90 },
     zone: 'default',
     registries: {},
     allowRegistries: [],
@@ -28,6 +29,10 @@ test('35: says nothing means the documented defaults, loopback for the mirror', 
     limits: { pieceMemoryBytes: 50_331_648 },
     log: { level: 'info', format: 'auto' },
   });
+});
+
+test('the low mark of the cache follows a high one that is below it', () => {
+  expect(agentConfigSchema.parse({ cache: { highWaterPercent: 60 } }).cache).toMatchObject({ lowWaterPercent: 60 });
 });
 
 test('registry hosts take their one spelling', () => {

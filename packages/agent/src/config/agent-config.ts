@@ -171,6 +171,26 @@ export const agentConfigSchema = z
       .min(defaults.MIN_CACHE_SIZE_BYTES, { error: 'is too small for a cache; give at least 16MiB' })
       .default(defaults.DEFAULT_CACHE_SIZE_BYTES),
     minFreeDiskBytes: z.number().int().nonnegative().default(defaults.DEFAULT_MIN_FREE_DISK_BYTES),
+    cache: z
+      .strictObject({
+        /** How long a blob is kept that nobody reads; 0: until there is need for its room. */
+        ttlMs: wholeNumber(0, defaults.MAX_CACHE_TTL_MS, ' ms').default(defaults.DEFAULT_CACHE_TTL_MS),
+        /** Per cent of `cacheSizeBytes`: above this, blobs are evicted. */
+        highWaterPercent: wholeNumber(defaults.MIN_CACHE_WATER_PERCENT, 100, ' per cent').default(
+          defaults.DEFAULT_CACHE_HIGH_WATER_PERCENT,
+        ),
+        /** Down to this. @default 90, or `highWaterPercent` where that is less */
+        lowWaterPercent: wholeNumber(defaults.MIN_CACHE_WATER_PERCENT, 100, ' per cent').optional(),
+      })
+      .refine(({ highWaterPercent, lowWaterPercent = 0 }) => lowWaterPercent <= highWaterPercent, {
+        error: 'is above cache-high-water; choose at most that',
+        path: ['lowWaterPercent'],
+      })
+      .transform(({ lowWaterPercent, ...cache }) => ({
+        ...cache,
+        lowWaterPercent: lowWaterPercent ?? Math.min(defaults.DEFAULT_CACHE_LOW_WATER_PERCENT, cache.highWaterPercent),
+      }))
+      .prefault({}),
     zone: zone.default(defaults.DEFAULT_ZONE),
     /** By registry host. A host outside the public internet is dialled only when it is named here. */
     registries: registries.default({}),

@@ -7,6 +7,11 @@ export const DEFAULT_DATA_DIR = '/var/lib/shoal';
 export const DEFAULT_CACHE_SIZE_BYTES: number = 50 * 2 ** 30;
 /** The store never takes the disk below this: 1 GiB. */
 export const DEFAULT_MIN_FREE_DISK_BYTES: number = 2 ** 30;
+/** Of the cache's size: eviction starts above the first and goes on down to the second. */
+export const DEFAULT_CACHE_HIGH_WATER_PERCENT = 100;
+export const DEFAULT_CACHE_LOW_WATER_PERCENT = 90;
+/** Blobs are kept until there is need for their room. */
+export const DEFAULT_CACHE_TTL_MS = 0;
 export const DEFAULT_ZONE = 'default';
 export const DEFAULT_REGISTRY = 'docker.io';
 export const DEFAULT_ORIGIN_DIAL_MS = 3_000;
@@ -23,6 +28,9 @@ export const DEFAULT_LOG_FORMAT = 'auto';
 
 /** Smaller than this, one layer pushes the other out before both were used: 16 MiB. */
 export const MIN_CACHE_SIZE_BYTES: number = 16 * 2 ** 20;
+/** With less, hardly anything is cached. */
+export const MIN_CACHE_WATER_PERCENT = 10;
+export const MAX_CACHE_TTL_MS: number = 10 * 365 * 24 * 60 * 60_000;
 export const MAX_DEADLINE_MS: number = 10 * 60_000;
 /** How long what a tag last was is given while its registry cannot be asked: 7 days. */
 export const DEFAULT_TAG_STALE_MS: number = 7 * 24 * 60 * 60_000;

@@ -43,6 +43,8 @@ export interface PullRegistryOptions {
 export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'barred' | 'witnessDuty' | 'unreachable'> {
   /** Bytes sent to clients from what was in the store already. */
   onStoreBytes?: (bytes: number) => void;
+  /** A client asked for a blob: whether it was in the store already. */
+  onLookup?: (isHit: boolean) => void;
   onPullEnded?: (result: 'done' | 'failed' | 'stopped', seconds: number) => void;
 }
 
@@ -82,8 +84,9 @@ export class PullRegistry implements Pulls {
   async open(digest: Digest, source: PullSource, start: number, signal: AbortSignal): Promise<BlobReader> {
     const blob = this.#idOf(source.repository.registry, digest);
     if (this.#closed) throw new PullError('closed', 'the agent is stopping');
-    const { store, onStoreBytes } = this.#dependencies;
+    const { store, onStoreBytes, onLookup } = this.#dependencies;
     const handle = await store.open(blob);
+    onLookup?.(handle !== undefined);
     if (handle !== undefined) return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
     const entry = await this.#entry(blob, source, deadline);

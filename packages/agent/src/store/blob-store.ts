@@ -16,7 +16,52 @@ export interface BlobRecord {
 }
 
 /** Why a store call failed. `disk-full` and `over-quota` mean: carry on without the store. */
-export type StoreErrorCode = 'disk-full' | 'over-quota' | 'digest-mismatch' | 'unwritable' | 'closed' | 'io';
+export type StoreErrorCode =
+  | 'disk-full'
+  | 'over-quota'
+  | 'too-many-pins'
+  | 'digest-mismatch'
+  | 'unwritable'
+  | 'closed'
+  | 'io';
+
+/** Why a blob or a partial went: room for others under the quota or on the disk, nobody read it, somebody said so, damage. */
+export type RemovalReason = 'quota' | 'disk' | 'expired' | 'pruned' | 'removed' | 'damaged';
+
+/** A committed blob as its operator sees it. */
+export interface KeptBlob extends BlobRecord {
+  /** Milliseconds since 1970; arriving counts as a use. */
+  usedAtMs: number;
+  isPinned: boolean;
+  /** Somebody has it open. */
+  isInUse: boolean;
+}
+
+/** What may go is what nobody has open and nothing pins. The least recently used goes first. */
+export interface Shedding {
+  /** Only what nobody used since then. */
+  unusedSinceMs?: number;
+  /** Stops once no more than this is kept. @default 0 */
+  keepBytes?: number;
+  /** Says what would go, and keeps it. */
+  isDryRun?: boolean;
+}
+
+export interface Shed {
+  /** Those that went, or would; half-pulled ones are counted, not listed. */
+  blobs: KeptBlob[];
+  partials: number;
+  /** Of both. */
+  bytes: number;
+}
+
+/** A pin keeps the blobs it names, those that are not here yet as soon as they come. */
+export interface Pin {
+  /** What was pinned, in its owner's words. */
+  name: string;
+  /** With their sizes in bytes. */
+  blobs: ReadonlyMap<BlobId, number>;
+}
 
 export class StoreError extends Error {
   readonly code: StoreErrorCode;
@@ -73,10 +118,19 @@ export interface PartialBlob {
   drop(): Promise<void>;
 }
 
+export interface VerifyOptions {
+  signal: AbortSignal;
+  /** Called with every portion read. */
+  onBytes?: (sizeBytes: number) => void;
+}
+
 export interface BlobStore {
   find(id: BlobId): Promise<BlobRecord | undefined>;
-  /** Opens a committed blob and marks it used now; undefined when it is not here (or turned out damaged: then it is dropped). */
-  open(id: BlobId): Promise<BlobHandle | undefined>;
+  /**
+   * Opens a committed blob and marks it used now, unless `isUse` is false; undefined when it is not here (or turned out
+   * damaged: then it is dropped).
+   */
+  open(id: BlobId, options?: { isUse?: boolean }): Promise<BlobHandle | undefined>;
   /**
    * Opens or resumes the partial blob and reserves its space, evicting least recently used blobs if need be.
    * One at a time per blob. @throws StoreError over-quota, disk-full, io
@@ -84,12 +138,33 @@ export interface BlobStore {
   partial(id: BlobId, sizeBytes: number): Promise<PartialBlob>;
   /** Commits a small object (a manifest) in one step. @throws StoreError digest-mismatch, over-quota, disk-full */
   put(id: BlobId, bytes: Uint8Array, mediaType?: string): Promise<void>;
-  /** Removes a blob, unless it is open: then when it is released. */
-  drop(id: BlobId): Promise<void>;
+  /** No longer found from now on. Its bytes go when nobody has it open any more. @param reason @default 'damaged' */
+  drop(id: BlobId, reason?: RemovalReason): Promise<void>;
   /** Every committed blob. */
   list(): AsyncIterable<BlobRecord>;
+  /** Every committed blob as it is now, the least recently used first. */
+  kept(): KeptBlob[];
   /** Bytes committed and reserved, number of committed blobs, and the quota. */
   usage(): { bytes: number; blobs: number; quotaBytes: number };
+  /** Removes what need not be here. */
+  shed(shedding: Shedding, reason: RemovalReason): Promise<Shed>;
+  /** Reads a committed blob back from its file; a damaged one is dropped. Undefined: it is not here. @throws the reason of `signal` */
+  verify(id: BlobId, options: VerifyOptions): Promise<'whole' | 'damaged' | undefined>;
+
+  readonly pins: {
+    has(id: BlobId): boolean;
+    /** Bytes that are here and pinned. */
+    heldBytes(): number;
+    /** The most that all pins together may name. */
+    readonly limitBytes: number;
+    list(): readonly Pin[];
+    /** In place of a pin of the same name. @throws StoreError too-many-pins, disk-full, io; nothing has changed then */
+    put(pin: Pin): Promise<void>;
+    /** Resolves to whether there was one. @throws StoreError disk-full, io */
+    delete(name: string): Promise<boolean>;
+    /** Takes blobs out of every pin. @throws StoreError disk-full, io */
+    forget(ids: Iterable<BlobId>): Promise<void>;
+  };
 
   /** A small durable map beside the index for other rooms (`access`, `peers`); keys are namespaced by the caller. */
   readonly notes: {

@@ -76,7 +76,7 @@ test('after kill -9 at any moment every committed blob verifies and partial piec
       const gone = new Set<BlobId>();
       const store = await openStore(
         { dataDir, quotaBytes: 2 ** 26, minFreeDiskBytes: 0 },
-        { logger: pino({ level: 'silent' }), clock: Date.now, onEvicted: (id) => gone.add(id) },
+        { logger: pino({ level: 'silent' }), clock: Date.now, onEvicted: ({ id }) => gone.add(id) },
       );
       const partials = await readdir(join(dataDir, 'partial'));
       expect(partials.length).toBeLessThanOrEqual(round + 1);

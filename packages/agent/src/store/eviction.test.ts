@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest';
 import { chooseVictims, needFor } from './eviction.ts';
 
-const base = { usedBytes: 0, addBytes: 0, quotaBytes: 1000, highWater: 1, lowWater: 0.9 };
+const base = { usedBytes: 0, addBytes: 0, quotaBytes: 1000, highWater: 1, lowWater: 0.9, pinnedBytes: 0 };
 
 describe('needFor', () => {
   test('asks for nothing up to the high water mark', () => {
@@ -14,6 +14,11 @@ describe('needFor', () => {
       diskBytes: 0,
       targetBytes: 150,
     });
+  });
+
+  test('goes down to the same share of what is not pinned', () => {
+    const need = needFor({ ...base, usedBytes: 1000, addBytes: 10, pinnedBytes: 600, lowWater: 0.5 });
+    expect(need).toEqual({ quotaBytes: 10, diskBytes: 0, targetBytes: 210 });
   });
 
   test('counts what is promised but not written against the free disk', () => {

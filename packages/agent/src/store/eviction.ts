@@ -12,6 +12,8 @@ export interface SpaceDemand {
   /** Ratios of the quota: above `highWater` eviction starts, and it goes on down to `lowWater`. */
   highWater: number;
   lowWater: number;
+  /** Of the bytes used, those that are never evicted. */
+  pinnedBytes: number;
   /** Bytes free on the disk, and how many must stay free. Undefined when there is no floor. */
   disk?: { freeBytes: number; floorBytes: number; unwrittenBytes: number } | undefined;
 }
@@ -29,11 +31,16 @@ export interface SpaceNeed {
 export function needFor(demand: SpaceDemand): SpaceNeed {
   const after = demand.usedBytes + demand.addBytes;
   const quotaBytes = Math.max(0, after - Math.floor(demand.quotaBytes * demand.highWater));
-  const toLowWater = quotaBytes === 0 ? 0 : Math.max(0, after - Math.floor(demand.quotaBytes * demand.lowWater));
+  const toLowWater = quotaBytes === 0 ? 0 : Math.max(0, after - lowBytes(demand));
   const { disk } = demand;
   const diskBytes =
     disk === undefined ? 0 : Math.max(0, disk.floorBytes + disk.unwrittenBytes + demand.addBytes - disk.freeBytes);
   return { quotaBytes, diskBytes, targetBytes: Math.max(toLowWater, diskBytes, quotaBytes) };
+}
+
+/** The low mark holds for what may go: else many pins would have everything beside them go each time. */
+function lowBytes({ quotaBytes, highWater, lowWater, pinnedBytes }: SpaceDemand): number {
+  return Math.floor(quotaBytes * lowWater + pinnedBytes * (1 - lowWater / highWater));
 }
 
 /**

@@ -387,7 +387,7 @@ describe('put', () => {
 describe('room', () => {
   test('the least recently used blob goes first, and it is told', async () => {
     const evicted: BlobId[] = [];
-    const store = await start({ quotaBytes: 1000, lowWater: 1 }, { onEvicted: (id) => evicted.push(id) });
+    const store = await start({ quotaBytes: 1000, lowWater: 1 }, { onEvicted: ({ id }) => evicted.push(id) });
     const [a, b] = [await keep(store, randomBytes(400)), await keep(store, randomBytes(400))];
     (await store.open(a))!.release();
     const c = await keep(store, randomBytes(400));
@@ -518,7 +518,7 @@ describe('damage', () => {
 
   test('a blob that shrinks while it is read fails that read and is dropped', async () => {
     const evicted: BlobId[] = [];
-    const store = await start({}, { onEvicted: (id) => evicted.push(id) });
+    const store = await start({}, { onEvicted: ({ id }) => evicted.push(id) });
     const id = await keep(store, randomBytes(3000));
     const handle = (await store.open(id))!;
     await truncate(blobPath(id), 10);

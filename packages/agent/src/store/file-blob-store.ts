@@ -15,7 +15,18 @@ import { pieceCountOf } from '@shoal/swarm';
 import type { Logger } from 'pino';
 import { checkBlob, checkBytes } from './blob-check.ts';
 import type { BlobIndex, BlobMeta } from './blob-index.ts';
-import { type BlobHandle, type BlobRecord, type BlobStore, type PartialBlob, StoreError } from './blob-store.ts';
+import {
+  type BlobHandle,
+  type BlobRecord,
+  type BlobStore,
+  type KeptBlob,
+  type PartialBlob,
+  type RemovalReason,
+  type Shed,
+  type Shedding,
+  StoreError,
+  type VerifyOptions,
+} from './blob-store.ts';
 import { hasCode, storeErrorFrom } from './failure.ts';
 import { writeExactly } from './file-bytes.ts';
 import { FILE_MODE, removeFile, type StoreLayout, syncFolder } from './layout.ts';
@@ -23,8 +34,10 @@ import { type BlobEntry, type Evictable, type Ledger, type PartialEntry, recordO
 import { type OpenFile, OpenFiles } from './open-files.ts';
 import { type HandleOwner, OpenedBlob } from './opened-blob.ts';
 import { PartialFile, type PartialOwner } from './partial-file.ts';
+import type { Pins } from './pins.ts';
 import { Space, type SpaceOptions } from './space.ts';
 import { Turns } from './turns.ts';
+import { verifyFile } from './verify.ts';
 
 /** A use is written to the index when the one it knows is older than this. */
 const COARSE_USE_MS = 60_000;
@@ -34,14 +47,16 @@ export interface FileBlobStoreDependencies {
   index: BlobIndex;
   ledger: Ledger;
   logger: Logger;
+  pins: Pins;
   clock: () => number;
   diskFree: () => Promise<number>;
-  /** A committed blob is no longer found, for whatever reason. Called before its file goes. */
-  onEvicted?: ((id: BlobId) => void) | undefined;
+  /** A committed blob is no longer found. Called before its file goes. */
+  onEvicted?: ((blob: BlobRecord, reason: RemovalReason) => void) | undefined;
 }
 
 export class FileBlobStore implements BlobStore {
   readonly notes: BlobStore['notes'];
+  readonly pins: BlobStore['pins'];
   readonly #options: SpaceOptions;
   readonly #dependencies: FileBlobStoreDependencies;
   readonly #ledger: Ledger;
@@ -63,9 +78,11 @@ export class FileBlobStore implements BlobStore {
     this.#files = new OpenFiles(dependencies.ledger);
     this.#space = new Space(options, {
       ledger: dependencies.ledger,
+      pins: dependencies.pins,
       diskFree: dependencies.diskFree,
-      evict: (victim) => this.#evict(victim),
+      evict: (victim, reason) => this.#evict(victim, reason),
     });
+    this.pins = dependencies.pins;
     this.notes = this.#openNotes();
   }
 
@@ -75,7 +92,7 @@ export class FileBlobStore implements BlobStore {
     return entry === undefined ? undefined : recordOf(entry);
   }
 
-  async open(id: BlobId): Promise<BlobHandle | undefined> {
+  async open(id: BlobId, { isUse = true }: { isUse?: boolean } = {}): Promise<BlobHandle | undefined> {
     this.#mustBeOpen();
     const entry = this.#ledger.blob(id);
     if (entry === undefined) return undefined;
@@ -87,7 +104,7 @@ export class FileBlobStore implements BlobStore {
       await this.#dropDamaged(entry, error);
       return undefined;
     }
-    this.#touch(entry);
+    if (isUse) this.#touch(entry);
     return new OpenedBlob(entry, opened, this.#handleOwner);
   }
 
@@ -132,17 +149,54 @@ export class FileBlobStore implements BlobStore {
     });
   }
 
-  async drop(id: BlobId): Promise<void> {
+  async drop(id: BlobId, reason: RemovalReason = 'damaged'): Promise<void> {
     this.#mustBeOpen();
     await this.#turns.run(id, async () => {
       const entry = this.#ledger.blob(id);
-      if (entry !== undefined) await this.#removeBlob(entry);
+      if (entry !== undefined) await this.#removeBlob(entry, reason);
     });
   }
 
   async *list(): AsyncGenerator<BlobRecord> {
     this.#mustBeOpen();
     for (const entry of [...this.#ledger.blobs()]) if (!entry.gone) yield recordOf(entry);
+  }
+
+  kept(): KeptBlob[] {
+    this.#mustBeOpen();
+    return [...this.#ledger.blobs()].map((entry) => this.#keptOf(entry));
+  }
+
+  async shed(shedding: Shedding, reason: RemovalReason): Promise<Shed> {
+    this.#mustBeOpen();
+    const victims = await this.#space.shed(shedding, reason);
+    const blobs = victims.flatMap((victim) => (victim.kind === 'blob' ? [this.#keptOf(victim.entry)] : []));
+    const bytes = victims.reduce((sum, victim) => sum + victim.bytes, 0);
+    return { blobs, partials: victims.length - blobs.length, bytes };
+  }
+
+  async verify(id: BlobId, options: VerifyOptions): Promise<'whole' | 'damaged' | undefined> {
+    this.#mustBeOpen();
+    const entry = this.#ledger.blob(id);
+    if (entry === undefined) return undefined;
+    this.#ledger.use(entry);
+    try {
+      await verifyFile(entry, this.#layout.blob(id), options);
+      return 'whole';
+    } catch (error) {
+      options.signal.throwIfAborted();
+      if (hasCode(error, 'EMFILE') || hasCode(error, 'ENFILE')) throw storeErrorFrom(error, `cannot open ${id}`);
+      if (entry.gone || this.#closing !== undefined) return undefined;
+      await this.#dropDamaged(entry, error);
+      return 'damaged';
+    } finally {
+      this.#files.release(entry);
+    }
+  }
+
+  #keptOf(entry: BlobEntry): KeptBlob {
+    const { id, usedAt, users } = entry;
+    return { ...recordOf(entry), usedAtMs: usedAt, isPinned: this.pins.has(id), isInUse: users > 0 };
   }
 
   usage(): { bytes: number; blobs: number; quotaBytes: number } {
@@ -341,27 +395,27 @@ export class FileBlobStore implements BlobStore {
     if (entry.gone || this.#closing !== undefined) return;
     this.#dependencies.logger.warn({ err: error, blob: entry.id }, 'dropped a damaged blob');
     // Not findable from this moment, whoever else has a turn with this id.
-    this.#withdraw(entry);
+    this.#withdraw(entry, 'damaged');
     await this.#turns.run(entry.id, async () => {
       if (this.#ledger.blob(entry.id) === undefined) await this.#erase(entry);
     });
   }
 
-  #evict(victim: Evictable): Promise<void> {
+  #evict(victim: Evictable, reason: RemovalReason): Promise<void> {
     if (victim.kind === 'partial') return this.#removePartial(victim.entry);
-    this.#dependencies.logger.debug({ blob: victim.entry.id, sizeBytes: victim.bytes }, 'evicted a blob');
-    return this.#removeBlob(victim.entry);
+    this.#dependencies.logger.debug({ blob: victim.entry.id, sizeBytes: victim.bytes, reason }, 'evicted a blob');
+    return this.#removeBlob(victim.entry, reason);
   }
 
-  async #removeBlob(entry: BlobEntry): Promise<void> {
-    this.#withdraw(entry);
+  async #removeBlob(entry: BlobEntry, reason: RemovalReason): Promise<void> {
+    this.#withdraw(entry, reason);
     await this.#erase(entry);
   }
 
-  #withdraw(entry: BlobEntry): void {
+  #withdraw(entry: BlobEntry, reason: RemovalReason): void {
     this.#ledger.removeBlob(entry);
     if (entry.users === 0) this.#files.forget(entry);
-    this.#dependencies.onEvicted?.(entry.id);
+    this.#dependencies.onEvicted?.(recordOf(entry), reason);
   }
 
   /** Readers keep what they have open: the bytes go when the last descriptor does. */

@@ -4,6 +4,7 @@
  *
  *     blobs/sha256/<hex>@<registry>   committed, named by what they hash to; or `blobs/sha512/…`
  *     partial/<hex>@<registry>        arriving; with `.put-<n>` while a small object is written
+ *     pins.json                       what is never evicted; `.new` while it is written
  *     index/                          the level database; `index.corrupt-<time>` is one that was moved aside
  */
 import { access, chmod, constants, mkdir, open, readdir, unlink } from 'node:fs/promises';
@@ -28,11 +29,13 @@ export class StoreLayout {
   readonly root: string;
   readonly partials: string;
   readonly index: string;
+  readonly pins: string;
 
   constructor(dataDir: string) {
     this.root = dataDir;
     this.partials = join(dataDir, 'partial');
     this.index = join(dataDir, 'index');
+    this.pins = join(dataDir, 'pins.json');
   }
 
   blobFolder(id: BlobId): string {

@@ -130,17 +130,17 @@ export class Ledger {
   }
 
   /**
-   * What may go, the least missed first: partials nobody has open, then blobs nobody has open. A blob that is arriving
-   * again is left alone too, so that its removal cannot meet its own commit.
+   * What may go, the least missed first: partials nobody has open, then blobs nobody has open and nothing pins. A blob that is
+   * arriving again is left alone too, so that its removal cannot meet its own commit.
    */
-  *evictable(keep?: BlobId): Generator<Evictable> {
+  *evictable(isPinned: (id: BlobId) => boolean, keep?: BlobId): Generator<Evictable> {
     const idle = [...this.#partials.values()].filter(
       (partial) => !partial.open && !partial.leaving && partial.id !== keep,
     );
     idle.sort((left, right) => left.usedAt - right.usedAt);
     for (const entry of idle) yield { kind: 'partial', entry, bytes: entry.heldBytes };
     for (const entry of this.#blobs.values()) {
-      if (entry.users > 0 || entry.id === keep || this.#partials.get(entry.id)?.open) continue;
+      if (entry.users > 0 || entry.id === keep || this.#partials.get(entry.id)?.open || isPinned(entry.id)) continue;
       yield { kind: 'blob', entry, bytes: entry.sizeBytes };
     }
   }

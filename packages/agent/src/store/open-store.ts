@@ -1,9 +1,9 @@
-import type { BlobId } from '@shoal/oci';
 import type { Logger } from 'pino';
-import { type BlobStore, StoreError } from './blob-store.ts';
+import { type BlobRecord, type BlobStore, type RemovalReason, StoreError } from './blob-store.ts';
 import { FileBlobStore } from './file-blob-store.ts';
 import { freeDiskBytes } from './free-space.ts';
 import { StoreLayout } from './layout.ts';
+import { MAX_PINNED_SHARE, Pins } from './pins.ts';
 import { openRecovered } from './recover.ts';
 
 /** Ratios of the quota: eviction starts above the first and goes on down to the second. */
@@ -28,8 +28,8 @@ export interface StoreDependencies {
   logger: Logger;
   /** Milliseconds since 1970. */
   clock: () => number;
-  /** A committed blob is no longer found: evicted, dropped or damaged. Called before its file goes. */
-  onEvicted?: (id: BlobId) => void;
+  /** A committed blob is no longer found. Called before its file goes. */
+  onEvicted?: (blob: BlobRecord, reason: RemovalReason) => void;
   /** Bytes free on the disk of `dataDir`. @default statfs */
   diskFree?: () => Promise<number>;
 }
@@ -44,10 +44,16 @@ export async function openStore(options: StoreOptions, dependencies: StoreDepend
   const layout = new StoreLayout(dataDir);
   await layout.prepare();
   const { index, ledger } = await openRecovered({ layout, logger, clock });
+  const highWater = options.highWater ?? DEFAULT_HIGH_WATER;
+  const limitBytes = Math.floor(quotaBytes * highWater * MAX_PINNED_SHARE);
+  const pins = await Pins.load({ path: layout.pins, limitBytes }, { ledger, logger }).catch(async (error: unknown) => {
+    await index.close();
+    throw error;
+  });
   const store = new FileBlobStore(
     {
       quotaBytes,
-      highWater: options.highWater ?? DEFAULT_HIGH_WATER,
+      highWater,
       lowWater: options.lowWater ?? DEFAULT_LOW_WATER,
       minFreeDiskBytes: options.minFreeDiskBytes ?? DEFAULT_MIN_FREE_DISK_BYTES,
     },
@@ -55,6 +61,7 @@ export async function openStore(options: StoreOptions, dependencies: StoreDepend
       layout,
       index,
       ledger,
+      pins,
       logger,
       clock,
       onEvicted,
@@ -64,11 +71,12 @@ export async function openStore(options: StoreOptions, dependencies: StoreDepend
   try {
     await store.trim();
   } catch (error) {
-    if (!(error instanceof StoreError) || error.code !== 'disk-full') {
+    if (!(error instanceof StoreError) || !['disk-full', 'over-quota'].includes(error.code)) {
       await store.close();
       throw error;
     }
-    logger.warn({ err: error }, 'too little disk is free: what is here is served, nothing new is kept');
+    const what = error.code === 'disk-full' ? 'too little disk is free' : 'too much is pinned';
+    logger.warn({ err: error }, `${what}: what is here is served, nothing new is kept`);
   }
   return store;
 }

@@ -1,6 +1,6 @@
 /** Makes room before anything is written: under the quota, and above the floor of free disk. One request at a time. */
 import type { BlobId } from '@shoal/oci';
-import { StoreError } from './blob-store.ts';
+import { type BlobStore, type RemovalReason, type Shedding, StoreError } from './blob-store.ts';
 import { chooseVictims, needFor } from './eviction.ts';
 import { storeErrorFrom } from './failure.ts';
 import type { Evictable, Ledger } from './ledger.ts';
@@ -15,9 +15,10 @@ export interface SpaceOptions {
 
 export interface SpaceDependencies {
   ledger: Ledger;
+  pins: Pick<BlobStore['pins'], 'has' | 'heldBytes'>;
   diskFree: () => Promise<number>;
   /** Takes it out of the ledger at once, and off the disk before it resolves. */
-  evict: (victim: Evictable) => Promise<void>;
+  evict: (victim: Evictable, reason: RemovalReason) => Promise<void>;
 }
 
 export class Space {
@@ -46,17 +47,41 @@ export class Space {
   }
 
   async #makeRoom(addBytes: number, keep: BlobId | undefined): Promise<void> {
-    const { ledger, evict } = this.#dependencies;
+    const { ledger, pins, evict } = this.#dependencies;
     const disk = await this.#disk();
-    const need = needFor({ ...this.#options, usedBytes: ledger.bytes, addBytes, disk });
-    const victims = chooseVictims(ledger.evictable(keep), need);
+    const pinnedBytes = pins.heldBytes();
+    const need = needFor({ ...this.#options, usedBytes: ledger.bytes, addBytes, pinnedBytes, disk });
+    const evictable = (): Iterable<Evictable> => ledger.evictable((id) => pins.has(id), keep);
+    const victims = chooseVictims(evictable(), need);
     if (victims === undefined) {
-      if (chooseVictims(ledger.evictable(keep), { ...need, diskBytes: 0 }) === undefined) {
-        throw new StoreError('over-quota', `no room for ${addBytes} bytes: everything else is in use`);
+      if (chooseVictims(evictable(), { ...need, diskBytes: 0 }) === undefined) {
+        throw new StoreError('over-quota', `no room for ${addBytes} bytes: everything else is in use or pinned`);
       }
       throw new StoreError('disk-full', `no room for ${addBytes} bytes above the floor of free disk`);
     }
-    await Promise.all(victims.map((victim) => evict(victim)));
+    const reason = need.quotaBytes > 0 ? 'quota' : 'disk';
+    await Promise.all(victims.map((victim) => evict(victim, reason)));
+  }
+
+  /**
+   * Evicts what may go until no more than `keepBytes` are kept; only what was not used since `unusedSinceMs`. Returns what
+   * went, or would go when `isDryRun`.
+   */
+  async shed(shedding: Shedding, reason: RemovalReason): Promise<Evictable[]> {
+    const { unusedSinceMs = Number.POSITIVE_INFINITY, keepBytes = 0, isDryRun = false } = shedding;
+    const { ledger, pins, evict } = this.#dependencies;
+    return this.#turns.run('', async () => {
+      const victims: Evictable[] = [];
+      let { bytes } = ledger;
+      for (const victim of ledger.evictable((id) => pins.has(id))) {
+        if (bytes <= keepBytes) break;
+        if (victim.entry.usedAt >= unusedSinceMs) continue;
+        victims.push(victim);
+        bytes -= victim.bytes;
+      }
+      if (!isDryRun) await Promise.all(victims.map((victim) => evict(victim, reason)));
+      return victims;
+    });
   }
 
   async #disk(): Promise<{ freeBytes: number; floorBytes: number; unwrittenBytes: number } | undefined> {

@@ -1,7 +1,7 @@
 /** What `shoal agent` can be told. */
 
 import { logSettings } from './log-settings.ts';
-import { address, duration, plainText, rate, size, wholeNumber } from './reader.ts';
+import { address, duration, percent, plainText, rate, size, wholeNumber } from './reader.ts';
 import type { Setting } from './setting.ts';
 
 export const agentSettings: readonly Setting[] = [
@@ -108,6 +108,33 @@ export const agentSettings: readonly Setting[] = [
     help: 'disk that blobs leave free for others',
     defaultText: '1GiB',
     reader: size,
+    shape: 'one',
+  },
+  {
+    key: 'cache-ttl',
+    path: ['cache', 'ttlMs'],
+    placeholder: 'TIME',
+    help: 'blobs that nobody read for so long go, e.g. 168h; 0: they stay until there is need for their room',
+    defaultText: '0',
+    reader: duration,
+    shape: 'one',
+  },
+  {
+    key: 'cache-high-water',
+    path: ['cache', 'highWaterPercent'],
+    placeholder: 'PERCENT',
+    help: 'how full cache-size may get before blobs go',
+    defaultText: '100',
+    reader: percent,
+    shape: 'one',
+  },
+  {
+    key: 'cache-low-water',
+    path: ['cache', 'lowWaterPercent'],
+    placeholder: 'PERCENT',
+    help: 'how far down they go then',
+    defaultText: '90',
+    reader: percent,
     shape: 'one',
   },
   {

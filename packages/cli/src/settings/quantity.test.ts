@@ -48,7 +48,7 @@ const sizeUnits: Record<string, number> = {
   Mi: 2 ** 20,
   GiB: 2 ** 30,
 };
-const durationUnits: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
+const durationUnits: Record<string, number> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
 test.each([
   ['size', parseSize, sizeUnits],

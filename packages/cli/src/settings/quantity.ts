@@ -26,6 +26,7 @@ const DURATION_UNITS: ReadonlyMap<string, number> = new Map([
   ['s', 1_000],
   ['m', 60_000],
   ['h', 3_600_000],
+  ['d', 86_400_000],
 ]);
 
 /**
@@ -41,7 +42,7 @@ export function parseRate(text: string): number | undefined {
   return parseSize(text.replace(/\/s\s*$/i, ''));
 }
 
-/** Milliseconds in `500ms`, `3s`, `1.5m` or `1h`; a unit is required, except for `0`. */
+/** Milliseconds in `500ms`, `3s`, `1.5m`, `1h` or `7d`; a unit is required, except for `0`. */
 export function parseDuration(text: string): number | undefined {
   return text.trim() === '0' ? 0 : scaled(text, DURATION_UNITS);
 }

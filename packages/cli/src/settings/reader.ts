@@ -25,6 +25,11 @@ export const duration: Reader = {
   read: parseDuration,
 };
 
+export const percent: Reader = {
+  complaint: 'is not a share; write it in per cent, like 90',
+  read: (written) => wholeNumber.read(written.replace(/\s*%\s*$/, '')),
+};
+
 export const wholeNumber: Reader = {
   complaint: 'is not a whole number; write it in digits',
   read: (written) => (/^\d{1,15}$/.test(written.trim()) ? Number(written) : undefined),

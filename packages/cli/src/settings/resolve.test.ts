@@ -70,6 +70,9 @@ describe('precedence', () => {
       data: '/srv/x',
       'cache-size': '1GiB',
       'min-free-disk': '2GiB',
+      'cache-ttl': '168h',
+      'cache-high-water': '85',
+      'cache-low-water': '70',
       'origin-dial-timeout': '1s',
       'origin-headers-timeout': '4s',
       'origin-stall-timeout': '5s',
@@ -237,6 +240,15 @@ describe('each wrong value is one line with its place, what is wrong and what to
     [{ flags: { 'origin-stall-timeout': '3' } }, '--origin-stall-timeout "3" is not a duration; write it like 500ms, '],
     [{ flags: { 'upload-rate': '400Mbit' } }, '--upload-rate "400Mbit" is not a rate; write it in bytes per second, '],
     [{ yaml: 'download-rate: 0\n' }, 'agent.yaml:1:16: download-rate "0" is too slow for pieces to get through; '],
+    [
+      { flags: { 'cache-low-water': 'half' } },
+      '--cache-low-water "half" is not a share; write it in per cent, like 90',
+    ],
+    [{ flags: { 'cache-high-water': '101%' } }, '--cache-high-water "101%" is out of range; choose 10 to 100 per cent'],
+    [
+      { flags: { 'cache-low-water': '90' }, env: { SHOAL_CACHE_HIGH_WATER: '80' } },
+      '--cache-low-water "90" is above cache-high-water; choose at most that',
+    ],
     [{ env: { SHOAL_PEER_UPLOAD_SLOTS: '-1' } }, 'SHOAL_PEER_UPLOAD_SLOTS "-1" is not a whole number; '],
   ];
   test.each(cases)('%j', (given, expected) => {
