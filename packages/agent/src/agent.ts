@@ -5,9 +5,10 @@
  * answer. Stop: the other way round, so that nothing is asked of a room that is gone.
  */
 import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
 import { blobIdOf } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
-import { parseJoinToken } from '@shoal/wire';
+import { isNodeName, parseJoinToken } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -31,6 +32,8 @@ import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { PeerNetwork } from './peers/peer-network.ts';
+import { ownPlatform } from './prefetch/own-platform.ts';
+import { Prefetch } from './prefetch/prefetch.ts';
 import { sharedNameOf } from './pull/node-registry.ts';
 import { OriginTurns } from './pull/origin-turns.ts';
 import { PieceMemory } from './pull/piece-memory.ts';
@@ -98,6 +101,8 @@ async function start(
   let network: PeerNetwork | undefined;
   let tracker: StartableTrackerClient | undefined;
   let pulls: PullRegistry | undefined;
+  let prefetch: Prefetch | undefined;
+  const name = config.name ?? nameOfHost(hostname());
   const store = await openStore(
     {
       dataDir: config.dataDir,
@@ -131,7 +136,13 @@ async function start(
   });
 
   const client = createTrackerClient(
-    { trackers: config.trackers, joinToken: config.joinToken ?? '', zone: config.zone },
+    {
+      trackers: config.trackers,
+      joinToken: config.joinToken ?? '',
+      zone: config.zone,
+      name,
+      takesOrders: config.acceptPrefetch,
+    },
     {
       identity,
       addresses: () => network?.addresses() ?? [],
@@ -141,6 +152,7 @@ async function start(
       acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
       onAcquaintances: (peers) => network?.dial(peers),
       onBarred: () => pulls?.barredChanged(),
+      onOrders: () => prefetch?.heard(),
       logger: logger.child({ room: 'tracker-client' }),
       clock,
     },
@@ -247,6 +259,27 @@ async function start(
   const access = new RepositoryAccess({}, { ...kept, admissions, origin, lookups });
   const references = new ReferenceResolver(tags, { ...kept, admissions, lookups });
   await Promise.all([admissions.prune(), access.prune(), references.prune()]);
+  const ordered = new Prefetch(
+    {
+      name,
+      zone: config.zone,
+      takesOrders: config.acceptPrefetch,
+      ownPlatform: ownPlatform(process.platform, process.arch),
+      hasTracker: config.trackers.length > 0,
+    },
+    {
+      origin,
+      lookups,
+      pulls: registry,
+      quotaBytes: () => store.usage().quotaBytes,
+      orders: client.orders,
+      clusterSize: () => client.clusterSize(),
+      logger: logger.child({ room: 'prefetch' }),
+      clock,
+    },
+  );
+  prefetch = ordered;
+  stops.push(() => ordered.close());
   const mirror = await startMirror(
     { ...config.mirror, defaultRegistry: config.defaultRegistry },
     {
@@ -312,6 +345,7 @@ async function start(
       upSeconds: upSeconds(),
       peerId: identity.peerId,
       mirror: `http://${mirror.address}`,
+      name,
       zone: config.zone,
       trackers: config.trackers,
       trackerReachable: client.reachable(),
@@ -335,6 +369,7 @@ async function start(
       tagDigests: (repository, tag) => references.known(repository, tag),
       clock,
     }),
+    prefetch: ordered,
     logger: logger.child({ room: 'admin' }),
   }).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });
@@ -346,6 +381,15 @@ async function start(
     peerId: identity.peerId,
     peerAddresses: peers.addresses(),
   };
+}
+
+/** The host's name as it can name a node. */
+function nameOfHost(host: string): string {
+  const name = host
+    .slice(0, 64)
+    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
+    .replaceAll(/^[._-]+|[._-]+$/g, '');
+  return isNodeName(name) ? name : 'node';
 }
 
 /** While the agent runs they may come and go. @throws StartError */

@@ -11,6 +11,18 @@ const ANSWER_WITHIN_MS = 5_000;
 const NEXT_LINE_WITHIN_MS = 10_000;
 const CANNOT = 409;
 
+const refusalSchema = z.object({ error: z.string(), refused: z.literal(true) });
+
+/** The agent answers, and says why it does not do what was asked. */
+export class AdminRefusal extends CommandFailure {
+  readonly status: number;
+  constructor(line: string, status: number) {
+    super(line);
+    this.name = 'AdminRefusal';
+    this.status = status;
+  }
+}
+
 export interface AdminQuestion<T> {
   /** `shoal NAME`, for what is told when there is no answer. */
   readonly program: string;
@@ -19,6 +31,8 @@ export interface AdminQuestion<T> {
   readonly path: string;
   /** Posted; undefined: the path is only read. */
   readonly body?: object;
+  /** @default GET, or POST with a body */
+  readonly method?: 'DELETE';
   /** Of an answer in lines, each of them. */
   readonly answer: z.ZodType<T>;
   /** What an agent that answers this can do: "forget". */
@@ -82,7 +96,8 @@ async function ask(question: AdminQuestion<unknown>, signal: AbortSignal): Promi
       2,
     );
   }
-  const post = body === undefined ? {} : { method: 'POST', body: JSON.stringify(body) };
+  const post =
+    body === undefined ? { method: question.method ?? 'GET' } : { method: 'POST', body: JSON.stringify(body) };
   let response: Response;
   try {
     response = await fetch(`http://${admin}${path}`, {
@@ -95,7 +110,10 @@ async function ask(question: AdminQuestion<unknown>, signal: AbortSignal): Promi
     throw new CommandFailure(line, 1, { cause });
   }
   if (response.ok) return response;
-  const problem = problemSchema.safeParse(await response.json().catch(() => undefined));
+  const value: unknown = await response.json().catch(() => undefined);
+  const refusal = refusalSchema.safeParse(value);
+  if (refusal.success) throw new AdminRefusal(`${program}: ${oneLine(refusal.data.error)}`, response.status);
+  const problem = problemSchema.safeParse(value);
   if (response.status === CANNOT && problem.success) {
     throw new CommandFailure(`${program}: ${oneLine(problem.data.error)}`);
   }

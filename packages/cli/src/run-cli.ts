@@ -12,6 +12,7 @@ import { registerDemo } from './demo/command.ts';
 import { registerDoctor } from './doctor/command.ts';
 import { registerForget } from './forget-command.ts';
 import { withoutSecrets } from './log/without-secrets.ts';
+import { registerPrefetch } from './prefetch/command.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
 import { closest } from './settings/closest.ts';
 import { registerSetup } from './setup/command.ts';
@@ -30,6 +31,7 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal status    shows how the agent on this machine is
   shoal doctor    checks all that a pull needs, and says what to do
   shoal cache     lists, pins, removes and verifies what that agent keeps
+  shoal prefetch  has nodes fetch an image before anybody pulls it
   shoal forget    has the next pull of a tag ask its registry
   shoal bench     measures what running agents save for an image`;
 
@@ -58,6 +60,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerStatus(program, io);
   registerDoctor(program, io, programs);
   registerCache(program, io);
+  registerPrefetch(program, io);
   registerForget(program, io);
   registerBench(program, io);
   registerDemo(program, io);

@@ -11,6 +11,7 @@ const STATUS: AgentStatus = {
   upSeconds: 93_784,
   peerId: '12D3KooWabc',
   mirror: 'http://127.0.0.1:7300',
+  name: 'node-7',
   zone: 'eu-west-1a',
   trackers: ['https://10.0.0.5:7302'],
   trackerReachable: true,
@@ -51,6 +52,7 @@ async function run(...args: string[]): Promise<{ code: number; out: string; err:
 test('an agent at a glance', () => {
   expect(statusText(STATUS)).toBe(
     [
+      'node     node-7',
       'agent    Shoal 0.1.0, up 1 d 2 h, zone eu-west-1a',
       'mirror   http://127.0.0.1:7300',
       'tracker  https://10.0.0.5:7302 answers',
@@ -74,7 +76,7 @@ test('what is wrong stands out', () => {
 
 test('many pulls do not fill the screen', () => {
   const text = statusText({ ...STATUS, pulls: Array.from({ length: 50 }, () => STATUS.pulls[0]!) });
-  expect(text.split('\n')).toHaveLength(8 + 20 + 1 + 1);
+  expect(text.split('\n')).toHaveLength(9 + 20 + 1 + 1);
   expect(text).toContain('  and 30 more');
 });
 
@@ -89,7 +91,7 @@ test('nothing that an answer holds steers the terminal', async () => {
   const admin = await answering(JSON.stringify({ ...STATUS, zone: 'a\u001b[2Jb\nc' }));
   const { out } = await run('--admin', admin);
   expect(out).not.toContain('\u001b');
-  expect(out.split('\n')[0]).toMatch(/zone a.*b.*c$/);
+  expect(out.split('\n')[1]).toMatch(/zone a.*b.*c$/);
 });
 
 test('what is no agent is told from none', async () => {

@@ -32,6 +32,8 @@ const statusSchema = z.object({
   upSeconds: z.number(),
   peerId: text,
   mirror: text,
+  /** Not told by an agent of an earlier version. */
+  name: text.optional(),
   zone: text,
   trackers: z.array(text),
   trackerReachable: z.boolean(),
@@ -107,6 +109,7 @@ export function statusText(status: AgentStatus): string {
   const { version, upSeconds, mirror, zone, cache, bytes, peers, members, pulls } = status;
   const zones = new Set(peers.map((peer) => peer.zone)).size;
   const lines = [
+    ...(status.name === undefined ? [] : [['node', status.name]]),
     ['agent', `Shoal ${version}, up ${duration(upSeconds)}, zone ${zone}`],
     ['mirror', mirror],
     ['tracker', trackerLine(status)],

@@ -24,6 +24,7 @@ export {
   OCI_MANIFEST,
 } from './media-type.ts';
 export { type OciErrorCode, ociErrorBody } from './oci-error.ts';
+export { entriesFor, type IndexEntry, indexEntries, type Platform, parsePlatform, platformText } from './platform.ts';
 export { applyRange, type ByteRange, parseRangeHeader, type RangeHeader } from './range.ts';
 export { type ImageReference, isRepositoryName, isTag, parseImageReference, qualifyRepository } from './reference.ts';
 export { DOCKER_HUB, isRegistryHost, isThisMachine, normaliseRegistryHost } from './registry-host.ts';

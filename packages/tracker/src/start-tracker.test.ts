@@ -87,6 +87,12 @@ const calls = [
   '/v1/reference',
   '/v1/reference/ask',
   '/v1/reference/find',
+  '/v1/prefetch/order',
+  '/v1/prefetch/find',
+  '/v1/prefetch/list',
+  '/v1/prefetch/cancel',
+  '/v1/prefetch/tasks',
+  '/v1/prefetch/progress',
   '/v1/leave',
 ];
 
@@ -152,6 +158,31 @@ test('health and metrics answer without a session', async () => {
   const { text } = await send('/metrics');
   expect(text).toMatch(/^shoal_tracker_agents 1$/m);
   expect(text).toMatch(/^shoal_tracker_joins_total\{outcome="ok"\} 1$/m);
+});
+
+test('an order reaches an agent with the answer to its announcement; one that was barred orders nothing more', async () => {
+  const [orderer, worker] = [await session(), await session()];
+  const call = async (path: string, headers: Record<string, string>, body: object = {}) =>
+    JSON.parse((await send(path, JSON.stringify(body), headers)).text);
+  const announcement = { addresses: [], blobs: [], withdraw: [] };
+  // An older agent says neither; a name that is none counts for nothing.
+  expect(await call('/v1/announce', orderer, { ...announcement, name: 'not a name' })).not.toHaveProperty('orders');
+  const named = { ...announcement, name: 'worker', takesOrders: true };
+  expect(await call('/v1/announce', worker, named)).not.toHaveProperty('orders');
+  const order = await call('/v1/prefetch/order', orderer, { images: ['alpine'], names: ['worker'] });
+  expect(order).toMatchObject({ state: 'open', nodes: [{ name: 'worker', state: 'waiting' }] });
+  expect(await call('/v1/announce', worker, named)).toMatchObject({ orders: true });
+  expect(await call('/v1/prefetch/tasks', worker)).toEqual({ tasks: [{ id: order.id, images: ['alpine'] }] });
+  expect(await call('/v1/prefetch/tasks', orderer)).toEqual({ tasks: [] });
+  const progress = { id: order.id, state: 'fetching', doneBytes: 1, fromPeers: 0, fromOrigin: 1 };
+  expect(await call('/v1/prefetch/progress', worker, progress)).toEqual({ wanted: true });
+  expect(await call('/v1/prefetch/progress', orderer, progress)).toEqual({ wanted: false });
+  const [, claims = ''] = (orderer.authorization ?? '').split('.');
+  await tracker.bar(JSON.parse(Buffer.from(claims, 'base64url').toString()).sub, 'test');
+  expect(await call('/v1/prefetch/find', worker, { id: order.id })).toMatchObject({ state: 'cancelled' });
+  expect(await call('/v1/prefetch/progress', worker, progress)).toEqual({ wanted: false });
+  expect(codeOf(await send('/v1/prefetch/order', JSON.stringify({ images: ['alpine'] }), orderer))).toBe('BARRED');
+  expect(codeOf(await send('/v1/prefetch/find', JSON.stringify({ id: 'nope' }), worker))).toBe('NOT_FOUND');
 });
 
 test('only its owner reads the identity, and nothing unfinished stays behind', async () => {

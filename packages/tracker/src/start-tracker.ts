@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { DisputeTable, LeaseTable, type Random } from '@shoal/swarm';
@@ -12,11 +12,14 @@ import { Disputes } from './disputes/disputes.ts';
 import { openIdentity } from './identity/identity.ts';
 import { OriginLeases } from './leases/origin-leases.ts';
 import { Membership } from './members/membership.ts';
+import { OrderBook } from './orders/order-book.ts';
 import { References } from './references/references.ts';
 import { TrackerStartError } from './start-error.ts';
 import { State } from './state/state.ts';
 
 export const DEFAULT_SAMPLE_SIZE = 24;
+/** Short enough to be typed. */
+const ORDER_ID_BYTES = 5;
 const EXPIRE_EVERY_MS = 1_000;
 /** How long closing waits for answers under way. */
 const CLOSE_DEADLINE_MS = 3_000;
@@ -78,6 +81,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       references: state.referenceCount,
       barred: state.barredCount,
       suspended: disputes.suspendedCount,
+      orders: orders.openCount,
     }));
     const disputes = new Disputes({
       table: new DisputeTable(),
@@ -91,17 +95,30 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
         directory.forget(peerId);
         leases.forgetAgent(peerId);
         references.distrust(peerId);
+        orders.distrust(peerId, clock());
       },
     });
+    const orders = new OrderBook(
+      {},
+      {
+        newId: () => randomBytes(ORDER_ID_BYTES).toString('hex'),
+        agents: () => directory.agents(),
+        isSuspended: (peerId) => disputes.isSuspended(peerId),
+      },
+    );
     const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
     const originLeases = new OriginLeases({ table: leases, directory, disputes });
-    serveCalls(server, { membership, directory, leases, originLeases, disputes, references, metrics, clock });
+    serveCalls(server, { membership, directory, leases, originLeases, disputes, references, orders, metrics, clock });
     await server.fastify.listen(options.listen);
 
     const expiry = setInterval(() => {
       leases.expire(clock());
       references.expire(clock());
-      for (const peerId of directory.expire(clock())) leases.forgetAgent(peerId);
+      orders.expire(clock());
+      for (const peerId of directory.expire(clock())) {
+        leases.forgetAgent(peerId);
+        orders.gone(peerId, 'the agent does not say anything any more', clock());
+      }
     }, EXPIRE_EVERY_MS).unref();
     const url = urlOf(options.listen.host, server.fastify.server.address());
     logger.info({ url, dataDir }, 'the tracker listens');

@@ -6,4 +6,5 @@ export { FrameAssembler, FrameError, type FrameErrorCode } from './frame.ts';
 export { formatJoinToken, type JoinToken, parseJoinToken } from './join-token.ts';
 export { ed25519KeyOfPeerId, peerIdOfEd25519Key } from './peer-id-key.ts';
 export * from './piece-frame.ts';
+export * from './prefetch-api.ts';
 export * from './tracker-api.ts';

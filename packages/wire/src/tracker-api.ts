@@ -15,11 +15,14 @@
  * | POST /v1/reference/find  | ReferenceQuery        | ReferenceRecord or 404 |
  * | POST /v1/leave           | {}                    | {}                 |
  *
+ * and those of `prefetch-api.ts`.
+ *
  * A refusal is `{ error: { code, message } }` with a 4xx or 5xx status.
  */
 import { type BlobId, type Digest, parseBlobId, parseDigest } from '@shoal/oci';
 import { z } from 'zod';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
+import { nodeName } from './prefetch-api.ts';
 
 /** Agents announce what they want or hold at least this often, or the tracker forgets them. */
 export const ANNOUNCE_TTL_MS = 30_000;
@@ -113,6 +116,10 @@ export const announceRequestSchema = z.object({
   blobs: z.array(z.object({ blob, state: z.enum(['want', 'have']) })).max(MAX_ANNOUNCED_BLOBS),
   withdraw: z.array(blob).max(MAX_ANNOUNCED_BLOBS),
   acquaintances: z.number().int().positive().max(MAX_ACQUAINTANCES).optional(),
+  /** What people call the node. One that is no name counts as none. */
+  name: nodeName.optional().catch(undefined),
+  /** Whether the agent carries out orders to prefetch. */
+  takesOrders: z.boolean().optional(),
 });
 export type AnnounceRequest = z.infer<typeof announceRequestSchema>;
 
@@ -132,6 +139,8 @@ export const announceAnswerSchema = z.object({
   barred,
   members: z.number().int().nonnegative(),
   acquaintances: z.array(peerRecord).max(MAX_ACQUAINTANCES).optional(),
+  /** There are orders to prefetch for the caller, of which it has not said anything lately. */
+  orders: z.boolean().optional(),
 });
 export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
 
@@ -294,6 +303,7 @@ export const trackerErrorSchema = z.object({
       'CLOCK_SKEW',
       'NO_SESSION',
       'BARRED',
+      'SUSPENDED',
       'NOT_FOUND',
       'TOO_MANY_REQUESTS',
       'INTERNAL',

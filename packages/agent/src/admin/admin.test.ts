@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
+import { PrefetchError } from '../prefetch/prefetch-error.ts';
 import { type Admin, type AdminDependencies, startAdmin } from './admin.ts';
 import { deskStage, unasked } from './cache-desk.fixture.ts';
 import { createMetrics } from './metrics.ts';
@@ -17,7 +18,7 @@ async function start(given: Partial<AdminDependencies> = {}): Promise<Admin> {
       readiness: () => ({ ready: true, reasons: [] }),
       status: () => ({}),
       forget: async () => {},
-      check: unasked,
+      ...unasked,
       cache: (await deskStage()).desk,
       logger: pino({ level: 'silent' }),
       ...given,
@@ -87,7 +88,7 @@ test('rejects with the system error when its port is taken', async () => {
         readiness: () => ({ ready: true, reasons: [] }),
         status: () => ({}),
         forget: async () => {},
-        check: unasked,
+        ...unasked,
         cache: (await deskStage()).desk,
         logger: pino({ level: 'silent' }),
       },
@@ -130,4 +131,33 @@ test('checks a registry by its normalised name, and refuses what is none', async
   });
   expect((await post('{"registry":"no host"}')).status).toBe(400);
   expect((await post('{}')).status).toBe(500);
+});
+
+test('orders to prefetch are passed on, and a refusal is told with its reason', async () => {
+  const placed: unknown[] = [];
+  const order = { id: 'x', images: ['alpine'], orderedBy: 'a', orderedAtMs: 0, state: 'open' as const, nodes: [] };
+  const admin = await start({
+    prefetch: {
+      ...unasked.prefetch,
+      place: async (request) => {
+        placed.push(request);
+        return order;
+      },
+      find: async (id) => {
+        throw new PrefetchError('unknown', `no order ${id}`);
+      },
+      cancel: async () => order,
+    },
+  });
+  const url = `${admin.url}/v1/prefetch`;
+  const post = (body: object) =>
+    fetch(url, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } });
+  expect(await (await post({ images: ['alpine'], everywhere: true, bytesPerSecond: 2 ** 20 })).json()).toEqual(order);
+  expect(placed).toEqual([{ images: ['alpine'], everywhere: true, bytesPerSecond: 2 ** 20 }]);
+  for (const wrong of [{}, { images: [] }, { images: ['a'], bytesPerSecond: 1 }, { images: ['a'], names: [] }]) {
+    expect((await post(wrong)).status, JSON.stringify(wrong)).toBe(400);
+  }
+  const missing = await fetch(`${url}/y`);
+  expect([missing.status, await missing.json()]).toEqual([404, { error: 'no order y', refused: true }]);
+  expect(await (await fetch(`${url}/x`, { method: 'DELETE' })).json()).toEqual(order);
 });

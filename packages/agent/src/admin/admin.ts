@@ -10,6 +10,7 @@
  * | POST /v1/forget | `{"image":"ghcr.io/org/app:v1"}`: what this tag was is forgotten; `{"forgotten":"ghcr.io/org/app:v1"}`, or 400 |
  * | POST /v1/check  | `{}`: facts for `shoal doctor`; `{"registry":"ghcr.io"}`: what that registry answers, or 400 |
  * | /v1/cache…      | see `cache-routes.ts` |
+ * | /v1/prefetch    | orders to prefetch: `prefetch-routes.ts` |
  *
  * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave.
  */
@@ -20,15 +21,26 @@ import type { Logger } from 'pino';
 import { z } from 'zod';
 import type { AgentCheck } from '../check/agent-check.ts';
 import type { Repository } from '../origin/origin-client.ts';
+import type { Prefetch } from '../prefetch/prefetch.ts';
 import type { CacheDesk } from './cache-desk.ts';
 import { addCacheRoutes, CACHE_PATHS } from './cache-routes.ts';
 import type { Metrics } from './metrics.ts';
+import { servePrefetch } from './prefetch-routes.ts';
 
 const REQUEST_DEADLINE_MS = 5_000;
 const MAX_CONNECTIONS = 64;
 const MAX_BODY_BYTES = 4_096;
 const DEFAULT_TAG = 'latest';
-const PATHS = ['/healthz', '/readyz', '/metrics', '/v1/status', '/v1/forget', '/v1/check', ...CACHE_PATHS];
+const PATHS = [
+  '/healthz',
+  '/readyz',
+  '/metrics',
+  '/v1/status',
+  '/v1/forget',
+  '/v1/check',
+  '/v1/prefetch',
+  ...CACHE_PATHS,
+];
 
 export interface AdminOptions {
   host: string;
@@ -50,6 +62,7 @@ export interface AdminDependencies {
   forget: (repository: Repository, tag: string) => Promise<void>;
   check: Pick<AgentCheck, 'facts' | 'registry'>;
   cache: CacheDesk;
+  prefetch: Pick<Prefetch, 'place' | 'find' | 'list' | 'cancel'>;
   logger: Logger;
 }
 
@@ -99,6 +112,7 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
     return await check.registry(registry);
   });
   addCacheRoutes(server, cache);
+  servePrefetch(server, dependencies.prefetch);
   server.setNotFoundHandler((_request, reply) => reply.status(404).send({ error: 'not found', paths: PATHS }));
   server.setErrorHandler((err, request, reply) => {
     const { statusCode, message } = err as { statusCode?: number; message: string };

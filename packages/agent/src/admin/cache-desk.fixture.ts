@@ -25,10 +25,12 @@ export interface DeskStage {
   image(name: string, layers: readonly Uint8Array[]): Promise<{ manifest: BlobId; config: BlobId; layers: BlobId[] }>;
 }
 
-/** For admins of which no check is asked. */
-export const unasked: AdminDependencies['check'] = {
-  facts: () => Promise.reject(new Error('not asked for')),
-  registry: async (registry) => ({ registry, outcome: 'open' }),
+const notAsked = (): Promise<never> => Promise.reject(new Error('not asked for here'));
+
+/** For admins of which no check and no order is asked. */
+export const unasked: Pick<AdminDependencies, 'check' | 'prefetch'> = {
+  check: { facts: notAsked, registry: async (registry) => ({ registry, outcome: 'open' }) },
+  prefetch: { place: notAsked, find: notAsked, list: notAsked, cancel: notAsked },
 };
 
 /** A desk over a real store in a folder of its own. */

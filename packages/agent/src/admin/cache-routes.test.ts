@@ -25,7 +25,7 @@ async function api(quotaBytes?: number): Promise<Api> {
       readiness: () => ({ ready: true, reasons: [] }),
       status: () => ({}),
       forget: async () => {},
-      check: unasked,
+      ...unasked,
       cache: stage.desk,
       logger: pino({ level: 'silent' }),
     },

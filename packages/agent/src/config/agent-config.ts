@@ -8,7 +8,7 @@
 
 import { normaliseRegistryHost } from '@shoal/oci';
 import { DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
-import { parseJoinToken } from '@shoal/wire';
+import { isNodeName, parseJoinToken } from '@shoal/wire';
 import { z } from 'zod';
 import { isRegistryPattern } from '../origin/allow-list.ts';
 import * as defaults from './defaults.ts';
@@ -191,7 +191,14 @@ export const agentConfigSchema = z
         lowWaterPercent: lowWaterPercent ?? Math.min(defaults.DEFAULT_CACHE_LOW_WATER_PERCENT, cache.highWaterPercent),
       }))
       .prefault({}),
+    /** What people call this node. @default the host's name */
+    name: text(
+      isNodeName,
+      'is not a name for a node; use 1 to 64 letters, digits, dots, dashes and underscores, e.g. node-7',
+    ).optional(),
     zone: zone.default(defaults.DEFAULT_ZONE),
+    /** Whether orders of other members to prefetch images are carried out. */
+    acceptPrefetch: z.boolean({ error: 'is not true or false; write one of them' }).default(true),
     /** By registry host. A host outside the public internet is dialled only when it is named here. */
     registries: registries.default({}),
     /** Registries that may be asked beside those configured by name, `HOST` or `*.DOMAIN`. None: any public one. */

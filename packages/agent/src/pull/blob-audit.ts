@@ -173,7 +173,7 @@ export class BlobAudit {
   async #findDifferenceInWhole(signal: AbortSignal): Promise<OriginPiece | undefined> {
     const { origin, source } = this.#dependencies;
     const run = { ...this.#target, from: 0, to: pieceCountOf(this.#target.sizeBytes), whole: true };
-    const events = { onBytes: () => {}, onRanges: () => Promise.resolve() };
+    const events = { onBytes: () => undefined, onRanges: () => Promise.resolve() };
     for await (const piece of readOriginRun(origin, source(), run, signal, events)) {
       if (!this.#agrees(piece)) return piece;
     }

@@ -14,12 +14,14 @@ import { pieceCountOf, pieceSizeOf } from '@shoal/swarm';
 import type { PeerRecord } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { OriginError } from '../origin/origin-client.ts';
+import { unlessAborted } from '../origin/unless-aborted.ts';
 import { type BlobHandle, type BlobStore, type PartialBlob, StoreError } from '../store/blob-store.ts';
 import type { BarredMembers } from './barred-members.ts';
 import { type AuditResult, BlobAudit } from './blob-audit.ts';
 import type { SizedBlob } from './blob-size.ts';
 import { type KeptPiece, PieceKeeper } from './piece-keeper.ts';
 import { PullError } from './pull-error.ts';
+import { PullPace } from './pull-pace.ts';
 import { type PieceTaker, PullWaiters } from './pull-waiters.ts';
 import type { PullSource } from './pulls.ts';
 import { SwarmDriver, type SwarmDriverDependencies } from './swarm-driver.ts';
@@ -75,6 +77,7 @@ export class BlobPull {
   readonly #pieceCount: number;
   readonly #driver: SwarmDriver;
   readonly #keeper: PieceKeeper;
+  readonly #pace: PullPace;
   readonly #audit: BlobAudit;
   readonly #waiters = new PullWaiters();
   readonly #work = new Set<Promise<void>>();
@@ -100,11 +103,12 @@ export class BlobPull {
     this.ended = new Promise((resolve) => {
       this.#resolveEnded = resolve;
     });
+    this.#pace = new PullPace(source);
     this.#keeper = new PieceKeeper(options, partial, network);
     this.#driver = new SwarmDriver(
       options,
       partial.pieces,
-      { ...dependencies, logger },
+      { ...dependencies, logger, pace: this.#pace },
       {
         onPiece: (piece, from) => this.#keep(piece, from),
         onOriginEnded: () => this.#waiters.wake(),
@@ -159,7 +163,19 @@ export class BlobPull {
     return { blob: this.blob, sizeBytes: this.sizeBytes, heldBytes, seconds };
   }
 
+  /** Of the pieces that were kept. */
+  get received(): { fromPeers: number; fromOrigin: number } {
+    const { bytesFromPeers, bytesFromOrigin } = this.#keeper.received;
+    return { fromPeers: bytesFromPeers, fromOrigin: bytesFromOrigin };
+  }
+
+  /** Whether no client has asked for it yet. */
+  get inBackground(): boolean {
+    return this.#pace.inBackground;
+  }
+
   addSource(source: PullSource): void {
+    if (source.background === undefined) this.#pace.lift();
     if (this.#driver.origin.addSource(source)) this.#driver.react({ type: 'origin-allowed' });
   }
 
@@ -218,6 +234,12 @@ export class BlobPull {
       signal.throwIfAborted();
       await this.nextChange(signal);
     }
+  }
+
+  /** Resolves when the blob is in the store. @throws what ended the pull, or the signal's reason */
+  async arrived(signal: AbortSignal): Promise<void> {
+    await unlessAborted(this.ended, signal);
+    if (this.#failure !== undefined) throw this.#failure;
   }
 
   /** Resolves at the next piece, at the pull's end, or when the signal fires. */

@@ -4,6 +4,7 @@ import type { Logger } from 'pino';
 import { type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { SizedBlob } from './blob-size.ts';
 import { NoRange, type OriginPiece, type OriginRun, readOriginRun } from './origin-run.ts';
+import type { PullPace } from './pull-pace.ts';
 import { isSameSource, type PullSource } from './pulls.ts';
 
 const MAX_SOURCES = 8;
@@ -18,6 +19,7 @@ export interface OriginReaderDependencies {
   origin: OriginClient;
   logger: Logger;
   clock: () => number;
+  pace: PullPace;
   /** Keeps a piece and announces it. */
   onPiece(piece: OriginPiece): Promise<void>;
   onBytes(bytes: number): void;
@@ -106,12 +108,15 @@ export class OriginReader {
     const { signal } = abort;
     const run: OriginRun = { blob: this.#target.blob, sizeBytes: this.#target.sizeBytes, ...range };
     this.#reading = { run, abort };
-    const { origin, onPiece, onRanges } = this.#dependencies;
+    const { origin, pace, onPiece, onRanges } = this.#dependencies;
     const current = this.#current();
     const { source } = current;
     let ranged: boolean | undefined;
     const events = {
-      onBytes: (bytes: number) => this.#bytesCame(bytes, signal),
+      onBytes: (bytes: number) => {
+        this.#bytesCame(bytes, signal);
+        return pace.take(bytes, signal);
+      },
       onRanges: (honoured: boolean) => {
         ranged = honoured;
         return onRanges(run.from, honoured);

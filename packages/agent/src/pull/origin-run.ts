@@ -23,8 +23,8 @@ export interface OriginRun extends SizedBlob {
 }
 
 export interface OriginRunEvents {
-  /** As bytes come in, before a piece is whole. */
-  onBytes(bytes: number): void;
+  /** As bytes come in, before a piece is whole; what it gives is waited for, and the sender with it. */
+  onBytes(bytes: number): Promise<void> | undefined;
   /** What came of asking for a range. Until this resolves the run may still become longer. */
   onRanges(honoured: boolean): Promise<void>;
 }
@@ -57,7 +57,7 @@ export async function* readOriginRun(
       throw new OriginError('invalid', `the origin says ${body.sizeBytes} bytes, the manifest ${run.sizeBytes}`);
     }
     if (!body.ranged && offset > 0 && !run.whole) throw new NoRange();
-    events.onBytes(0);
+    void events.onBytes(0);
     const growing = everything ? undefined : events.onRanges(body.ranged);
     yield* piecesOf(run, body.chunks, body.offset, events, growing);
   } finally {
@@ -81,7 +81,8 @@ async function* piecesOf(
   let position = firstByte;
   for await (const chunk of chunks) {
     if (index >= run.to) return;
-    events.onBytes(chunk.length);
+    const leave = events.onBytes(chunk.length);
+    if (leave !== undefined) await leave;
     let at = Math.min(chunk.length, Math.max(0, extent.offset - position));
     while (at < chunk.length) {
       const part = chunk.subarray(at, at + extent.length - filled);
@@ -121,4 +122,4 @@ export async function readOriginPiece(
   throw new OriginError('cut-short', `piece ${index} did not come`);
 }
 
-const NOBODY_LISTENS: OriginRunEvents = { onBytes: () => {}, onRanges: () => Promise.resolve() };
+const NOBODY_LISTENS: OriginRunEvents = { onBytes: () => undefined, onRanges: () => Promise.resolve() };

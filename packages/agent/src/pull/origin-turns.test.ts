@@ -6,8 +6,10 @@ const MiB = 1024 * 1024;
 function setUp() {
   const state = { now: 0, reading: new Set<string>() };
   const turns = new OriginTurns(() => state.now);
-  const begin = (name: string, { sizeBytes = 100 * MiB, registry = 'r' } = {}): OriginTurn =>
-    turns.begin({ sizeBytes, registry, reads: () => state.reading.has(name) });
+  const begin = (
+    name: string,
+    { sizeBytes = 100 * MiB, registry = 'r', inBackground = (): boolean => false } = {},
+  ): OriginTurn => turns.begin({ sizeBytes, registry, reads: () => state.reading.has(name), inBackground });
   return { state, begin };
 }
 
@@ -37,6 +39,19 @@ describe('in a crowd', () => {
     expect(third.isNow(CROWD)).toBe(false);
     second.end();
     expect(third.isNow(CROWD)).toBe(true);
+  });
+
+  test('what is in the background waits for all that is not, until somebody wants it', () => {
+    const { state, begin } = setUp();
+    let inBackground = true;
+    const errand = begin('errand', { inBackground: () => inBackground });
+    state.reading.add('errand');
+    const pull = begin('pull');
+    expect([pull.earlier(), pull.isNow(CROWD)]).toEqual([0, true]);
+    state.reading.add('pull');
+    expect([errand.earlier(), errand.isNow(CROWD)]).toEqual([1, false]);
+    inBackground = false;
+    expect([errand.isNow(CROWD), pull.isNow(CROWD)]).toEqual([true, false]);
   });
 
   test('a later one that reads meanwhile does not keep the first from going on', () => {

@@ -17,12 +17,14 @@ export interface OriginTurnOptions {
   registry: string;
   /** Whether the pull has a lease or is asking for one. */
   reads: () => boolean;
+  /** Whether it gives way to those that are not, whichever began first. @default never */
+  inBackground?: () => boolean;
 }
 
 export interface OriginTurn {
   /** Whether it may ask for a lease now. @param crowd about how many agents want the blob */
   isNow(crowd: number): boolean;
-  /** How many large blobs of its registry were begun earlier and are still under way. */
+  /** How many large blobs of its registry go before it: begun earlier, or not in the background as it is. */
   earlier(): number;
   /** It has everything, or was given up. */
   end(): void;
@@ -58,11 +60,14 @@ export class OriginTurns {
     };
   }
 
-  /** Those of the same registry that began earlier. */
+  /** Those of the same registry that go before it. */
   *#earlier(entry: Entry): Generator<Entry> {
+    const isBehind = isInBackground(entry);
+    let beganEarlier = true;
     for (const other of this.#entries) {
-      if (other === entry) return;
-      if (other.registry === entry.registry) yield other;
+      if (other === entry) beganEarlier = false;
+      else if (other.registry === entry.registry && (isInBackground(other) === isBehind ? beganEarlier : isBehind))
+        yield other;
     }
   }
 
@@ -75,4 +80,8 @@ export class OriginTurns {
   #isAboutToAsk({ hasAsked, startedAtMs }: Entry): boolean {
     return !hasAsked && this.#clock() - startedAtMs < ABOUT_TO_ASK_MS;
   }
+}
+
+function isInBackground({ inBackground }: Entry): boolean {
+  return inBackground?.() === true;
 }

@@ -5,6 +5,7 @@ import { PeerError, type PeerNetwork } from '../peers/peer-network.ts';
 import type { SizedBlob } from './blob-size.ts';
 import type { KeptPiece } from './piece-keeper.ts';
 import type { LentMemory, PieceMemory } from './piece-memory.ts';
+import type { PullPace } from './pull-pace.ts';
 
 /** First byte and stall of a piece from a peer. */
 const PIECE_DEADLINE_MS = 2_000;
@@ -16,6 +17,7 @@ export interface PieceFetcherDependencies {
   logger: Logger;
   /** Shared by all pulls. */
   pieceMemory: PieceMemory;
+  pace: PullPace;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onRejected: (reason: string) => void;
   onPiece(piece: KeptPiece, from: string): Promise<void>;
@@ -35,22 +37,28 @@ export class PieceFetcher {
   /** A `fetch-failed` follows when it does not come and was not cancelled. @throws what `onPiece` throws */
   async fetch({ peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): Promise<void> {
     const { blob, sizeBytes } = this.#target;
-    const { network, pieceMemory, onPiece } = this.#dependencies;
+    const { network, pieceMemory, pace, onPiece } = this.#dependencies;
     const key = `${peer} ${index}`;
     const abort = new AbortController();
     const { signal } = abort;
     this.#fetches.set(key, abort);
     let memory: LentMemory | undefined;
+    const { length } = pieceExtent(sizeBytes, index);
+    let unused = 0;
     try {
-      memory = await pieceMemory.borrow(pieceExtent(sizeBytes, index).length, signal);
+      await pace.take(length, signal);
+      unused = length;
+      memory = await pieceMemory.borrow(length, signal);
       const options = { into: memory.bytes, deadlineMs: PIECE_DEADLINE_MS, patience, signal };
       const { bytes, sha256, attestation } = await network.fetchPiece(peer, { blob, sizeBytes, index }, options);
+      unused = 0;
       await onPiece({ index, bytes, sha256, attestation }, peer);
     } catch (error) {
       if (signal.aborted) return;
       if (!(error instanceof PeerError)) throw error;
       this.#failed(peer, index, error);
     } finally {
+      if (unused > 0) pace.giveBack(unused);
       memory?.giveBack();
       if (this.#fetches.get(key) === abort) this.#fetches.delete(key);
     }

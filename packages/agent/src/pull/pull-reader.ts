@@ -6,7 +6,7 @@ import { StoreError } from '../store/blob-store.ts';
 import type { BlobPull } from './blob-pull.ts';
 import type { PassedRange } from './pass-through.ts';
 import { PullError } from './pull-error.ts';
-import type { BlobReader } from './pulls.ts';
+import type { BlobReader, Keeping } from './pulls.ts';
 
 /** One disk read, and so what a slow client can hold in memory. */
 const READ_BYTES = 256 * 1024;
@@ -15,6 +15,7 @@ export class PullReader implements BlobReader {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly mediaType: string | undefined;
+  readonly keeping: Keeping;
   readonly #pull: BlobPull;
   readonly #number: number;
   readonly #passThrough: (range: PassedRange, signal: AbortSignal) => AsyncIterable<Uint8Array>;
@@ -37,6 +38,10 @@ export class PullReader implements BlobReader {
     this.sizeBytes = pull.sizeBytes;
     this.mediaType = mediaType;
     this.#pull = pull;
+    this.keeping = {
+      arrived: (signal) => pull.arrived(signal),
+      progress: () => ({ heldBytes: pull.progress().heldBytes, ...pull.received }),
+    };
     this.#number = pull.addReader({ has: (index) => this.#has(index), lose: (indexes) => this.#lose(indexes) });
     this.#passThrough = passThrough;
     this.#onClose = onClose;

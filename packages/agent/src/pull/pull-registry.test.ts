@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import { PeerError } from '../peers/peer-network.ts';
+import { RateLimit } from '../rate/rate-limit.ts';
 import { StoreError } from '../store/blob-store.ts';
 import {
   blob,
@@ -37,6 +38,41 @@ describe('pulls', () => {
     expect(stage.origin.sentBytes).toBe(content.length);
     expect(stage.origin.reads).toHaveLength(1);
     await expect.poll(() => stage.tracker.have).toEqual([blob]);
+  });
+
+  it('keeps what is in the background below its rate until a client reads the same', async () => {
+    await stage.start();
+    // After the first take, nothing passes within this test.
+    const lane = new RateLimit({ bytesPerSecond: 1_000 }, () => 0).lane();
+    const { signal } = new AbortController();
+    const errand = await stage.pulls.open(digest, { ...source, background: { lane } }, content.length, signal);
+    await expect.poll(() => stage.origin.sentBytes).toBeGreaterThan(0);
+    const arrived = errand.keeping?.arrived(signal) ?? expect.fail('not kept');
+    await new Promise((resolve) => setTimeout(resolve, 200));
+    expect(stage.origin.sentBytes).toBeLessThan(content.length);
+    const client = await stage.open();
+    expect((await readAll(client)).equals(content)).toBe(true);
+    await arrived;
+    expect(errand.keeping?.progress()).toEqual({ heldBytes: content.length, fromPeers: 0, fromOrigin: content.length });
+    errand.close();
+    expect(stage.origin.sentBytes).toBe(content.length);
+    const again = await stage.pulls.open(digest, { ...source, background: { lane } }, content.length, signal);
+    await again.keeping?.arrived(signal);
+    expect(again.keeping?.progress()).toEqual({ heldBytes: content.length, fromPeers: 0, fromOrigin: 0 });
+    again.close();
+  });
+
+  it('lets go of what is in the background as soon as it is not wanted', async () => {
+    await stage.start();
+    const lane = new RateLimit({ bytesPerSecond: 1_000 }, () => 0).lane();
+    const stop = new AbortController();
+    const errand = await stage.pulls.open(digest, { ...source, background: { lane } }, content.length, stop.signal);
+    const arrived = errand.keeping?.arrived(stop.signal);
+    stop.abort(new Error('not wanted'));
+    await expect(arrived).rejects.toThrow('not wanted');
+    errand.close();
+    await expect.poll(() => stage.pulls.openCount()).toBe(0);
+    expect(stage.origin.sentBytes).toBeLessThan(content.length);
   });
 
   it('reads the store alone once the blob is committed', async () => {

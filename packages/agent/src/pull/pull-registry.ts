@@ -210,14 +210,15 @@ export class PullRegistry implements Pulls {
       passThrough(this.#dependencies.origin, source, digestOf(blob), range, signal);
     return new PullReader(entry.pull, source.mediaType, through, () => {
       entry.readers--;
-      this.#lingerIfUnread(blob, entry);
+      // Nobody comes back for what no client asked for.
+      this.#lingerIfUnread(blob, entry, entry.pull.inBackground ? 0 : LINGER_MS);
     });
   }
 
-  #lingerIfUnread(blob: BlobId, entry: Entry): void {
+  #lingerIfUnread(blob: BlobId, entry: Entry, lingerMs = LINGER_MS): void {
     clearTimeout(entry.linger);
     if (entry.readers > 0 || this.#entries.get(blob) !== entry) return;
-    const delayMs = entry.pull.state === 'committed' ? 0 : LINGER_MS;
+    const delayMs = entry.pull.state === 'committed' ? 0 : lingerMs;
     entry.linger = setTimeout(() => {
       if (entry.readers === 0) void this.#stop(blob, entry);
     }, delayMs);

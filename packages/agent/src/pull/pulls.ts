@@ -5,6 +5,7 @@
 import type { Digest } from '@shoal/oci';
 import { type Asker, askerKey } from '../origin/asker.ts';
 import type { OriginCall, Repository } from '../origin/origin-client.ts';
+import type { RateLane } from '../rate/rate-limit.ts';
 
 /** Where a blob may be read from, should neither store nor peers have it. */
 export interface PullSource {
@@ -19,6 +20,8 @@ export interface PullSource {
   /** What the origin said a manifest is; kept with it. */
   mediaType?: string;
   pullId: string;
+  /** No client waits for it: it gives way to what clients read, and passes below the lane's rate. */
+  background?: { lane: RateLane | undefined };
 }
 
 export function callFor({ pullId, asker }: PullSource, signal: AbortSignal): OriginCall {
@@ -41,8 +44,21 @@ export interface BlobReader {
    * connection short. The blob's last bytes come only after the whole blob matched its digest.
    */
   bytes(start: number, end: number | undefined, signal: AbortSignal): AsyncIterable<Uint8Array>;
+  /** Undefined where the blob is passed through and not kept. */
+  readonly keeping?: Keeping | undefined;
   /** Must be called once, whatever happened. */
   close(): void;
+}
+
+/** A blob on its way into the store, or there already. */
+export interface Keeping {
+  /**
+   * Resolves when the whole blob is verified and in the store. Unlike reading, this makes no piece more urgent than others.
+   * @throws what ended the pull, or the signal's reason
+   */
+  arrived(signal: AbortSignal): Promise<void>;
+  /** `fromPeers` and `fromOrigin`: bytes of pieces that came for this blob since its pull began. */
+  progress(): { heldBytes: number; fromPeers: number; fromOrigin: number };
 }
 
 export interface Pulls {

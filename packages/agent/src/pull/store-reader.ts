@@ -2,7 +2,7 @@
 import { type Digest, digestOf } from '@shoal/oci';
 import { pieceExtent, pieceSizeOf } from '@shoal/swarm';
 import type { BlobHandle, BlobStore } from '../store/blob-store.ts';
-import type { BlobReader } from './pulls.ts';
+import type { BlobReader, Keeping } from './pulls.ts';
 import { readVerifiedPiece } from './verified-piece.ts';
 
 export interface StoreReaderDependencies {
@@ -14,6 +14,7 @@ export class StoreReader implements BlobReader {
   readonly digest: Digest;
   readonly sizeBytes: number;
   readonly mediaType: string | undefined;
+  readonly keeping: Keeping;
   readonly #handle: BlobHandle;
   readonly #dependencies: StoreReaderDependencies;
 
@@ -21,6 +22,10 @@ export class StoreReader implements BlobReader {
     this.digest = digestOf(handle.id);
     this.sizeBytes = handle.sizeBytes;
     this.mediaType = handle.mediaType;
+    this.keeping = {
+      arrived: async () => {},
+      progress: () => ({ heldBytes: handle.sizeBytes, fromPeers: 0, fromOrigin: 0 }),
+    };
     this.#handle = handle;
     this.#dependencies = dependencies;
   }

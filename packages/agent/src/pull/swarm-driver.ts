@@ -34,6 +34,7 @@ import type { OriginTurn, OriginTurns } from './origin-turns.ts';
 import { PieceFetcher } from './piece-fetcher.ts';
 import type { KeptPiece } from './piece-keeper.ts';
 import type { PieceMemory } from './piece-memory.ts';
+import type { PullPace } from './pull-pace.ts';
 import type { WitnessDuty } from './witness-duty.ts';
 
 const TICK_MS = 100;
@@ -85,7 +86,7 @@ export class SwarmDriver {
   constructor(
     options: BlobPullOptions,
     have: PieceMap,
-    { logger, ...dependencies }: SwarmDriverDependencies & { logger: Logger },
+    { logger, pace, ...dependencies }: SwarmDriverDependencies & { logger: Logger; pace: PullPace },
     events: SwarmDriverEvents,
   ) {
     const { blob, sizeBytes, source, zone } = options;
@@ -115,6 +116,7 @@ export class SwarmDriver {
       network,
       logger,
       pieceMemory,
+      pace,
       onRejected: (reason) => onPieceRejected?.(reason),
       onPiece: events.onPiece,
       onEvent,
@@ -123,6 +125,7 @@ export class SwarmDriver {
       origin,
       logger,
       clock,
+      pace,
       onPiece: ({ index, bytes, sha256 }) => {
         const attestation = network.attest({ blob, sizeBytes, index }, sha256);
         return events.onPiece({ index, bytes, sha256, attestation }, 'origin');
@@ -142,7 +145,12 @@ export class SwarmDriver {
       onGranted: (leaseSource) => onLease?.(leaseSource),
       progress: (leaseId) => this.#swarm.leaseProgress(leaseId),
     });
-    this.#turn = dependencies.originTurns.begin({ sizeBytes, registry, reads: () => this.leases.busy });
+    this.#turn = dependencies.originTurns.begin({
+      sizeBytes,
+      registry,
+      reads: () => this.leases.busy,
+      inBackground: () => pace.inBackground,
+    });
     this.#neighbourhood = new Neighbourhood({ network, unreachable: dependencies.unreachable, clock });
     this.#tick = setInterval(() => this.#onTick(), TICK_MS);
   }

@@ -19,6 +19,11 @@ export interface AnnouncerDependencies {
   /** How many more members this agent would like to know, whatever they hold; asked for with each repetition. */
   acquaintancesWanted: () => number;
   onAcquaintances: (peers: readonly PeerRecord[]) => void;
+  /** What people call this node. */
+  name?: string | undefined;
+  takesOrders?: boolean | undefined;
+  /** There are orders to prefetch for this agent. */
+  onOrders: () => void;
   /** All members that the tracker has barred lately or suspended. */
   onBarred: (peerIds: readonly string[]) => void;
 }
@@ -102,13 +107,14 @@ export class Announcer {
   }
 
   async #announce(announcement: Announcement, acquaintances = 0): Promise<AnnounceAnswer> {
-    const { link, addresses, onPeers, onAcquaintances, onBarred } = this.#dependencies;
+    const { link, addresses, name, takesOrders, onPeers, onAcquaintances, onBarred, onOrders } = this.#dependencies;
     const wanted = acquaintances > 0 ? { acquaintances } : {};
-    const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted };
+    const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted, name, takesOrders };
     const answer = await link.call('/v1/announce', body, announceAnswerSchema);
     this.#blobs.heard(announcement);
     this.clusterSize = answer.members;
     onBarred(answer.barred);
+    if (answer.orders === true) onOrders();
     if (answer.acquaintances !== undefined) onAcquaintances(answer.acquaintances);
     for (const [blob, peers] of peersBySwarm(answer)) {
       if (peers.length > 0) onPeers(blob, peers);

@@ -31,6 +31,7 @@ import {
 import type { Logger } from 'pino';
 import { Announcer } from './announcer.ts';
 import { CallError } from './call-error.ts';
+import { OrderCalls, type TrackerOrders } from './order-calls.ts';
 import type { Contradiction, LeaseEnd, LeaseProgress, Membership, TrackerClient } from './tracker-client.ts';
 import { TrackerLink } from './tracker-link.ts';
 
@@ -49,6 +50,10 @@ export interface TrackerClientOptions {
   trackers: readonly string[];
   joinToken: string;
   zone: string;
+  /** What people call this node. @default it has no name */
+  name?: string;
+  /** Whether this agent carries out orders to prefetch. @default false */
+  takesOrders?: boolean;
   /** For each call that somebody waits for. @default 3000 */
   deadlineMs?: number;
   /** @default 10000 */
@@ -68,6 +73,8 @@ export interface TrackerClientDependencies {
   /** How many more members this agent would like to know, whatever they hold. @default () => 0 */
   acquaintancesWanted?: () => number;
   onAcquaintances?: (peers: readonly PeerRecord[]) => void;
+  /** There are orders to prefetch for this agent; called again with each announcement until it says how far it is. */
+  onOrders?: () => void;
   /** `barred()` is another set than before: members were added to it, or are not suspected any more. */
   onBarred?: () => void;
   /** To be kept on disk. */
@@ -86,6 +93,7 @@ type FatalJoinCode = (typeof FATAL_CODES)[number];
 export type JoinOutcome = 'joined' | 'unreachable' | { fatal: FatalJoinCode; message: string };
 
 export interface StartableTrackerClient extends TrackerClient {
+  readonly orders: TrackerOrders;
   /** Tries every tracker once. Unless the outcome is fatal, the client then goes on by itself. */
   start(): Promise<JoinOutcome>;
 }
@@ -98,7 +106,8 @@ export function createTrackerClient(
 }
 
 class JoinedTrackerClient implements StartableTrackerClient {
-  readonly #options: Required<TrackerClientOptions>;
+  readonly orders: TrackerOrders;
+  readonly #options: Required<Omit<TrackerClientOptions, 'name' | 'takesOrders'>>;
   readonly #dependencies: TrackerClientDependencies;
   readonly #random: Random;
   readonly #link: TrackerLink;
@@ -125,8 +134,12 @@ class JoinedTrackerClient implements StartableTrackerClient {
       onNewInstance: () => this.#announcer.forgetHeard(),
       onTrouble: () => this.#wakeUp(),
     });
+    this.orders = new OrderCalls(this.#link);
     this.#announcer = new Announcer({
       link: this.#link,
+      name: options.name,
+      takesOrders: options.takesOrders,
+      onOrders: () => dependencies.onOrders?.(),
       addresses: dependencies.addresses,
       onPeers: (blob, peers) => dependencies.onPeers?.(blob, peers),
       acquaintancesWanted: () => dependencies.acquaintancesWanted?.() ?? 0,

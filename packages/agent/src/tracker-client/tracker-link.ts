@@ -19,7 +19,12 @@ const MAX_UNAWAITED_CALLS = 64;
 /** A certificate is renewed when this much of its life is over. */
 const RENEW_AFTER_SHARE = 0.75;
 /** A call that ends so says nothing about the tracker or this agent's place in it. */
-const HARMLESS_CODES: ReadonlySet<CallErrorCode> = new Set(['BAD_REQUEST', 'NOT_FOUND', 'TOO_MANY_REQUESTS']);
+const HARMLESS_CODES: ReadonlySet<CallErrorCode> = new Set([
+  'BAD_REQUEST',
+  'NOT_FOUND',
+  'TOO_MANY_REQUESTS',
+  'SUSPENDED',
+]);
 const nothing = z.object({});
 
 export interface TrackerLinkOptions {

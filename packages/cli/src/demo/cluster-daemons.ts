@@ -76,7 +76,7 @@ export function agentDaemon(agent: AgentPlan, care: DaemonCare): Daemon<AgentRea
     name: agent.name,
     arguments: (last) => [
       ...nodeArguments('../main'),
-      ...['agent', '--data', agent.dataFolder],
+      ...['agent', '--name', agent.name, '--data', agent.dataFolder],
       ...['--mirror', last === undefined ? ANY_PORT : new URL(last.mirror).host],
       ...['--admin', last === undefined ? ANY_PORT : new URL(last.admin).host],
       ...['--peer-listen', listenAddress(last?.peers)],

@@ -16,7 +16,7 @@ export interface NodeProgress {
   receivedBytes: number;
   /** Undefined until the manifest is known. */
   totalBytes: number | undefined;
-  state: 'pulling' | 'done' | 'failed';
+  state: 'waiting' | 'pulling' | 'done' | 'failed';
   /** As the agent counts; it may know of more than the client has received. */
   sources?: { peers: number; origin: number };
 }
@@ -68,6 +68,7 @@ function progressLine(progress: NodeProgress, width: number): string {
   const { node, receivedBytes, totalBytes, state, sources } = progress;
   const name = node.padEnd(width);
   if (state === 'failed') return `${name}  failed after ${megabytes(receivedBytes)}`;
+  if (state === 'waiting') return `${name}  not begun yet`;
   if (totalBytes === undefined) return `${name}  asking for the manifest`;
   const from =
     sources === undefined ? '' : `  (fetched: peers ${megabytes(sources.peers)}, origin ${megabytes(sources.origin)})`;

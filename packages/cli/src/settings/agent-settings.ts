@@ -1,7 +1,7 @@
 /** What `shoal agent` can be told. */
 
 import { logSettings } from './log-settings.ts';
-import { address, duration, percent, plainText, rate, size, wholeNumber } from './reader.ts';
+import { address, duration, percent, plainText, rate, size, wholeNumber, yesOrNo } from './reader.ts';
 import type { Setting } from './setting.ts';
 
 export const agentSettings: readonly Setting[] = [
@@ -64,6 +64,14 @@ export const agentSettings: readonly Setting[] = [
     help: 'the address told to others, where it is not the one listened on (NAT); may be repeated',
     reader: plainText,
     shape: 'list',
+  },
+  {
+    key: 'name',
+    path: ['name'],
+    placeholder: 'NAME',
+    help: "what people call this node, e.g. in shoal prefetch --nodes; the host's name when left out",
+    reader: plainText,
+    shape: 'one',
   },
   {
     key: 'zone',
@@ -273,6 +281,15 @@ export const agentSettings: readonly Setting[] = [
     help: 'memory for pieces on their way from other agents',
     defaultText: '48MiB',
     reader: size,
+    shape: 'one',
+  },
+  {
+    key: 'accept-prefetch',
+    path: ['acceptPrefetch'],
+    placeholder: 'true|false',
+    help: 'whether other members of the cluster may have this agent prefetch images',
+    defaultText: 'true',
+    reader: yesOrNo,
     shape: 'one',
   },
   ...logSettings,

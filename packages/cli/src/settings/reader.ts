@@ -30,6 +30,11 @@ export const percent: Reader = {
   read: (written) => wholeNumber.read(written.replace(/\s*%\s*$/, '')),
 };
 
+export const yesOrNo: Reader = {
+  complaint: 'is not true or false; write one of them',
+  read: (written) => (written === 'true' ? true : written === 'false' ? false : undefined),
+};
+
 export const wholeNumber: Reader = {
   complaint: 'is not a whole number; write it in digits',
   read: (written) => (/^\d{1,15}$/.test(written.trim()) ? Number(written) : undefined),

@@ -14,6 +14,7 @@ const answer: fc.Arbitrary<AnnounceAnswer> = fc.record(
     barred: fc.array(text, { maxLength: 3 }),
     members: fc.nat(),
     acquaintances: fc.array(record, { maxLength: 3 }),
+    orders: fc.boolean(),
   },
   { requiredKeys: ['peers', 'swarms', 'barred', 'members'] },
 ) as fc.Arbitrary<AnnounceAnswer>;

@@ -6,6 +6,9 @@ import {
   leaseReleaseSchema,
   leaseRenewalSchema,
   leaseRequestSchema,
+  prefetchIdSchema,
+  prefetchProgressSchema,
+  prefetchRequestSchema,
   referenceLookupSchema,
   referenceQuerySchema,
   referenceReportSchema,
@@ -16,11 +19,18 @@ import type { Directory } from '../directory/directory.ts';
 import type { Disputes } from '../disputes/disputes.ts';
 import type { OriginLeases } from '../leases/origin-leases.ts';
 import type { Membership } from '../members/membership.ts';
+import type { OrderBook } from '../orders/order-book.ts';
 import type { References } from '../references/references.ts';
 import { announceAnswerText } from './announce-answer.ts';
 import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
+import { RateBound } from './rate-bound.ts';
 import { type ApiServer, JsonText, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
+
+/** Per member: orders are for people. */
+const ORDER_RATE = { perSecond: 1, burst: 10 };
+/** A thousand names and sixteen images. */
+const MAX_ORDER_BODY_BYTES: number = 256 * 1024;
 
 export interface Rooms {
   membership: Membership;
@@ -29,13 +39,14 @@ export interface Rooms {
   originLeases: OriginLeases;
   disputes: Disputes;
   references: References;
+  orders: OrderBook;
   metrics: TrackerMetrics;
   clock: () => number;
 }
 
 /** Every call of the API, each handed to the room that answers it. */
 export function serveCalls(server: ApiServer, rooms: Rooms): void {
-  const { membership, directory, leases, originLeases, disputes, references, metrics, clock } = rooms;
+  const { membership, directory, leases, originLeases, disputes, references, orders, metrics, clock } = rooms;
 
   server.openCall('/v1/join', joinRequestSchema, async (request) => {
     try {
@@ -60,6 +71,7 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
         ...directory.introduce(member, wanted, nowMs),
         barred: disputes.avoided(),
         members: directory.agentCount,
+        ...(orders.hasNews(member.peerId, nowMs) && { orders: true }),
       };
       const { acquaintances: count } = request;
       return new JsonText(
@@ -108,8 +120,45 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   server.memberCall('/v1/leave', z.object({}), (member) => {
     directory.forget(member.peerId);
     leases.forgetAgent(member.peerId);
+    orders.gone(member.peerId, 'the agent was stopped', clock());
     return {};
   });
+
+  servePrefetchCalls(server, rooms);
+}
+
+function servePrefetchCalls(server: ApiServer, { orders, clock }: Rooms): void {
+  const rate = new RateBound(ORDER_RATE, { clock });
+
+  server.memberCall(
+    '/v1/prefetch/order',
+    prefetchRequestSchema,
+    (member, request) => {
+      if (!rate.take(member.peerId)) throw new ApiError(429, 'TOO_MANY_REQUESTS', 'too many orders; wait a moment');
+      return orders.place(member.peerId, request, clock());
+    },
+    { maxBodyBytes: MAX_ORDER_BODY_BYTES },
+  );
+
+  server.memberCall('/v1/prefetch/find', prefetchIdSchema, (_member, { id }) => orders.find(id) ?? unknownOrder());
+
+  server.memberCall('/v1/prefetch/list', z.object({}), () => ({ orders: orders.list() }));
+
+  server.memberCall(
+    '/v1/prefetch/cancel',
+    prefetchIdSchema,
+    (_member, { id }) => orders.cancel(id, clock()) ?? unknownOrder(),
+  );
+
+  server.memberCall('/v1/prefetch/tasks', z.object({}), (member) => ({ tasks: orders.tasks(member.peerId) }));
+
+  server.memberCall('/v1/prefetch/progress', prefetchProgressSchema, (member, progress) =>
+    orders.progress(member.peerId, progress, clock()),
+  );
+}
+
+function unknownOrder(): never {
+  throw new ApiError(404, 'NOT_FOUND', 'no such order is known');
 }
 
 /** Unguessable, so that nobody renews a lease they were not given. */

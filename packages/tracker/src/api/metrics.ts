@@ -9,6 +9,7 @@ export interface TrackerCounts {
   references: number;
   barred: number;
   suspended: number;
+  orders: number;
 }
 
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2];
@@ -41,6 +42,7 @@ export class TrackerMetrics {
     gauge('shoal_tracker_references', 'References remembered.', (now) => now.references);
     gauge('shoal_tracker_barred_members', 'Members barred from the cluster.', (now) => now.barred);
     gauge('shoal_tracker_suspended_members', 'Members suspected of a lie now.', (now) => now.suspended);
+    gauge('shoal_tracker_prefetch_orders', 'Orders to prefetch that are under way.', (now) => now.orders);
     this.#requests = new Histogram({
       name: 'shoal_tracker_request_duration_seconds',
       help: 'Time to answer one API call.',

@@ -75,6 +75,11 @@ export class Directory {
     return this.#entries;
   }
 
+  /** Those that are there now. */
+  agents(): Iterable<Pick<KnownAgent, 'peerId' | 'zone' | 'name' | 'takesOrders'>> {
+    return this.#agents.values();
+  }
+
   /** Agents that are there now, besides this one. */
   countOthers(peerId: string): number {
     return this.#agents.size - (this.#agents.has(peerId) ? 1 : 0);
@@ -86,6 +91,8 @@ export class Directory {
     if (agent === undefined) return;
     // Kept while it is the same: what a crowd repeats all the time should not become garbage that lived long.
     if (!isSame(agent.record.addresses, request.addresses)) agent.record = recordOf(member, request.addresses);
+    agent.name = request.name;
+    agent.takesOrders = request.takesOrders ?? false;
     for (const blob of request.withdraw) this.#withdraw(agent, blob);
     for (const { blob, state } of request.blobs) this.#put(agent, blob, state === 'have', nowMs);
     this.#sweep(agent, nowMs);
@@ -254,6 +261,8 @@ function newAgent(member: Member, nowMs: number, gone: boolean): KnownAgent {
     renewedAtMs: nowMs,
     place: undefined,
     gone,
+    name: undefined,
+    takesOrders: false,
   };
 }
 

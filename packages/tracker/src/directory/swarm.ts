@@ -26,6 +26,9 @@ export interface KnownAgent {
   place: SwarmEntry | undefined;
   /** Not in the directory (any more). */
   gone: boolean;
+  /** What people call it. */
+  name: string | undefined;
+  takesOrders: boolean;
 }
 
 /** An agent's place in a swarm. */
