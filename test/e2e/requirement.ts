@@ -14,6 +14,7 @@ export const requirements = {
   'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
   dockerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker'], root: true },
   browser: { programs: ['chromium'], root: false },
+  prometheus: { programs: ['promtool'], root: false },
   podman: { programs: [...origin, 'podman', 'runc'], root: true },
   skopeo: { programs: origin, root: false },
 } as const satisfies Record<string, Requirement>;

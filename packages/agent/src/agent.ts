@@ -2,7 +2,7 @@
  * Builds one agent out of its rooms and takes it apart again. The only place that knows them all.
  *
  * Start: store → identity → tracker client → peers → mirror → admin, so that nobody is told of this agent before it can
- * answer. Stop: the other way round, so that nothing is asked of a room that is gone.
+ * answer. Stop: drained first (`drain.ts`), then the other way round, so that nothing is asked of a room that is gone.
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
@@ -17,13 +17,13 @@ import { Admissions } from './access/admission.ts';
 import { AskingScopes } from './access/asking-scope.ts';
 import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
-import type { TagPolicies } from './access/tag-policy.ts';
 import { startAdmin } from './admin/admin.ts';
 import { CacheDesk } from './admin/cache-desk.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
+import { drain } from './drain.ts';
 import { KnownPeers } from './known-peers.ts';
 import { startMirror } from './mirror/mirror.ts';
 import { dockerConfigProblem } from './origin/credentials.ts';
@@ -31,7 +31,7 @@ import type { RateLimitReading } from './origin/rate-limits.ts';
 import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
-import type { PeerNetwork } from './peers/peer-network.ts';
+import type { TunablePeerNetwork } from './peers/peer-rates.ts';
 import { ownPlatform } from './prefetch/own-platform.ts';
 import { Prefetch } from './prefetch/prefetch.ts';
 import { sharedNameOf } from './pull/node-registry.ts';
@@ -39,12 +39,14 @@ import { OriginTurns } from './pull/origin-turns.ts';
 import { PieceMemory } from './pull/piece-memory.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
-import { RateLimit } from './rate/rate-limit.ts';
+import { ChangingLimit } from './rate/changing-limit.ts';
 import type { BlobStore } from './store/blob-store.ts';
 import { Expiry } from './store/expiry.ts';
+import { freeDiskBytes } from './store/free-space.ts';
 import { openStore } from './store/open-store.ts';
 import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
 import type { Membership } from './tracker-client/tracker-client.ts';
+import { Tuning } from './tuning.ts';
 
 export interface RunningAgent {
   /** `http://HOST:PORT` */
@@ -53,7 +55,9 @@ export interface RunningAgent {
   peerId: string;
   /** Multiaddrs without /p2p. */
   peerAddresses: string[];
-  /** Lets downloads go on for a moment, says goodbye to the tracker, closes the store. */
+  /** Takes over what a running agent can of these settings. @throws StoreError: the rest was taken over */
+  retune(next: AgentConfig): Promise<void>;
+  /** Lets downloads go on for the drain timeout, says goodbye to tracker and peers, closes the store. */
   stop(): Promise<void>;
 }
 
@@ -75,15 +79,20 @@ const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.strin
 export async function startAgent(config: AgentConfig, options: AgentOptions): Promise<RunningAgent> {
   const { logger } = options;
   const stops: (() => Promise<void>)[] = [];
-  const stop = async (): Promise<void> => {
-    for (const close of stops.splice(0).reverse()) {
-      await close().catch((err: unknown) => logger.warn({ err }, 'stopping'));
+  const close = async (): Promise<void> => {
+    for (const closeRoom of stops.splice(0).reverse()) {
+      await closeRoom().catch((err: unknown) => logger.warn({ err }, 'stopping'));
     }
   };
   try {
-    return { ...(await start(config, options, stops)), stop };
+    const { drainAll, ...running } = await start(config, options, stops);
+    const stop = async (): Promise<void> => {
+      await drainAll().catch((err: unknown) => logger.warn({ err }, 'draining'));
+      await close();
+    };
+    return { ...running, stop };
   } catch (error) {
-    await stop();
+    await close();
     throw error;
   }
 }
@@ -92,17 +101,19 @@ async function start(
   config: AgentConfig,
   { logger, version }: AgentOptions,
   stops: (() => Promise<void>)[],
-): Promise<Omit<RunningAgent, 'stop'>> {
+): Promise<Omit<RunningAgent, 'stop'> & { drainAll: () => Promise<void> }> {
   const startedAtMs = performance.now();
   const clock = Date.now;
-  const metrics = createMetrics();
+  const metrics = createMetrics({ version });
   const data = { kind: 'data', flag: '--data', path: config.dataDir } as const;
 
-  let network: PeerNetwork | undefined;
+  const tuning = new Tuning(config);
+  let network: TunablePeerNetwork | undefined;
   let tracker: StartableTrackerClient | undefined;
   let pulls: PullRegistry | undefined;
   let prefetch: Prefetch | undefined;
   const name = config.name ?? nameOfHost(hostname());
+  let draining = false;
   const store = await openStore(
     {
       dataDir: config.dataDir,
@@ -151,6 +162,7 @@ async function start(
       onPeers: (blob, peers) => pulls?.found(blob, peers),
       acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
       onAcquaintances: (peers) => network?.dial(peers),
+      onCall: (call, result, seconds) => metrics.trackerCall(call, result, seconds),
       onBarred: () => pulls?.barredChanged(),
       onOrders: () => prefetch?.heard(),
       logger: logger.child({ room: 'tracker-client' }),
@@ -160,11 +172,9 @@ async function start(
   tracker = client;
 
   const { limits } = config;
-  const downloads =
-    limits.downloadBytesPerSecond === undefined
-      ? undefined
-      : new RateLimit({ bytesPerSecond: limits.downloadBytesPerSecond });
-  const peers: PeerNetwork = await startPeerNetwork(
+  const downloads = new ChangingLimit(limits.downloadBytesPerSecond);
+  const pieceMemory = new PieceMemory(limits.pieceMemoryBytes);
+  const peers: TunablePeerNetwork = await startPeerNetwork(
     {
       listen: config.peerListen,
       ...(config.peerAnnounce === undefined ? {} : { announce: config.peerAnnounce }),
@@ -181,11 +191,12 @@ async function start(
         store,
         partial: (blob) => pulls?.partial(blob),
         attest: (piece, sha256) => peers.attest(piece, sha256),
+        offersCommitted: () => !draining,
       }),
       membership: () => client.membership(),
       logger: logger.child({ room: 'peers' }),
       clock,
-      downloadLane: downloads?.lane(),
+      downloadLane: downloads.laneIfLimited(),
       hooks: {
         onBytesSent: (bytes) => metrics.bytes('peer', 'out', bytes),
         onBytesReceived: (bytes) => metrics.bytes('peer', 'in', bytes),
@@ -208,7 +219,7 @@ async function start(
     { registries, dockerConfigs, allowRegistries: config.allowRegistries, deadlines: config.origin },
     {
       logger: logger.child({ room: 'origin' }),
-      downloadLane: downloads?.lane(),
+      downloadLane: downloads.lane(),
       onBytes: (_registry, bytes) => metrics.bytes('origin', 'in', bytes),
       onRequest: (host, kind, status) => {
         metrics.originRequest(kind, status);
@@ -231,14 +242,15 @@ async function start(
       logger: logger.child({ room: 'pull' }),
       clock,
       random: seededRandom(randomBytes(4).readUInt32LE()),
-      pieceMemory: new PieceMemory(limits.pieceMemoryBytes),
+      pieceMemory,
       originTurns: new OriginTurns(clock),
       onPieceRejected: (reason) => metrics.pieceRejected(reason),
+      onPieceFailed: (cause) => metrics.pieceFailed(cause),
       onLease: (source) => metrics.lease(source),
       onAudit: (result) => metrics.audit(result),
       onLookup: (isHit) => metrics.cacheLookup(isHit),
       onStoreBytes: (bytes) => metrics.bytes('store', 'in', bytes),
-      onPullEnded: (result, seconds) => metrics.pullEnded(result, seconds),
+      onPullEnded: (result, source, seconds) => metrics.pullEnded(result, source, seconds),
     },
   );
   pulls = registry;
@@ -249,7 +261,7 @@ async function start(
   stops.push(async () => stopMeeting());
 
   const { grantMs, outageMs } = config.access;
-  const tags = tagPolicies(config);
+  const { tags } = tuning;
   const joinSecret = parseJoinToken(config.joinToken ?? '')?.secret;
   const scopes = new AskingScopes({ registries, joinSecret, hasDockerConfig: dockerConfigs.length > 0 });
   const lookups = new ClusterLookups({ tags }, { origin, tracker: client, scopes, now: clock });
@@ -290,6 +302,7 @@ async function start(
       logger: logger.child({ room: 'mirror' }),
       observer: {
         onRequest: ({ kind, result, seconds }) => metrics.mirrorRequest(kind, result, seconds),
+        onFirstByte: (kind, seconds) => metrics.firstByte(kind, seconds),
         onBytesToClient: (bytes) => metrics.bytes('client', 'out', bytes),
       },
       now: () => performance.now(),
@@ -297,18 +310,28 @@ async function start(
   ).catch((error: unknown) => {
     throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
   });
-  stops.push(() => mirror.close());
+  stops.push(async () => void (await mirror.close()));
 
-  metrics.observe(() => {
+  metrics.observe(async () => {
     const { bytes, blobs, quotaBytes } = store.usage();
+    const { sending, waiting } = peers.uploads();
     return {
       cacheBytes: bytes,
       cacheQuotaBytes: quotaBytes,
       cacheBlobs: blobs,
       cachePinnedBytes: store.pins.heldBytes(),
+      diskFreeBytes: await freeDiskBytes(config.dataDir).catch(() => undefined),
+      diskFloorBytes: tuning.minFreeDiskBytes,
       peers: peers.connected().length,
+      members: client.clusterSize(),
       pullsOpen: registry.openCount(),
-      trackerReachable: client.reachable(),
+      requestsOpen: mirror.open,
+      uploadsSending: sending,
+      uploadsWaiting: waiting,
+      pieceMemoryLentBytes: pieceMemory.lentBytes,
+      pieceMemoryWaiting: pieceMemory.waiting,
+      trackerReachable: config.trackers.length === 0 ? undefined : client.reachable(),
+      draining,
     };
   });
   const upSeconds = (): number => (performance.now() - startedAtMs) / 1_000;
@@ -339,7 +362,7 @@ async function start(
   const admin = await startAdmin(config.admin, {
     metrics,
     // A pull works without a tracker, so that alone makes no agent unready.
-    readiness: () => ({ ready: true, reasons: [] }),
+    readiness: () => ({ ready: !draining, reasons: draining ? ['the agent is stopping'] : [] }),
     status: () => ({
       version,
       upSeconds: upSeconds(),
@@ -375,7 +398,15 @@ async function start(
     throw startErrorFrom(error, { kind: 'listen', flag: '--admin', address: config.admin });
   });
   stops.push(() => admin.stop());
+  const drainAll = (): Promise<void> => {
+    draining = true;
+    const now = (): number => performance.now();
+    const rooms = { mirror, tracker: client, pulls: registry, network: peers, store, now };
+    return drain({ timeoutMs: tuning.drainTimeoutMs }, { ...rooms, logger: logger.child({ room: 'drain' }) });
+  };
   return {
+    drainAll,
+    retune: (next) => tuning.apply(next, { store, network: peers, downloads, pieceMemory }),
     mirrorUrl: `http://${mirror.address}`,
     adminUrl: admin.url,
     peerId: identity.peerId,
@@ -399,13 +430,6 @@ async function checkDockerConfigs(paths: readonly string[]): Promise<void> {
     if (problem !== undefined)
       throw new StartError('wrong-usage', `--docker-config: "${path}" ${problem}`, 'Check the path');
   }
-}
-
-function tagPolicies({ access: { tagFreshMs, tagStaleMs }, registries }: AgentConfig): TagPolicies {
-  return (registry) => {
-    const own = registries[registry];
-    return { freshMs: own?.tagFreshMs ?? tagFreshMs, maxStaleMs: own?.tagStaleMs ?? tagStaleMs };
-  };
 }
 
 /** Their configured credentials serve every client of this node. */
@@ -449,7 +473,11 @@ async function announceStored(store: BlobStore, client: StartableTrackerClient):
 }
 
 /** While the tracker is away, keeps in touch with the members met before. */
-function meetKnownPeers(knownPeers: KnownPeers, client: StartableTrackerClient, network: PeerNetwork): () => void {
+function meetKnownPeers(
+  knownPeers: KnownPeers,
+  client: StartableTrackerClient,
+  network: TunablePeerNetwork,
+): () => void {
   const meet = (): void => {
     if (!client.reachable()) network.dial(knownPeers.all());
   };

@@ -1,5 +1,5 @@
 /** The agent: one per node, a mirror toward the runtime, a peer toward the others. `startAgent` builds it. */
-
+export { describeAgentMetrics, type MetricDescription } from './admin/metrics.ts';
 export { type RunningAgent, startAgent } from './agent.ts';
 export { accepts } from './check/answering.ts';
 export { checkDataFolder, type DataFolderStanding } from './check/data-folder.ts';

@@ -3,20 +3,40 @@ import type { AgentConfig } from '@shoal/agent';
 import type { Command } from 'commander';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure } from './command-failure.ts';
-import { createLogger } from './log/logger.ts';
+import { createProcessLog } from './log/logger.ts';
 import { makeDataFolder } from './run/data-folder.ts';
 import type { Programs } from './run/programs.ts';
-import { serveUntilSignal } from './run/serve.ts';
+import { Reload } from './run/reload.ts';
+import { DEFAULT_GRACE_MS, serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
 import { agentSettings } from './settings/agent-settings.ts';
-import { resolveSettings } from './settings/resolve.ts';
+import { type Resolved, resolveSettings } from './settings/resolve.ts';
 import { version } from './version.ts';
 
 const PROGRAM = 'shoal agent';
+/** What a running agent takes over at SIGHUP. */
+const CHANGEABLE: ReadonlySet<string> = new Set([
+  'cache-size',
+  'download-rate',
+  'download-rate-per-peer',
+  'drain-timeout',
+  'log-level',
+  'min-free-disk',
+  'peer-upload-slots',
+  'piece-memory',
+  'tag-fresh',
+  'tag-stale',
+  'upload-rate',
+  'upload-rate-per-peer',
+]);
 
 const EXAMPLES = `
 Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; flags win over variables, those over
 --config FILE, that over the default.
+
+SIGTERM: downloads under way go on for --drain-timeout, and what is asked for meanwhile goes upstream; a second one
+ends it at once. SIGHUP: --config FILE is read again; rates, upload slots, cache size, free disk, piece memory, tag
+times, the drain timeout and the log level change at once, and the log says what takes a restart.
 
 Examples:
   A cache for this machine alone, and a pull through it:
@@ -55,22 +75,32 @@ export function registerAgent(program: Command, io: CliIo, programs: Programs): 
 async function runAgent(command: Command, io: CliIo, programs: Programs): Promise<void> {
   const { agentConfigSchema, StartError, startAgent, startErrorFrom } = await programs.agent();
   const sources = { program: PROGRAM, flags: flagValues(command), env: io.env };
-  const { config, warnings } = resolveSettings(agentSettings, agentConfigSchema, sources);
-  const logger = createLogger(config.log, io.stderr);
+  const resolve = (): Resolved<AgentConfig> => resolveSettings(agentSettings, agentConfigSchema, sources);
+  const started = resolve();
+  const { config, warnings } = started;
+  const { logger, setLevel } = createProcessLog(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
   if (config.joinToken !== undefined && config.trackers.length === 0) {
     logger.warn(
       'a join token is given, but no tracker: this agent shares with nobody; name the tracker with --tracker',
     );
   }
-  await serveUntilSignal({ program: PROGRAM }, io, async () => {
+  let drainTimeoutMs = config.drainTimeoutMs;
+  const graceMs = (): number => drainTimeoutMs + DEFAULT_GRACE_MS;
+  await serveUntilSignal({ program: PROGRAM, graceMs }, io, async () => {
     try {
       await makeDataFolder(config.dataDir).catch((error: unknown) => {
         throw startErrorFrom(error, { kind: 'data', flag: '--data', path: config.dataDir });
       });
       const agent = await startAgent(config, { logger, version: version() });
       io.stdout.write(io.stdout.isTTY === true ? readyText(agent, config) : readyJson(agent));
-      return agent;
+      const apply = async (next: AgentConfig): Promise<void> => {
+        drainTimeoutMs = next.drainTimeoutMs;
+        await agent.retune(next);
+      };
+      const options = { program: PROGRAM, settings: agentSettings, changeable: CHANGEABLE };
+      const reload = new Reload(options, started, { resolve, apply, setLogLevel: setLevel, logger });
+      return { stop: () => agent.stop(), reload: () => void reload.run() };
     } catch (error) {
       if (error instanceof StartError) throw startFailure(error);
       logger.debug({ err: error }, 'the start failed');

@@ -17,6 +17,8 @@ export interface CliIo {
   readonly stderr: TextOutput;
   /** Calls back at each signal until the returned function is called. While nobody listens, a signal ends the process. */
   onSignal(listener: (signal: StopSignal) => void): () => void;
+  /** Calls back at each SIGHUP until the returned function is called. While nobody listens, it ends the process. */
+  onReload(listener: () => void): () => void;
   /** Ends the process at once; used for a second signal. */
   exit(exitCode: number): void;
 }

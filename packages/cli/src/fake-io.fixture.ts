@@ -6,6 +6,7 @@ export interface FakeIo extends CliIo {
   /** Exit codes of processes that would have ended at once. */
   exits: number[];
   signal(signal: StopSignal): void;
+  reload(): void;
   /** Resolves once stdout holds this. */
   printed(text: string): Promise<void>;
 }
@@ -13,6 +14,7 @@ export interface FakeIo extends CliIo {
 export function fakeIo(env: Record<string, string> = {}, options: { isTTY?: boolean } = {}): FakeIo {
   const texts = { out: '', err: '' };
   const listeners = new Set<(signal: StopSignal) => void>();
+  const reloadListeners = new Set<() => void>();
   const exits: number[] = [];
   const waiting: { text: string; done: () => void }[] = [];
   const write = (name: 'out' | 'err', text: string): void => {
@@ -26,6 +28,13 @@ export function fakeIo(env: Record<string, string> = {}, options: { isTTY?: bool
     onSignal(listener) {
       listeners.add(listener);
       return () => void listeners.delete(listener);
+    },
+    onReload(listener) {
+      reloadListeners.add(listener);
+      return () => void reloadListeners.delete(listener);
+    },
+    reload() {
+      for (const listener of reloadListeners) listener();
     },
     exit: (exitCode) => void exits.push(exitCode),
     exits,

@@ -17,6 +17,10 @@ const io: CliIo = {
       process.off('SIGTERM', listener);
     };
   },
+  onReload(listener) {
+    process.on('SIGHUP', listener);
+    return () => process.off('SIGHUP', listener);
+  },
   exit: (exitCode) => process.exit(exitCode),
 };
 

@@ -7,12 +7,13 @@ import type { Command } from 'commander';
 import { startFailureLine, unexpectedStart } from './agent-command.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure } from './command-failure.ts';
-import { createLogger } from './log/logger.ts';
+import { createProcessLog } from './log/logger.ts';
 import { makeDataFolder } from './run/data-folder.ts';
 import type { Programs } from './run/programs.ts';
+import { Reload } from './run/reload.ts';
 import { serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
-import { resolveSettings } from './settings/resolve.ts';
+import { type Resolved, resolveSettings } from './settings/resolve.ts';
 import { trackerSettings } from './settings/tracker-settings.ts';
 
 const PROGRAM = 'shoal tracker';
@@ -23,6 +24,7 @@ Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; fla
 
 The first start makes the identity of the cluster in the data folder, and a join token that every agent needs: it is
 printed once and kept in DIR/join-token. Agents go on without the tracker while it is away.
+SIGHUP: --config FILE is read again, and the log level changes at once.
 
 Examples:
   shoal tracker
@@ -46,8 +48,10 @@ export function registerTracker(program: Command, io: CliIo, programs: Programs)
 async function runTracker(command: Command, io: CliIo, programs: Programs): Promise<void> {
   const { startTracker, trackerConfigSchema } = await programs.tracker();
   const sources = { program: PROGRAM, flags: flagValues(command), env: io.env };
-  const { config, warnings } = resolveSettings(trackerSettings, trackerConfigSchema, sources);
-  const logger = createLogger(config.log, io.stderr);
+  const resolveAll = (): Resolved<TrackerConfig> => resolveSettings(trackerSettings, trackerConfigSchema, sources);
+  const started = resolveAll();
+  const { config, warnings } = started;
+  const { logger, setLevel } = createProcessLog(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
   const { listen, store } = config;
   const dataDir = resolve(config.dataDir);
@@ -59,7 +63,10 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
       const tracker = await startTracker({ listen, store, dataDir }, { logger, clock: Date.now, random: Math.random });
       const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
       io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));
-      return { stop: () => tracker.close() };
+      const options = { program: PROGRAM, settings: trackerSettings, changeable: new Set(['log-level']) };
+      const dependencies = { resolve: resolveAll, apply: async () => undefined, setLogLevel: setLevel, logger };
+      const reload = new Reload(options, started, dependencies);
+      return { stop: () => tracker.close(), reload: () => void reload.run() };
     } catch (error) {
       throw await trackerFailure(error, config, programs);
     }

@@ -74,3 +74,16 @@ test('slots and queue are never exceeded, and every request is started or refuse
     }),
   );
 });
+
+test('with more slots those that wait start at once; with fewer, what was started goes on and nobody new starts', () => {
+  const queue = new UploadQueue({ slots: 1, queueLimit: 4 });
+  const [first, second, third] = [ask('x', 0, 'p'), ask('y', 0, 'q'), ask('z', 0, 'r')];
+  queue.ask(first, 0);
+  queue.ask(second, 0);
+  expect(queue.resize({ slots: 2, queueLimit: 4 }, 1).start).toEqual([second]);
+  queue.ask(third, 1);
+  expect(queue.resize({ slots: 1, queueLimit: 4 }, 2)).toEqual({ start: [], refuse: [] });
+  expect([queue.sending, queue.waiting]).toEqual([2, 1]);
+  expect(queue.ended(first, 3).start).toEqual([]);
+  expect(queue.ended(second, 4).start).toEqual([third]);
+});

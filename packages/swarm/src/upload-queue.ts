@@ -62,8 +62,13 @@ export interface Turn<R> {
   refuse: R[];
 }
 
+function completed(options: UploadQueueOptions): Required<UploadQueueOptions> {
+  const { slots: slotsPerPeer, queueLimit: queuePerPeer } = options;
+  return { slotsPerPeer, queuePerPeer, waitMs: DEFAULT_WAIT_MS, ...options };
+}
+
 export class UploadQueue<R extends UploadRequest> {
-  readonly #options: Required<UploadQueueOptions>;
+  #options: Required<UploadQueueOptions>;
   #busy = 0;
   #waiting: Waiting<R>[] = [];
   /** In the order in which they were first sent. */
@@ -71,8 +76,13 @@ export class UploadQueue<R extends UploadRequest> {
   readonly #receivers = new Map<string, Receiver>();
 
   constructor(options: UploadQueueOptions) {
-    const { slots: slotsPerPeer, queueLimit: queuePerPeer } = options;
-    this.#options = { slotsPerPeer, queuePerPeer, waitMs: DEFAULT_WAIT_MS, ...options };
+    this.#options = completed(options);
+  }
+
+  /** What is sent goes on; from here on there are so many slots and places. */
+  resize(options: UploadQueueOptions, nowMs: number): Turn<R> {
+    this.#options = completed(options);
+    return this.#turn(nowMs);
   }
 
   ask(request: R, nowMs: number): Turn<R> {
@@ -111,6 +121,10 @@ export class UploadQueue<R extends UploadRequest> {
 
   get waiting(): number {
     return this.#waiting.length;
+  }
+
+  get sending(): number {
+    return this.#busy;
   }
 
   #turn(nowMs: number): Turn<R> {

@@ -82,6 +82,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       barred: state.barredCount,
       suspended: disputes.suspendedCount,
       orders: orders.openCount,
+      connections: server.connections,
     }));
     const disputes = new Disputes({
       table: new DisputeTable(),
@@ -109,7 +110,8 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
     const originLeases = new OriginLeases({ table: leases, directory, disputes });
     serveCalls(server, { membership, directory, leases, originLeases, disputes, references, orders, metrics, clock });
-    await server.fastify.listen(options.listen);
+    // A copy: fastify writes into what it is given.
+    await server.fastify.listen({ ...options.listen });
 
     const expiry = setInterval(() => {
       leases.expire(clock());

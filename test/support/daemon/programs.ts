@@ -13,6 +13,7 @@ export const debianPackages = {
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   podman: 'podman',
+  promtool: 'prometheus',
   runc: 'runc',
   skopeo: 'skopeo',
 } as const;

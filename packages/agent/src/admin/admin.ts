@@ -131,7 +131,8 @@ function textIn(body: unknown, key: string): string | undefined {
 
 async function listen(server: FastifyInstance, options: AdminOptions): Promise<void> {
   try {
-    await server.listen(options);
+    // A copy: fastify writes into what it is given.
+    await server.listen({ ...options });
   } catch (error) {
     await server.close();
     throw error;

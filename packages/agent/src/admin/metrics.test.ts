@@ -11,16 +11,30 @@ test('two agents in one process count apart', async () => {
 test('gauges are asked at each scrape', async () => {
   const metrics = createMetrics();
   let peers = 3;
-  metrics.observe(() => ({
-    cacheBytes: 10,
-    cacheQuotaBytes: 100,
-    cacheBlobs: 1,
-    cachePinnedBytes: 4,
-    peers,
-    pullsOpen: 2,
-    trackerReachable: true,
-  }));
+  let asked = 0;
+  metrics.observe(async () => {
+    asked++;
+    return {
+      cacheBytes: 10,
+      cacheQuotaBytes: 100,
+      cacheBlobs: 1,
+      cachePinnedBytes: 4,
+      diskFreeBytes: undefined,
+      diskFloorBytes: 5,
+      peers,
+      members: 7,
+      pullsOpen: 2,
+      requestsOpen: 1,
+      uploadsSending: 2,
+      uploadsWaiting: 3,
+      pieceMemoryLentBytes: 6,
+      pieceMemoryWaiting: 0,
+      trackerReachable: true,
+      draining: false,
+    };
+  });
   expect(await metrics.text()).toMatch(/^shoal_peers 3$/m);
+  expect(asked).toBe(1);
   peers = 0;
   const page = await metrics.text();
   expect(page).toMatch(/^shoal_peers 0$/m);
@@ -43,15 +57,36 @@ test('answers of registries are counted by class, and missing ones apart', async
 
 test('a pull that ended is counted and timed', async () => {
   const metrics = createMetrics();
-  metrics.pullEnded('ok', 0.2);
+  metrics.pullEnded('done', 'both', 0.2);
   metrics.mirrorRequest('blob', 'hit', 0.01);
   metrics.pieceRejected('corrupt');
   const page = await metrics.text();
-  expect(page).toContain('shoal_pulls_total{result="ok"} 1\n');
+  expect(page).toContain('shoal_pulls_total{result="done",source="both"} 1\n');
   expect(page).toContain('shoal_pull_seconds_bucket{le="0.5"} 1\n');
   expect(page).toContain('shoal_pull_seconds_bucket{le="0.1"} 0\n');
   expect(page).toContain('shoal_mirror_requests_total{kind="blob",result="hit"} 1\n');
   expect(page).toContain('shoal_pieces_rejected_total{reason="corrupt"} 1\n');
+});
+
+test('what came from elsewhere than a registry is saved, from the start on, and counted once', async () => {
+  const metrics = createMetrics();
+  expect(await metrics.text()).toMatch(/^shoal_saved_bytes_total 0$/m);
+  metrics.bytes('peer', 'in', 7);
+  metrics.bytes('store', 'in', 5);
+  metrics.bytes('origin', 'in', 100);
+  await metrics.text();
+  expect(await metrics.text()).toMatch(/^shoal_saved_bytes_total 12$/m);
+});
+
+test('pieces that did not come are counted by cause, calls to the tracker by result', async () => {
+  const metrics = createMetrics();
+  for (const cause of ['busy', 'busy', 'timeout']) metrics.pieceFailed(cause);
+  metrics.trackerCall('/v1/lease', 'ok', 0.01);
+  metrics.trackerCall('/v1/lease', 'TIMEOUT', 3);
+  const page = await metrics.text();
+  expect(page).toContain('shoal_piece_failures_total{cause="busy"} 2\n');
+  expect(page).toContain('shoal_tracker_calls_total{call="/v1/lease",result="TIMEOUT"} 1\n');
+  expect(page).toContain('shoal_tracker_call_seconds_bucket{le="0.025",call="/v1/lease"} 1\n');
 });
 
 test('what the cache had, and what went from it, is counted', async () => {

@@ -5,32 +5,24 @@
  * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class, and of
  * registries that limit their pulls the first 16 names.
  */
-import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type MetricObject, Registry } from 'prom-client';
+import { observeProcess } from './event-loop.ts';
+import { type AgentGauges, registerGauges } from './gauges.ts';
+import { type ByteDirection, type ByteSource, ByteTotals, Tally } from './totals.ts';
 
-/**
- * Where bytes come from and go to: `peer` in and out, `origin` in, `client` out (the container runtime), `store` in (read
- * from disk in place of the network).
- */
-export type ByteSource = 'peer' | 'origin' | 'store' | 'client';
-export type ByteDirection = 'in' | 'out';
-
-/** What is so now. */
-export interface AgentGauges {
-  cacheBytes: number;
-  cacheQuotaBytes: number;
-  cacheBlobs: number;
-  cachePinnedBytes: number;
-  peers: number;
-  pullsOpen: number;
-  trackerReachable: boolean;
+/** As `docs/metrics.md` has it. */
+export interface MetricDescription {
+  name: string;
+  type: string;
+  labels: readonly string[];
+  help: string;
 }
 
 export interface Metrics {
   bytes(source: ByteSource, direction: ByteDirection, sizeBytes: number): void;
   /** Since the start. */
   bytesSoFar(source: ByteSource, direction: ByteDirection): number;
-  pullEnded(result: string, seconds: number): void;
+  pullEnded(result: string, source: string, seconds: number): void;
   /** A client asked for a blob: whether all of it was here. */
   cacheLookup(isHit: boolean): void;
   cacheRemoved(reason: string, sizeBytes: number): void;
@@ -40,28 +32,37 @@ export interface Metrics {
   rateLimit(registry: string, remaining: number, limit: number | undefined): void;
   rateLimited(registry: string): void;
   mirrorRequest(kind: string, result: string, seconds?: number): void;
+  firstByte(kind: string, seconds: number): void;
   pieceRejected(reason: string): void;
+  /** A piece was asked of another agent and did not come. */
+  pieceFailed(cause: string): void;
+  /** @param result `ok`, or why nothing came of it */
+  trackerCall(call: string, result: string, seconds: number): void;
   lease(source: string): void;
   audit(result: string): void;
   /** Asked at each scrape; the last one given counts. */
-  observe(gauges: () => AgentGauges): void;
+  observe(gauges: () => Promise<AgentGauges>): void;
   readonly contentType: string;
   /** The page in Prometheus' text format. */
   text(): Promise<string>;
+  describe(): MetricDescription[];
 }
 
-/** The delay of the event loop is found by a timer; one of 10 ms, as is usual, would wake an idle agent 100 times a second. */
-const EVENT_LOOP_SAMPLE_MS = 200;
-const NANOSECONDS_PER_MS = 1e6;
 const MAX_REGISTRY_LABELS = 16;
 const PULL_SECONDS_BUCKETS = [0.01, 0.05, 0.1, 0.5, 1, 2, 5, 10, 30, 60, 120, 300, 900];
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2, 10, 60];
+const TRACKER_SECONDS_BUCKETS = [0.005, 0.025, 0.1, 0.5, 1, 3, 10];
 
-export function createMetrics(): Metrics {
+export function createMetrics(options: { version?: string } = {}): Metrics {
   const registry = new Registry();
   const registers = [registry];
-  let gauges: (() => AgentGauges) | undefined;
+  let gauges: (() => Promise<AgentGauges>) | undefined;
   const totals = new ByteTotals();
+  const pieceFailures = new Tally();
+  new Gauge({ name: 'shoal_build_info', help: 'Always 1.', labelNames: ['version'], registers }).set(
+    { version: options.version ?? '' },
+    1,
+  );
   new Counter({
     name: 'shoal_bytes_total',
     help: 'Bytes by where they came from (in) or went to (out).',
@@ -72,10 +73,19 @@ export function createMetrics(): Metrics {
       for (const { source, direction, sizeBytes } of totals.all()) this.inc({ source, direction }, sizeBytes);
     },
   });
+  new Counter({
+    name: 'shoal_saved_bytes_total',
+    help: 'Bytes that came from other agents or the cache and so did not have to come from a registry.',
+    registers,
+    collect() {
+      this.reset();
+      this.inc(totals.of('peer', 'in') + totals.of('store', 'in'));
+    },
+  });
   const pulls = new Counter({
     name: 'shoal_pulls_total',
-    help: 'Pulls that ended, by result.',
-    labelNames: ['result'],
+    help: 'Pulls that ended, by result (done, failed, stopped) and where the bytes came from (origin, peers, both, none).',
+    labelNames: ['result', 'source'],
     registers,
   });
   const pullSeconds = new Histogram({
@@ -145,6 +155,36 @@ export function createMetrics(): Metrics {
     buckets: REQUEST_SECONDS_BUCKETS,
     registers,
   });
+  const firstByteSeconds = new Histogram({
+    name: 'shoal_first_byte_seconds',
+    help: 'From a request of the container runtime to the first bytes of the body that it got.',
+    labelNames: ['kind'],
+    buckets: REQUEST_SECONDS_BUCKETS,
+    registers,
+  });
+  const trackerCalls = new Counter({
+    name: 'shoal_tracker_calls_total',
+    help: 'Calls to the tracker, by call and result: ok, or the code of what went wrong.',
+    labelNames: ['call', 'result'],
+    registers,
+  });
+  const trackerSeconds = new Histogram({
+    name: 'shoal_tracker_call_seconds',
+    help: 'How long calls to the tracker took. /v1/reference/ask may wait for what another agent is asking.',
+    labelNames: ['call'],
+    buckets: TRACKER_SECONDS_BUCKETS,
+    registers,
+  });
+  new Counter({
+    name: 'shoal_piece_failures_total',
+    help: 'Pieces asked of other agents that did not come, by cause; busy and not-held are usual in a crowd.',
+    labelNames: ['cause'],
+    registers,
+    collect() {
+      this.reset();
+      for (const [cause, count] of pieceFailures.all()) this.inc({ cause }, count);
+    },
+  });
   const piecesRejected = new Counter({
     name: 'shoal_pieces_rejected_total',
     help: 'Pieces that were thrown away because they were not what they should be.',
@@ -163,31 +203,14 @@ export function createMetrics(): Metrics {
     labelNames: ['result'],
     registers,
   });
-  const gauge = (name: string, help: string, value: (now: AgentGauges) => number): void => {
-    new Gauge({
-      name,
-      help,
-      registers,
-      collect() {
-        if (gauges !== undefined) this.set(value(gauges()));
-      },
-    });
-  };
-  gauge('shoal_cache_bytes', 'Disk taken and reserved by blobs.', (now) => now.cacheBytes);
-  gauge('shoal_cache_quota_bytes', 'Most disk that blobs may take.', (now) => now.cacheQuotaBytes);
-  gauge('shoal_cache_blobs', 'Complete blobs on disk.', (now) => now.cacheBlobs);
-  gauge('shoal_cache_pinned_bytes', 'Of these, bytes of blobs that are pinned.', (now) => now.cachePinnedBytes);
-  gauge('shoal_peers', 'Verified members connected now.', (now) => now.peers);
-  gauge('shoal_pulls_open', 'Pulls under way.', (now) => now.pullsOpen);
-  gauge('shoal_tracker_reachable', '1 while the tracker answers.', (now) => (now.trackerReachable ? 1 : 0));
-  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: EVENT_LOOP_SAMPLE_MS });
-  observeEventLoop(registry);
+  registerGauges(registry, () => gauges);
+  observeProcess(registry);
 
   return {
     bytes: (source, direction, sizeBytes) => totals.add(source, direction, sizeBytes),
     bytesSoFar: (source, direction) => totals.of(source, direction),
-    pullEnded(result, seconds) {
-      pulls.inc({ result });
+    pullEnded(result, source, seconds) {
+      pulls.inc({ result, source });
       pullSeconds.observe(seconds);
     },
     cacheLookup: (isHit) => cacheLookups.inc({ result: isHit ? 'hit' : 'miss' }),
@@ -205,6 +228,12 @@ export function createMetrics(): Metrics {
       mirrorRequests.inc({ kind, result });
       if (seconds !== undefined) mirrorSeconds.observe({ kind }, seconds);
     },
+    firstByte: (kind, seconds) => firstByteSeconds.observe({ kind }, seconds),
+    trackerCall(call, result, seconds) {
+      trackerCalls.inc({ call, result });
+      trackerSeconds.observe({ call }, seconds);
+    },
+    pieceFailed: (cause) => pieceFailures.add(cause),
     pieceRejected: (reason) => piecesRejected.inc({ reason }),
     lease: (source) => leases.inc({ source }),
     audit: (result) => audits.inc({ result }),
@@ -213,50 +242,21 @@ export function createMetrics(): Metrics {
     },
     contentType: registry.contentType,
     text: () => registry.metrics(),
+    describe: () => describe(registry),
   };
-}
-
-/**
- * How late the event loop was at worst since the last scrape. In place of prom-client's gauges, which count the time between two
- * looks as delay.
- */
-function observeEventLoop(registry: Registry): void {
-  for (const name of ['', '_min', '_max', '_mean', '_stddev', '_p50', '_p90', '_p99']) {
-    registry.removeSingleMetric(`nodejs_eventloop_lag${name}_seconds`);
-  }
-  const delay = monitorEventLoopDelay({ resolution: EVENT_LOOP_SAMPLE_MS });
-  delay.enable();
-  new Gauge({
-    name: 'shoal_event_loop_delay_seconds',
-    help: 'The longest that anything had to wait for this process since the last scrape, looked at five times a second.',
-    registers: [registry],
-    collect() {
-      this.set(Math.max(0, delay.max / NANOSECONDS_PER_MS - EVENT_LOOP_SAMPLE_MS) / 1_000);
-      delay.reset();
-    },
-  });
-}
-
-/** Added to with every portion that passes, so without a counter's labels and checks. */
-class ByteTotals {
-  readonly #in = new Map<ByteSource, number>();
-  readonly #out = new Map<ByteSource, number>();
-
-  add(source: ByteSource, direction: ByteDirection, sizeBytes: number): void {
-    const totals = direction === 'in' ? this.#in : this.#out;
-    totals.set(source, (totals.get(source) ?? 0) + sizeBytes);
-  }
-
-  of(source: ByteSource, direction: ByteDirection): number {
-    return (direction === 'in' ? this.#in : this.#out).get(source) ?? 0;
-  }
-
-  *all(): Generator<{ source: ByteSource; direction: ByteDirection; sizeBytes: number }> {
-    for (const [source, sizeBytes] of this.#in) yield { source, direction: 'in', sizeBytes };
-    for (const [source, sizeBytes] of this.#out) yield { source, direction: 'out', sizeBytes };
-  }
 }
 
 function statusClass(status: number): string {
   return status >= 100 && status < 600 ? `${Math.floor(status / 100)}xx` : 'none';
+}
+
+function describe(registry: Registry): MetricDescription[] {
+  // What prom-client keeps of each, beyond what its types tell.
+  const all = registry.getMetricsAsArray() as (MetricObject & { labelNames?: readonly string[] })[];
+  return all.map(({ name, type, labelNames = [], help }) => ({ name, type: String(type), labels: labelNames, help }));
+}
+
+/** All that an agent tells. */
+export function describeAgentMetrics(): MetricDescription[] {
+  return createMetrics().describe();
 }

@@ -171,6 +171,8 @@ export const agentConfigSchema = z
       .min(defaults.MIN_CACHE_SIZE_BYTES, { error: 'is too small for a cache; give at least 16MiB' })
       .default(defaults.DEFAULT_CACHE_SIZE_BYTES),
     minFreeDiskBytes: z.number().int().nonnegative().default(defaults.DEFAULT_MIN_FREE_DISK_BYTES),
+    /** How long requests under way may go on when the agent is told to stop. */
+    drainTimeoutMs: wholeNumber(0, defaults.MAX_DRAIN_TIMEOUT_MS, ' ms').default(defaults.DEFAULT_DRAIN_TIMEOUT_MS),
     cache: z
       .strictObject({
         /** How long a blob is kept that nobody reads; 0: until there is need for its room. */

@@ -7,6 +7,9 @@ export const DEFAULT_DATA_DIR = '/var/lib/shoal';
 export const DEFAULT_CACHE_SIZE_BYTES: number = 50 * 2 ** 30;
 /** The store never takes the disk below this: 1 GiB. */
 export const DEFAULT_MIN_FREE_DISK_BYTES: number = 2 ** 30;
+/** How long requests under way may go on when the agent is told to stop: 20 s. */
+export const DEFAULT_DRAIN_TIMEOUT_MS = 20_000;
+export const MAX_DRAIN_TIMEOUT_MS: number = 60 * 60_000;
 /** Of the cache's size: eviction starts above the first and goes on down to the second. */
 export const DEFAULT_CACHE_HIGH_WATER_PERCENT = 100;
 export const DEFAULT_CACHE_LOW_WATER_PERCENT = 90;

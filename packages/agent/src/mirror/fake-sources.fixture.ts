@@ -138,6 +138,7 @@ export function fakeWorld(access?: Access): FakeWorld {
     bytesToClient: 0,
     observer: {
       onRequest: ({ result }) => void world.results.push(result),
+      onFirstByte: () => {},
       onBytesToClient: (count) => {
         world.bytesToClient += count;
       },

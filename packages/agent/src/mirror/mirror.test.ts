@@ -1,3 +1,4 @@
+import { connect } from 'node:net';
 import { OCI_MANIFEST } from '@shoal/oci';
 import { afterEach, expect, test } from 'vitest';
 import { sha256 } from '../access/fake-upstream.fixture.ts';
@@ -295,4 +296,30 @@ test('close cuts a download that outlives the grace', async () => {
   await mirror.close();
   expect((await download).complete).toBe(false);
   expect(world.pulls.readers).toBe(0);
+});
+
+test('while it closes, a body under way is sent whole, and what comes behind it on its connection goes upstream', async () => {
+  const world = publishedWorld();
+  const { promise: firstByte, resolve } = Promise.withResolvers<void>();
+  const bytes = Buffer.from('late');
+  const digest = world.pulls.add({ bytes, firstByte });
+  world.upstream.blobs.set(`ghcr.io/org/app@${digest}`, bytes.length);
+  const { get, mirror } = await start({ answerDeadlineMs: 20 }, world);
+  const socket = connect(Number(mirror.address.split(':').at(-1)), '127.0.0.1');
+  let said = '';
+  socket.setEncoding('latin1').on('data', (text) => {
+    said += text;
+  });
+  socket.write(`GET /v2/org/app/blobs/${digest}?ns=ghcr.io HTTP/1.1\r\nHost: a\r\n\r\n`);
+  await expect.poll(() => world.pulls.readers).toBe(1);
+  const closed = mirror.close(5_000);
+  await expect(get('/v2/')).rejects.toMatchObject({ code: 'ECONNREFUSED' });
+  expect(mirror.open).toBe(1);
+  socket.write('GET /v2/org/app/manifests/v1?ns=ghcr.io HTTP/1.1\r\nHost: a\r\n\r\n');
+  await new Promise((done) => setTimeout(done, 50));
+  resolve();
+  await new Promise((done) => socket.once('close', done));
+  expect(said).toMatch(/^HTTP\/1\.1 200 [\s\S]*late/);
+  expect(said).toMatch(/lateHTTP\/1\.1 404 [\s\S]*connection: close[\s\S]*this agent is stopping/);
+  expect(await closed).toBe(0);
 });

@@ -61,7 +61,7 @@ export interface MirrorOptions {
   answerDeadlineMs?: number;
   /** A client that takes no byte for this long is cut off. @default 5 min */
   clientStallMs?: number;
-  /** How long running downloads may go on after `close`. @default 5 s */
+  /** How long running downloads may go on after `close`, unless it says. @default 5 s */
   closeGraceMs?: number;
   /** @default 1024 */
   maxConnections?: number;
@@ -74,6 +74,8 @@ export type RequestResult = AnswerResult | Exclude<StreamOutcome['kind'], 'compl
 export interface MirrorObserver {
   onRequest(request: { kind: RequestKind; result: RequestResult; seconds: number }): void;
   onBytesToClient(count: number): void;
+  /** The first bytes of a body are out, so long after its request came. */
+  onFirstByte(kind: RequestKind, seconds: number): void;
 }
 
 export interface MirrorDependencies extends Sources {
@@ -86,8 +88,13 @@ export interface MirrorDependencies extends Sources {
 export interface Mirror {
   /** `HOST:PORT`, IPv6 in brackets. */
   address: string;
-  /** Lets running downloads go on for the grace, then cuts them. */
-  close(): Promise<void>;
+  /** Requests being answered. */
+  readonly open: number;
+  /**
+   * Takes no connection any more, sends what still comes on those that are there upstream, and lets running downloads go on for
+   * the grace, then cuts them. Again: waits for the same. Resolves to how many were cut.
+   */
+  close(graceMs?: number): Promise<number>;
 }
 
 /** @throws when the address cannot be bound */
@@ -102,6 +109,7 @@ class MirrorServer implements Mirror {
   readonly #dependencies: MirrorDependencies;
   readonly #app: FastifyInstance;
   readonly #running = new Set<AbortController>();
+  #closing: Promise<number> | undefined;
 
   constructor(options: MirrorOptions, dependencies: MirrorDependencies) {
     this.#options = options;
@@ -136,14 +144,25 @@ class MirrorServer implements Mirror {
     await this.#app.listen({ host: this.#options.host, port: this.#options.port });
   }
 
-  async close(): Promise<void> {
-    const cutMs = this.#options.closeGraceMs ?? DEFAULT_CLOSE_GRACE_MS;
+  get open(): number {
+    return this.#running.size;
+  }
+
+  close(graceMs: number = this.#options.closeGraceMs ?? DEFAULT_CLOSE_GRACE_MS): Promise<number> {
+    this.#closing ??= this.#close(graceMs);
+    return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<number> {
+    let cutCount = 0;
     const cut = setTimeout(() => {
+      cutCount = this.#running.size;
       for (const request of this.#running) request.abort(new OriginError('cancelled', 'the mirror is closing'));
-    }, cutMs);
-    const drop = setTimeout(() => this.#app.server.closeAllConnections(), cutMs + CLOSE_LINGER_MS);
+    }, graceMs);
+    const drop = setTimeout(() => this.#app.server.closeAllConnections(), graceMs + CLOSE_LINGER_MS);
     try {
       await this.#app.close();
+      return cutCount;
     } finally {
       clearTimeout(cut);
       clearTimeout(drop);
@@ -163,6 +182,10 @@ class MirrorServer implements Mirror {
         'a registry address leads back here',
       );
       await sendAnswer(reply, refusal(508, 'DENIED', 'this request has already passed a Shoal agent'));
+    } else if (this.#closing !== undefined) {
+      this.#dependencies.observer.onRequest({ kind: 'unknown', result: 'not-found', seconds: 0 });
+      void reply.header('connection', 'close');
+      await sendAnswer(reply, refusal(404, 'UNSUPPORTED', 'this agent is stopping'));
     }
   }
 
@@ -180,14 +203,21 @@ class MirrorServer implements Mirror {
     let result: RequestResult = 'client-gone';
     try {
       const answer = await this.#decide(route, request, logger, gone.signal);
-      result = await this.#send(reply, answer, logger);
+      const onFirstByte = (): void => observer.onFirstByte(route.kind, (now() - startedMs) / 1000);
+      result = await this.#send(reply, answer, logger, onFirstByte);
     } finally {
       this.#running.delete(gone);
       reply.raw.off('close', onClose);
+      // A connection that falls idle now would be waited for.
+      if (this.#closing !== undefined) reply.raw.once('finish', () => this.#closeIdleSoon());
       const seconds = (now() - startedMs) / 1000;
       logger.debug({ url: request.raw.url, range: request.headers.range, result, seconds }, 'request');
       observer.onRequest({ kind: route.kind, result, seconds });
     }
+  }
+
+  #closeIdleSoon(): void {
+    setImmediate(() => this.#app.server.closeIdleConnections());
   }
 
   #route(request: FastifyRequest): Route {
@@ -227,7 +257,7 @@ class MirrorServer implements Mirror {
     }
   }
 
-  async #send(reply: FastifyReply, answer: Answer, logger: Logger): Promise<RequestResult> {
+  async #send(reply: FastifyReply, answer: Answer, logger: Logger, onFirstByte: () => void): Promise<RequestResult> {
     const { observer } = this.#dependencies;
     const { body } = answer;
     if (reply.raw.destroyed) {
@@ -249,6 +279,7 @@ class MirrorServer implements Mirror {
       const stallMs = this.#options.clientStallMs ?? DEFAULT_CLIENT_STALL_MS;
       const outcome = await streamBody(reply.raw, body, {
         stallMs,
+        onFirstByte,
         onBytes: (count) => observer.onBytesToClient(count),
       });
       if (outcome.kind === 'cut-short') logger.warn({ err: outcome.error }, 'no source left: closed the body short');

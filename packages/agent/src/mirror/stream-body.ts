@@ -23,6 +23,8 @@ export type StreamOutcome =
 
 export interface StreamOptions {
   stallMs: number;
+  /** Before the first `onBytes`. */
+  onFirstByte?: () => void;
   onBytes: (count: number) => void;
 }
 
@@ -46,6 +48,7 @@ export async function streamBody(
           if (state === 'client-stalled') response.destroy();
           return { kind: state };
         }
+        if (sentBytes === 0) options.onFirstByte?.();
         sentBytes += part.length;
         options.onBytes(part.length);
       }

@@ -10,7 +10,8 @@ import type { Membership } from '../tracker-client/tracker-client.ts';
 import { rawPublicKey } from './ed25519-key.ts';
 import { type Identity, identityOfSeed } from './identity.ts';
 import { type PeerNetworkHooks, type PeerNetworkOptions, startPeerNetwork } from './network.ts';
-import type { Holdings, PeerNetwork, WantListener } from './peer-network.ts';
+import type { Holdings, WantListener } from './peer-network.ts';
+import type { TunablePeerNetwork } from './peer-rates.ts';
 
 export class TestCluster {
   readonly #key: KeyObject;
@@ -102,7 +103,7 @@ export class TestHoldings implements Holdings {
 }
 
 export interface TestAgent {
-  network: PeerNetwork;
+  network: TunablePeerNetwork;
   holdings: TestHoldings;
   identity: Identity;
   record: PeerRecord;

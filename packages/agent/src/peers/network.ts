@@ -12,10 +12,9 @@ import type { KeyObject } from 'node:crypto';
 import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { BlobId } from '@shoal/oci';
-import { DEFAULT_UPLOAD_SLOTS, type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
+import { type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
 import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
 import type { Logger } from 'pino';
-import { type RateLane, RateLimit } from '../rate/rate-limit.ts';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { dialableAddresses } from './addresses.ts';
 import { type Piece, signAttestation, signerOf } from './attesting.ts';
@@ -30,10 +29,10 @@ import {
   type Holdings,
   PeerError,
   type PeerLinks,
-  type PeerNetwork,
   type PieceFetchOptions,
   type WantListener,
 } from './peer-network.ts';
+import { linkLanes, type PeerRates, type TunablePeerNetwork, uploadRates } from './peer-rates.ts';
 import { PieceServer } from './piece-server.ts';
 
 export const DEFAULT_MAX_CONNECTIONS = 64;
@@ -54,7 +53,7 @@ const IDLE_LINK_MS = 30_000;
 const SHORT_LINK_MS = 5_000;
 const MAX_BARRED = 4096;
 
-export interface PeerNetworkOptions {
+export interface PeerNetworkOptions extends Omit<PeerRates, 'downloadLane'> {
   /** Multiaddrs, e.g. /ip4/0.0.0.0/tcp/7301. */
   listen: readonly string[];
   /** What others should dial instead of the listening addresses. */
@@ -64,21 +63,13 @@ export interface PeerNetworkOptions {
   zone: string;
   /** @default 64 */
   maxConnections?: number;
-  /** Pieces sent at once, to all peers together. @default 6 */
-  uploadSlots?: number;
-  /** Bytes of pieces sent, to all peers together; at least 64 KiB, as are the next two. @default no limit */
-  uploadBytesPerSecond?: number | undefined;
-  /** Bytes of pieces sent to one peer. @default no limit */
-  uploadBytesPerSecondPerPeer?: number | undefined;
-  /** Bytes of pieces asked of one peer. @default no limit */
-  downloadBytesPerSecondPerPeer?: number | undefined;
   /** Pieces asked of one peer at once. @default 4 */
   pieceStreamsPerPeer?: number;
   /** How often certificates are looked at: renewed ones are shown, links of members without a current one end. @default 30 s */
   renewalIntervalMs?: number;
 }
 
-export interface PeerNetworkDependencies {
+export interface PeerNetworkDependencies extends Pick<PeerRates, 'downloadLane'> {
   holdings: Holdings;
   membership: () => Membership | undefined;
   logger: Logger;
@@ -88,8 +79,6 @@ export interface PeerNetworkDependencies {
   random?: Random;
   /** Monotonic milliseconds. @default performance.now */
   now?: () => number;
-  /** The limit on all downloads, which the origin shares. @default none */
-  downloadLane?: RateLane | undefined;
   hooks?: PeerNetworkHooks;
 }
 
@@ -106,7 +95,7 @@ export interface PeerNetworkHooks {
 export async function startPeerNetwork(
   options: PeerNetworkOptions,
   dependencies: PeerNetworkDependencies,
-): Promise<PeerNetwork> {
+): Promise<TunablePeerNetwork> {
   let network: Libp2pPeerNetwork | undefined;
   const node = await createNode({
     privateKeySeed: options.privateKeySeed,
@@ -125,7 +114,7 @@ export async function startPeerNetwork(
   return network;
 }
 
-class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
+class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   readonly peerId: string;
   readonly #node: Node;
   readonly #options: PeerNetworkOptions;
@@ -138,6 +127,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   readonly #dialer: Dialer;
   readonly #server: PieceServer;
   readonly #now: () => number;
+  #rates: PeerRates;
   readonly #fresh: FreshPieceWindow;
   #barred: ReadonlySet<string> = new Set();
   /** Every connection that is not closed, by connection id. */
@@ -148,6 +138,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
   readonly #retiring = new Set<NodeJS.Timeout>();
   #inboundSoFar = 0;
   #renewal: NodeJS.Timeout | undefined;
+  #draining = false;
   #stopping = false;
 
   constructor(node: Node, options: PeerNetworkOptions, dependencies: PeerNetworkDependencies) {
@@ -167,19 +158,13 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
       logger: this.#logger,
     });
     this.#now = dependencies.now ?? (() => performance.now());
-    this.#server = new PieceServer(
-      {
-        uploadSlots: options.uploadSlots ?? DEFAULT_UPLOAD_SLOTS,
-        uploadBytesPerSecond: options.uploadBytesPerSecond,
-        uploadBytesPerSecondPerPeer: options.uploadBytesPerSecondPerPeer,
-      },
-      {
-        holdings: dependencies.holdings,
-        logger: this.#logger,
-        now: this.#now,
-        onBytesSent: (bytes) => this.#hooks.onBytesSent?.(bytes),
-      },
-    );
+    this.#rates = { ...options, downloadLane: dependencies.downloadLane };
+    this.#server = new PieceServer(uploadRates(options), {
+      holdings: dependencies.holdings,
+      logger: this.#logger,
+      now: this.#now,
+      onBytesSent: (bytes) => this.#hooks.onBytesSent?.(bytes),
+    });
     this.#fresh = new FreshPieceWindow(
       { windowMs: TELL_TOGETHER_MS },
       {
@@ -297,7 +282,28 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
 
   /** Whether another peer may connect. */
   get hasRoom(): boolean {
+    if (this.#draining) return false;
     return this.#members.size < this.#maxConnections || this.#idlest() !== undefined;
+  }
+
+  retune(rates: PeerRates): void {
+    this.#rates = rates;
+    this.#server.retune(uploadRates(rates));
+    for (const link of this.#links.values()) link.retune(linkLanes(this.#rates, this.#now));
+  }
+
+  uploads(): { sending: number; waiting: number } {
+    return this.#server.depth;
+  }
+
+  async drain(signal: AbortSignal): Promise<void> {
+    this.#draining = true;
+    if (signal.aborted) return;
+    const { promise: over, resolve } = Promise.withResolvers<void>();
+    const onAbort = (): void => resolve();
+    signal.addEventListener('abort', onAbort, { once: true });
+    await Promise.race([this.#server.idle(), over]);
+    signal.removeEventListener('abort', onAbort);
   }
 
   async stop(): Promise<void> {
@@ -415,11 +421,7 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
         connection,
         zone: this.#options.zone,
         pieceStreams: this.#options.pieceStreamsPerPeer ?? DEFAULT_PIECE_STREAMS_PER_PEER,
-        uploadLane: this.#laneOf(this.#options.uploadBytesPerSecondPerPeer),
-        downloadLanes: [
-          this.#laneOf(this.#options.downloadBytesPerSecondPerPeer),
-          this.#dependencies.downloadLane,
-        ].filter((lane) => lane !== undefined),
+        ...linkLanes(this.#rates, this.#now),
       },
       {
         owner: this,
@@ -459,10 +461,6 @@ class Libp2pPeerNetwork implements PeerNetwork, LinkOwner {
     }
     const sinceMs = this.#dependencies.clock() - IDLE_LINK_MS;
     return idlest !== undefined && idlest.tradedAtMs <= sinceMs ? idlest : undefined;
-  }
-
-  #laneOf(bytesPerSecond: number | undefined): RateLane | undefined {
-    return bytesPerSecond === undefined ? undefined : new RateLimit({ bytesPerSecond }, this.#now).lane();
   }
 
   #isUsed(link: PeerLink): boolean {

@@ -82,7 +82,7 @@ export class PeerLink implements Requester {
   readonly startedAtMs: number;
   /** Blobs of which the peer told what it holds, with their number of pieces. */
   readonly told: Map<BlobId, number> = new Map();
-  readonly uploadLane: RateLane | undefined;
+  uploadLane: RateLane | undefined;
   /** Where the peer listens, as far as it said. */
   listenAddresses: string[] = [];
   /** When the last piece was sent or came, or the link was made. */
@@ -92,7 +92,7 @@ export class PeerLink implements Requester {
   #state: 'greeting' | 'open' | 'closed' = 'greeting';
   readonly #connection: Connection;
   readonly #ownZone: string;
-  readonly #downloadLanes: readonly RateLane[];
+  #downloadLanes: readonly RateLane[];
   readonly #controlFrames: TokenBucket;
   readonly #closed = new AbortController();
   readonly #dependencies: PeerLinkDependencies;
@@ -222,7 +222,8 @@ export class PeerLink implements Requester {
    */
   async fetchPiece(piece: Piece, options: PieceFetchOptions): Promise<FetchedPiece> {
     const { length } = pieceExtent(piece.sizeBytes, piece.index);
-    await this.#mayDownload(length, options.signal);
+    const lanes = this.#downloadLanes;
+    await this.#mayDownload(lanes, length, options.signal);
     let receivedBytes = 0;
     const onBytes = (bytes: number) => {
       receivedBytes += bytes;
@@ -233,8 +234,14 @@ export class PeerLink implements Requester {
       this.#traded();
       return fetched;
     } finally {
-      if (receivedBytes < length) for (const lane of this.#downloadLanes) lane.spend(receivedBytes - length);
+      if (receivedBytes < length) for (const lane of lanes) lane.spend(receivedBytes - length);
     }
+  }
+
+  /** For pieces that are asked for from here on. */
+  retune({ uploadLane, downloadLanes }: Pick<PeerLinkOptions, 'uploadLane' | 'downloadLanes'>): void {
+    this.uploadLane = uploadLane;
+    this.#downloadLanes = downloadLanes;
   }
 
   wasServed(): void {
@@ -290,9 +297,9 @@ export class PeerLink implements Requester {
   }
 
   /** @throws PeerError gone, cancelled */
-  async #mayDownload(bytes: number, signal: AbortSignal): Promise<void> {
-    if (this.#downloadLanes.length > 0) {
-      const leave = takeAll(this.#downloadLanes, bytes, AbortSignal.any([signal, this.#closed.signal]));
+  async #mayDownload(lanes: readonly RateLane[], bytes: number, signal: AbortSignal): Promise<void> {
+    if (lanes.length > 0) {
+      const leave = takeAll(lanes, bytes, AbortSignal.any([signal, this.#closed.signal]));
       // It fails only when one of the signals fires, which is looked at below.
       await leave?.catch(() => {});
       if (signal.aborted) throw new PeerError('cancelled', 'piece not needed any more');

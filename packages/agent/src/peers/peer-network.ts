@@ -126,5 +126,9 @@ export interface PeerNetwork {
    * that they attested are refused. Beyond 4,096 the rest is ignored.
    */
   bar(peerIds: Iterable<string>): void;
+  /**
+   * Takes in no further peers. Pieces that peers have asked for are still sent; resolves when they are, or with the signal.
+   */
+  drain(signal: AbortSignal): Promise<void>;
   stop(): Promise<void>;
 }

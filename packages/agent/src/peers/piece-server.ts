@@ -62,23 +62,44 @@ export interface PieceServerDependencies {
   onBytesSent: (bytes: number) => void;
 }
 
+interface Rates {
+  /** `Infinity`: no limit. */
+  totalBytesPerSecond: number;
+  chunkBytes: number;
+  slots: ReturnType<typeof uploadLimits>;
+}
+
 export class PieceServer {
   readonly #slots: UploadSlots;
-  readonly #lane: RateLane | undefined;
-  readonly #chunkBytes: number;
+  #rates: Rates;
+  #lane: RateLane | undefined;
   /** Until when, by PeerId. */
   readonly #unserved = new LRUCache<string, number>({ max: MAX_UNSERVED });
   readonly #dependencies: PieceServerDependencies;
+  readonly #answering = new Set<Promise<void>>();
 
   constructor(options: PieceServerOptions, dependencies: PieceServerDependencies) {
-    const { uploadBytesPerSecond: total = Infinity, uploadBytesPerSecondPerPeer: perPeer = Infinity } = options;
     this.#dependencies = dependencies;
-    this.#lane = total === Infinity ? undefined : new RateLimit({ bytesPerSecond: total }, dependencies.now).lane();
-    this.#chunkBytes = Math.min(CHUNK_BYTES, burstBytes(Math.min(total, perPeer)));
-    const slots = Math.max(1, Math.min(options.uploadSlots, Math.floor(total / MIN_BYTES_PER_SECOND_AND_SLOT)));
-    // With a rate of its own, one piece at a time is as fast for a peer, and leaves the slots to others.
-    const limits = { ...uploadLimits(slots), ...(perPeer < Infinity && { slotsPerPeer: 1 }) };
-    this.#slots = new UploadSlots(limits, { now: dependencies.now });
+    this.#rates = ratesOf(options);
+    this.#lane = this.#newLane();
+    this.#slots = new UploadSlots(this.#rates.slots, { now: dependencies.now });
+  }
+
+  /** Pieces on their way keep to what they began with. */
+  retune(options: PieceServerOptions): void {
+    const before = this.#rates.totalBytesPerSecond;
+    this.#rates = ratesOf(options);
+    if (this.#rates.totalBytesPerSecond !== before) this.#lane = this.#newLane();
+    this.#slots.resize(this.#rates.slots);
+  }
+
+  get depth(): { sending: number; waiting: number } {
+    return this.#slots.depth;
+  }
+
+  #newLane(): RateLane | undefined {
+    const { totalBytesPerSecond: bytesPerSecond } = this.#rates;
+    return bytesPerSecond === Infinity ? undefined : new RateLimit({ bytesPerSecond }, this.#dependencies.now).lane();
   }
 
   /** Serves `stream` until it closes. Must be called before anything is awaited. @param onMisuse the peer broke the protocol */
@@ -96,13 +117,16 @@ export class PieceServer {
       const arrival = new Promise<void>((resolve) => {
         received = resolve;
       });
-      this.#answer(stream, requester, request, arrival, closed.signal)
+      const answer = this.#answer(stream, requester, request, arrival, closed.signal);
+      this.#answering.add(answer);
+      answer
         .catch((error: unknown) => {
           const { blob, index } = request;
           this.#dependencies.logger.debug({ err: error, blob, index }, 'piece not sent');
           stream.abort(error instanceof Error ? error : new Error('piece not sent'));
         })
         .finally(() => {
+          this.#answering.delete(answer);
           answering = false;
           answerNext();
         });
@@ -134,6 +158,11 @@ export class PieceServer {
     });
     stream.addEventListener('close', () => closed.abort());
     stream.addEventListener('remoteCloseWrite', () => stream.abort(new Error('requester left')));
+  }
+
+  /** Resolves when everything that was asked for has been answered. */
+  async idle(): Promise<void> {
+    while (this.#answering.size > 0) await Promise.allSettled([...this.#answering]);
   }
 
   async #answer(
@@ -171,7 +200,7 @@ export class PieceServer {
       const lanes = [requester.uploadLane, this.#lane].filter((lane) => lane !== undefined);
       await sendPaced(stream, head, bytes, {
         stallMs: SEND_STALL_MS,
-        chunkBytes: this.#chunkBytes,
+        chunkBytes: this.#rates.chunkBytes,
         lanes,
         signal: closed,
       });
@@ -184,6 +213,17 @@ export class PieceServer {
       release?.();
     }
   }
+}
+
+function ratesOf({ uploadSlots, uploadBytesPerSecond, uploadBytesPerSecondPerPeer }: PieceServerOptions): Rates {
+  const [total, perPeer] = [uploadBytesPerSecond ?? Infinity, uploadBytesPerSecondPerPeer ?? Infinity];
+  const slots = Math.max(1, Math.min(uploadSlots, Math.floor(total / MIN_BYTES_PER_SECOND_AND_SLOT)));
+  return {
+    totalBytesPerSecond: total,
+    chunkBytes: Math.min(CHUNK_BYTES, burstBytes(Math.min(total, perPeer))),
+    // With a rate of its own, one piece at a time is as fast for a peer, and leaves the slots to others.
+    slots: { ...uploadLimits(slots), ...(perPeer < Infinity && { slotsPerPeer: 1 }) },
+  };
 }
 
 /** @throws Error when the reader has not said so in time; the signal's reason */

@@ -1,6 +1,6 @@
 /** Upload and download rates between real agents. Bounds on time are generous: the machine may be busy. */
 import { afterEach, describe, expect, test } from 'vitest';
-import { RateLimit } from '../rate/rate-limit.ts';
+import { type RateLane, RateLimit } from '../rate/rate-limit.ts';
 import {
   connect,
   randomBlob,
@@ -194,3 +194,32 @@ describe('the download rate', () => {
     await until(() => asker.network.connected().length === 0);
   });
 });
+
+describe('rates of a running agent', () => {
+  test('change for what comes next, on links that are there, and are lifted again', async () => {
+    const [asker, holder] = [await agent(), await holderOf(blob)];
+    await connect(asker, holder);
+    let next = 0;
+    const secondsFor = async (pieces: number): Promise<number> => {
+      const startMs = performance.now();
+      for (let done = 0; done < pieces; done++) await fetchFrom(asker, holder, next++);
+      return (performance.now() - startMs) / 1000;
+    };
+    // A burst is there at once: four pieces at a mebibyte per second take more than half a second.
+    holder.network.retune({ uploadBytesPerSecond: MiB });
+    expect(await secondsFor(4)).toBeGreaterThan(0.6);
+    holder.network.retune({ uploadBytesPerSecondPerPeer: MiB });
+    expect(await secondsFor(4)).toBeGreaterThan(0.6);
+    holder.network.retune({});
+    asker.network.retune({ downloadBytesPerSecondPerPeer: MiB });
+    expect(await secondsFor(4)).toBeGreaterThan(0.6);
+    asker.network.retune(limited());
+    expect(await secondsFor(4)).toBeGreaterThan(0.6);
+    asker.network.retune({});
+    expect(await secondsFor(PIECES)).toBeLessThan(3);
+  });
+});
+
+function limited(): { downloadLane: RateLane } {
+  return { downloadLane: new RateLimit({ bytesPerSecond: MiB }).lane() };
+}

@@ -17,7 +17,7 @@ interface Waiting extends UploadRequest {
 }
 
 export class UploadSlots {
-  readonly #slots: number;
+  #slots: number;
   readonly #waitMs: number;
   readonly #now: () => number;
   readonly #queue: UploadQueue<Waiting>;
@@ -29,6 +29,16 @@ export class UploadSlots {
     this.#waitMs = options.waitMs ?? DEFAULT_WAIT_MS;
     this.#now = dependencies.now;
     this.#queue = new UploadQueue(options);
+  }
+
+  /** Pieces on their way, and requests that wait. */
+  get depth(): { sending: number; waiting: number } {
+    return { sending: this.#queue.sending, waiting: this.#queue.waiting };
+  }
+
+  resize(options: Omit<UploadQueueOptions, 'waitMs'>): void {
+    this.#slots = options.slots;
+    this.#follow(this.#queue.resize({ ...options, waitMs: this.#waitMs }, this.#now()));
   }
 
   /** When somebody who was refused now may find a place in the queue. */

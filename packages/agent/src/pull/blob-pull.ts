@@ -138,6 +138,13 @@ export class BlobPull {
     return this.#state;
   }
 
+  /** Where what came until now came from. */
+  get source(): 'origin' | 'peers' | 'both' | 'none' {
+    const { bytesFromPeers, bytesFromOrigin } = this.#keeper.received;
+    if (bytesFromPeers > 0) return bytesFromOrigin > 0 ? 'both' : 'peers';
+    return bytesFromOrigin > 0 ? 'origin' : 'none';
+  }
+
   /** What ended the pull, when it failed. */
   get failure(): Error | undefined {
     return this.#failure;

@@ -20,6 +20,8 @@ export interface PieceFetcherDependencies {
   pace: PullPace;
   /** A peer's piece was refused; `reason` is a PeerErrorCode. */
   onRejected: (reason: string) => void;
+  /** A piece did not come; `cause` is a PeerErrorCode. */
+  onFailed: (cause: string) => void;
   onPiece(piece: KeptPiece, from: string): Promise<void>;
   onEvent(event: SwarmEvent): void;
 }
@@ -73,7 +75,8 @@ export class PieceFetcher {
   }
 
   #failed(peer: string, index: number, error: PeerError): void {
-    const { logger, onRejected, onEvent } = this.#dependencies;
+    const { logger, onRejected, onFailed, onEvent } = this.#dependencies;
+    onFailed(error.code);
     if (error.peerIsToBlame || error.code === 'barred-signer') onRejected(error.code);
     if (error.peerIsToBlame) logger.warn({ peer, index, code: error.code }, `peer: ${error.message}`);
     const retryAfterMs = Math.min(MAX_RETRY_AFTER_MS, error.retryAfterMs);

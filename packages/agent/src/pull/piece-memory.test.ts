@@ -60,3 +60,23 @@ it('spare bytes make room for what is borrowed', async () => {
   expect((await memory.borrow(80, never)).bytes).not.toBe(spare.bytes);
   held.giveBack();
 });
+
+it('takes another limit while it is lent and waited for', async () => {
+  const memory = new PieceMemory(100);
+  const [first, second] = [await memory.borrow(60, never), await memory.borrow(40, never)];
+  const waiting = memory.borrow(90, never);
+  memory.resize(50);
+  expect(memory.waiting).toBe(1);
+  first.giveBack();
+  expect(memory.waiting).toBe(1);
+  second.giveBack();
+  (await waiting).giveBack();
+  expect(memory.lentBytes).toBe(0);
+
+  const held = await memory.borrow(50, never);
+  const next = memory.borrow(30, never);
+  memory.resize(80);
+  (await next).giveBack();
+  held.giveBack();
+  expect(memory.lentBytes).toBe(0);
+});

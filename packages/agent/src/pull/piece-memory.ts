@@ -11,7 +11,7 @@ export interface LentMemory {
 
 export class PieceMemory {
   #freeBytes: number;
-  readonly #limitBytes: number;
+  #limitBytes: number;
   /** Given back, to be lent out again while anything is on its way. */
   readonly #spare: Buffer[] = [];
   readonly #queue: { bytes: number; grant: () => void }[] = [];
@@ -21,11 +21,29 @@ export class PieceMemory {
     this.#freeBytes = limitBytes;
   }
 
+  /** Requests for memory that wait. */
+  get waiting(): number {
+    return this.#queue.length;
+  }
+
+  get lentBytes(): number {
+    return this.#limitBytes - this.#freeBytes;
+  }
+
+  /** What is lent beyond a smaller limit comes back in its own time. */
+  resize(limitBytes: number): void {
+    this.#freeBytes += limitBytes - this.#limitBytes;
+    this.#limitBytes = limitBytes;
+    for (const entry of this.#queue) entry.bytes = Math.min(entry.bytes, limitBytes);
+    this.#grantNext();
+    this.#letGo();
+  }
+
   /** More than the whole memory counts as the whole memory. @throws the signal's reason, when it fires first */
   async borrow(bytes: number, signal: AbortSignal): Promise<LentMemory> {
     signal.throwIfAborted();
-    const charged = Math.min(bytes, this.#limitBytes);
-    if (this.#queue.length > 0 || charged > this.#freeBytes) await this.#wait(charged, signal);
+    let charged = Math.min(bytes, this.#limitBytes);
+    if (this.#queue.length > 0 || charged > this.#freeBytes) charged = await this.#wait(charged, signal);
     else this.#freeBytes -= charged;
     const buffer = this.#spareOf(bytes) ?? Buffer.allocUnsafeSlow(bytes);
     this.#letGo();
@@ -49,17 +67,18 @@ export class PieceMemory {
   #letGo(): void {
     if (this.#freeBytes === this.#limitBytes) this.#spare.length = 0;
     let spareBytes = this.#spare.reduce((sum, { length }) => sum + length, 0);
-    while (spareBytes > this.#freeBytes) spareBytes -= (this.#spare.shift() as Buffer).length;
+    while (spareBytes > Math.max(0, this.#freeBytes)) spareBytes -= (this.#spare.shift() as Buffer).length;
   }
 
-  #wait(bytes: number, signal: AbortSignal): Promise<void> {
+  /** Resolves to what was charged. */
+  #wait(bytes: number, signal: AbortSignal): Promise<number> {
     return new Promise((resolve, reject) => {
       const entry = {
         bytes,
         grant: (): void => {
           signal.removeEventListener('abort', onAbort);
-          this.#freeBytes -= bytes;
-          resolve();
+          this.#freeBytes -= entry.bytes;
+          resolve(entry.bytes);
         },
       };
       const onAbort = (): void => {

@@ -45,7 +45,7 @@ export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'ba
   onStoreBytes?: (bytes: number) => void;
   /** A client asked for a blob: whether it was in the store already. */
   onLookup?: (isHit: boolean) => void;
-  onPullEnded?: (result: 'done' | 'failed' | 'stopped', seconds: number) => void;
+  onPullEnded?: (result: 'done' | 'failed' | 'stopped', source: BlobPull['source'], seconds: number) => void;
 }
 
 interface Entry {
@@ -64,6 +64,7 @@ export class PullRegistry implements Pulls {
   readonly #opening = new Map<BlobId, { made: Promise<Entry | undefined>; source: PullSource }>();
   readonly #distrusted = new LRUCache<BlobId, true>({ max: 1_000, ttl: DISTRUST_MS });
   readonly #expecting = new Map<BlobId, NodeJS.Timeout>();
+  #draining = false;
   #closed = false;
 
   constructor(options: PullRegistryOptions, dependencies: PullRegistryDependencies) {
@@ -133,10 +134,18 @@ export class PullRegistry implements Pulls {
     return [...this.#entries.values()].map(({ pull }) => pull.progress());
   }
 
-  async close(): Promise<void> {
-    this.#closed = true;
+  /** Begins nothing any more that nobody reads: what nobody reads now stops, and the rest stops with its last reader. */
+  async drain(): Promise<void> {
+    this.#draining = true;
     this.#dependencies.witnessDuty.close();
     for (const timer of this.#expecting.values()) clearTimeout(timer);
+    this.#expecting.clear();
+    await Promise.all([...this.#entries].map(([blob, entry]) => entry.readers === 0 && this.#stop(blob, entry)));
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.drain();
     await Promise.all([...this.#entries].map(([blob, entry]) => this.#stop(blob, entry)));
   }
 
@@ -197,7 +206,7 @@ export class PullRegistry implements Pulls {
     const code = failure instanceof PullError ? failure.code : undefined;
     if (code === 'mismatch') this.#distrusted.set(blob, true);
     const result = failure === undefined ? 'done' : code === 'closed' ? 'stopped' : 'failed';
-    this.#dependencies.onPullEnded?.(result, seconds);
+    this.#dependencies.onPullEnded?.(result, entry.pull.source, seconds);
     if (failure !== undefined && this.#entries.get(blob) === entry) this.#entries.delete(blob);
     else this.#lingerIfUnread(blob, entry);
   }
@@ -218,7 +227,7 @@ export class PullRegistry implements Pulls {
   #lingerIfUnread(blob: BlobId, entry: Entry, lingerMs = LINGER_MS): void {
     clearTimeout(entry.linger);
     if (entry.readers > 0 || this.#entries.get(blob) !== entry) return;
-    const delayMs = entry.pull.state === 'committed' ? 0 : lingerMs;
+    const delayMs = entry.pull.state === 'committed' || this.#draining ? 0 : lingerMs;
     entry.linger = setTimeout(() => {
       if (entry.readers === 0) void this.#stop(blob, entry);
     }, delayMs);
@@ -321,7 +330,7 @@ export class PullRegistry implements Pulls {
       if (this.#entries.has(blob) || this.#expecting.has(blob)) continue;
       if ((await store.find(blob)) === undefined) missing.push(blob);
     }
-    if (missing.length === 0 || this.#closed) return;
+    if (missing.length === 0 || this.#draining) return;
     for (const blob of missing) {
       const forget = (): void => {
         this.#expecting.delete(blob);

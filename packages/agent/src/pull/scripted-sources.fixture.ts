@@ -132,6 +132,7 @@ export class ScriptedNetwork {
       },
       attest: () => attestationBy(ME),
       signerOf,
+      drain: async () => {},
       bar: (peerIds) => {
         this.barred = new Set(peerIds);
       },

@@ -9,6 +9,8 @@ export interface StoredHoldingsDependencies {
   store: BlobStore;
   partial: (blob: BlobId) => PartialBlob | undefined;
   attest: PeerNetwork['attest'];
+  /** Whether committed blobs are offered: not by an agent that is about to stop. What was offered before is still read. */
+  offersCommitted: () => boolean;
 }
 
 export class StoredHoldings implements Holdings {
@@ -21,6 +23,7 @@ export class StoredHoldings implements Holdings {
   async held(blob: BlobId): Promise<{ sizeBytes: number; pieces: PieceMap } | undefined> {
     const partial = this.#dependencies.partial(blob);
     if (partial !== undefined) return { sizeBytes: partial.sizeBytes, pieces: partial.pieces.clone() };
+    if (!this.#dependencies.offersCommitted()) return undefined;
     const record = await this.#dependencies.store.find(blob);
     if (record === undefined) return undefined;
     return { sizeBytes: record.sizeBytes, pieces: PieceMap.full(pieceCountOf(record.sizeBytes)) };

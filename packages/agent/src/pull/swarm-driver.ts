@@ -56,6 +56,7 @@ export interface SwarmDriverDependencies {
   /** Shared by all pulls. */
   originTurns: OriginTurns;
   onPieceRejected?: (reason: string) => void;
+  onPieceFailed?: (cause: string) => void;
   onLease?: (source: LeaseSource) => void;
 }
 
@@ -90,7 +91,8 @@ export class SwarmDriver {
     events: SwarmDriverEvents,
   ) {
     const { blob, sizeBytes, source, zone } = options;
-    const { network, tracker, origin, clock, random, pieceMemory, onPieceRejected, onLease } = dependencies;
+    const { network, tracker, origin, clock, random, pieceMemory, onPieceRejected, onPieceFailed, onLease } =
+      dependencies;
     this.#options = options;
     this.#dependencies = dependencies;
     this.#events = events;
@@ -118,6 +120,7 @@ export class SwarmDriver {
       pieceMemory,
       pace,
       onRejected: (reason) => onPieceRejected?.(reason),
+      onFailed: (cause) => onPieceFailed?.(cause),
       onPiece: events.onPiece,
       onEvent,
     });

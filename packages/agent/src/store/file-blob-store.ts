@@ -34,7 +34,7 @@ import { type BlobEntry, type Evictable, type Ledger, type PartialEntry, recordO
 import { type OpenFile, OpenFiles } from './open-files.ts';
 import { type HandleOwner, OpenedBlob } from './opened-blob.ts';
 import { PartialFile, type PartialOwner } from './partial-file.ts';
-import type { Pins } from './pins.ts';
+import { type Pins, pinnedLimitBytes } from './pins.ts';
 import { Space, type SpaceOptions } from './space.ts';
 import { Turns } from './turns.ts';
 import { verifyFile } from './verify.ts';
@@ -57,7 +57,7 @@ export interface FileBlobStoreDependencies {
 export class FileBlobStore implements BlobStore {
   readonly notes: BlobStore['notes'];
   readonly pins: BlobStore['pins'];
-  readonly #options: SpaceOptions;
+  #options: SpaceOptions;
   readonly #dependencies: FileBlobStoreDependencies;
   readonly #ledger: Ledger;
   readonly #index: BlobIndex;
@@ -206,6 +206,15 @@ export class FileBlobStore implements BlobStore {
   /** Evicts what is over the quota or under the floor, as after a start with a smaller quota. */
   async trim(): Promise<void> {
     await this.#space.reserve(0, () => undefined);
+  }
+
+  /** Takes other limits; what is over them goes at once. @throws StoreError disk-full; the limits hold nevertheless */
+  async resize(limits: Pick<SpaceOptions, 'quotaBytes' | 'minFreeDiskBytes'>): Promise<void> {
+    this.#mustBeOpen();
+    this.#options = { ...this.#options, ...limits };
+    this.#space.resize(this.#options);
+    await this.#dependencies.pins.resize(pinnedLimitBytes(this.#options));
+    await this.trim();
   }
 
   async close(): Promise<void> {

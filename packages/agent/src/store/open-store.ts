@@ -3,7 +3,7 @@ import { type BlobRecord, type BlobStore, type RemovalReason, StoreError } from 
 import { FileBlobStore } from './file-blob-store.ts';
 import { freeDiskBytes } from './free-space.ts';
 import { StoreLayout } from './layout.ts';
-import { MAX_PINNED_SHARE, Pins } from './pins.ts';
+import { Pins, pinnedLimitBytes } from './pins.ts';
 import { openRecovered } from './recover.ts';
 
 /** Ratios of the quota: eviction starts above the first and goes on down to the second. */
@@ -34,18 +34,23 @@ export interface StoreDependencies {
   diskFree?: () => Promise<number>;
 }
 
+export interface ResizableStore extends BlobStore {
+  /** Takes other limits; what is over them goes at once. @throws StoreError disk-full; the limits hold nevertheless */
+  resize(limits: { quotaBytes: number; minFreeDiskBytes: number }): Promise<void>;
+}
+
 /**
  * Opens the store, bringing index and files into step first.
  * @throws StoreError unwritable (not a folder, forbidden, in use by another agent), disk-full, io
  */
-export async function openStore(options: StoreOptions, dependencies: StoreDependencies): Promise<BlobStore> {
+export async function openStore(options: StoreOptions, dependencies: StoreDependencies): Promise<ResizableStore> {
   const { dataDir, quotaBytes } = options;
   const { logger, clock, onEvicted } = dependencies;
   const layout = new StoreLayout(dataDir);
   await layout.prepare();
   const { index, ledger } = await openRecovered({ layout, logger, clock });
   const highWater = options.highWater ?? DEFAULT_HIGH_WATER;
-  const limitBytes = Math.floor(quotaBytes * highWater * MAX_PINNED_SHARE);
+  const limitBytes = pinnedLimitBytes({ quotaBytes, highWater });
   const pins = await Pins.load({ path: layout.pins, limitBytes }, { ledger, logger }).catch(async (error: unknown) => {
     await index.close();
     throw error;

@@ -88,6 +88,17 @@ test('of a smaller cache, those count that were pinned first, and the others aga
   expect([large.has(A), large.has(B)]).toEqual([true, true]);
 });
 
+test('the same holds while it runs', async () => {
+  const pins = await load(await pinFile());
+  await pins.put({ name: 'one', blobs: new Map([[A, 40]]) });
+  await pins.put({ name: 'two', blobs: new Map([[B, 50]]) });
+  await pins.resize(60);
+  expect([pins.has(A), pins.has(B)]).toEqual([true, false]);
+  await expect(pins.put({ name: 'three', blobs: new Map([[C, 1]]) })).rejects.toMatchObject({ code: 'too-many-pins' });
+  await pins.resize(100);
+  expect([pins.has(A), pins.has(B)]).toEqual([true, true]);
+});
+
 test('forgotten blobs are in no pin, and a pin of nothing is none', async () => {
   const pins = await load(await pinFile());
   await pins.put({ name: 'one', blobs: new Map([[A, 1]]) });

@@ -20,7 +20,7 @@ import type { Ledger } from './ledger.ts';
 import { Turns } from './turns.ts';
 
 /** Of what eviction leaves, the share that pins may take: others need room for a large image. */
-export const MAX_PINNED_SHARE = 0.75;
+const MAX_PINNED_SHARE = 0.75;
 const MAX_PINS = 1_000;
 const MAX_PINNED_BLOBS = 50_000;
 
@@ -38,7 +38,7 @@ export interface PinsDependencies {
 }
 
 export class Pins implements PinsOfStore {
-  readonly limitBytes: number;
+  limitBytes: number;
   readonly #path: string;
   readonly #dependencies: PinsDependencies;
   readonly #turns = new Turns();
@@ -62,15 +62,16 @@ export class Pins implements PinsOfStore {
     });
     const found = text === undefined ? [] : parsePins(text);
     if (found === undefined) logger.warn({ file: options.path }, 'the file of pins is damaged: nothing is pinned');
-    const left = pins.#take(found ?? []);
-    if (left.length > 0) {
-      const names = left.map(({ name }) => name);
-      logger.warn(
-        { pins: names, limitBytes: options.limitBytes },
-        'the cache is too small for these pins: they do not count',
-      );
-    }
+    pins.#count(found ?? []);
     return pins;
+  }
+
+  /** With another quota others may count. */
+  resize(limitBytes: number): Promise<void> {
+    return this.#turns.run('', async () => {
+      this.limitBytes = limitBytes;
+      this.#count(this.#pins);
+    });
   }
 
   has(id: BlobId): boolean {
@@ -135,6 +136,16 @@ export class Pins implements PinsOfStore {
     });
   }
 
+  #count(pins: readonly Pin[]): void {
+    const names = this.#take(pins).map(({ name }) => name);
+    if (names.length === 0) return;
+    const { limitBytes } = this;
+    this.#dependencies.logger.warn(
+      { pins: names, limitBytes },
+      'the cache is too small for these pins: they do not count',
+    );
+  }
+
   /** Returns those that do not count. */
   #take(pins: readonly Pin[]): Pin[] {
     const pinned = new Map<BlobId, number>();
@@ -173,6 +184,11 @@ export class Pins implements PinsOfStore {
       throw storeErrorFrom(error, 'cannot keep the pins');
     }
   }
+}
+
+/** What all pins together may take. */
+export function pinnedLimitBytes({ quotaBytes, highWater }: { quotaBytes: number; highWater: number }): number {
+  return Math.floor(quotaBytes * highWater * MAX_PINNED_SHARE);
 }
 
 type PinsOfStore = BlobStore['pins'];

@@ -22,13 +22,17 @@ export interface SpaceDependencies {
 }
 
 export class Space {
-  readonly #options: SpaceOptions;
+  #options: SpaceOptions;
   readonly #dependencies: SpaceDependencies;
   readonly #turns = new Turns();
 
   constructor(options: SpaceOptions, dependencies: SpaceDependencies) {
     this.#options = options;
     this.#dependencies = dependencies;
+  }
+
+  resize(options: SpaceOptions): void {
+    this.#options = options;
   }
 
   /**

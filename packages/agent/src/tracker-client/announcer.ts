@@ -35,6 +35,8 @@ export class Announcer {
   clusterSize = 1;
   #newsTimer: NodeJS.Timeout | undefined;
   #tellingNews = false;
+  #leaving = false;
+  readonly #underWay = new Set<Promise<unknown>>();
 
   constructor(dependencies: AnnouncerDependencies) {
     this.#dependencies = dependencies;
@@ -43,7 +45,7 @@ export class Announcer {
   async want(blobs: readonly BlobId[]): Promise<Map<BlobId, PeerRecord[]> | undefined> {
     this.#blobs.want(blobs);
     const { link } = this.#dependencies;
-    if (!link.up) return undefined;
+    if (!link.up || this.#leaving) return undefined;
     const found = new Map<BlobId, PeerRecord[]>(blobs.map((blob) => [blob, []]));
     for (const announcement of this.#blobs.wanted(blobs)) {
       const answer = await link.orUndefined(this.#announce(announcement));
@@ -76,6 +78,7 @@ export class Announcer {
 
   /** Everything wanted, and the haves whose turn it is. @throws CallError */
   async repeat(): Promise<void> {
+    if (this.#leaving) return;
     let count = Math.min(MAX_ACQUAINTANCES, this.#dependencies.acquaintancesWanted());
     for (const announcement of this.#blobs.repetition()) {
       await this.#announce(announcement, count);
@@ -84,7 +87,7 @@ export class Announcer {
   }
 
   tellNewsSoon(): void {
-    if (!this.#blobs.hasNews || this.#dependencies.link.closing.aborted) return;
+    if (!this.#blobs.hasNews || this.#leaving || this.#dependencies.link.closing.aborted) return;
     this.#newsTimer ??= setTimeout(() => {
       this.#newsTimer = undefined;
       void this.#tellNews();
@@ -95,12 +98,19 @@ export class Announcer {
     clearTimeout(this.#newsTimer);
   }
 
+  /** Announces nothing any more; resolves when what was on its way has been answered, so that a goodbye is the last word. */
+  async leave(): Promise<void> {
+    this.#leaving = true;
+    this.close();
+    await Promise.allSettled([...this.#underWay]);
+  }
+
   /** What does not arrive stays news until the next round. */
   async #tellNews(): Promise<void> {
     if (this.#tellingNews) return;
     this.#tellingNews = true;
     const { link } = this.#dependencies;
-    while (link.up && this.#blobs.hasNews) {
+    while (link.up && this.#blobs.hasNews && !this.#leaving) {
       if ((await link.orUndefined(this.#announce(this.#blobs.news()))) === undefined) break;
     }
     this.#tellingNews = false;
@@ -110,7 +120,9 @@ export class Announcer {
     const { link, addresses, name, takesOrders, onPeers, onAcquaintances, onBarred, onOrders } = this.#dependencies;
     const wanted = acquaintances > 0 ? { acquaintances } : {};
     const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted, name, takesOrders };
-    const answer = await link.call('/v1/announce', body, announceAnswerSchema);
+    const call = link.call('/v1/announce', body, announceAnswerSchema);
+    this.#underWay.add(call);
+    const answer = await call.finally(() => this.#underWay.delete(call));
     this.#blobs.heard(announcement);
     this.clusterSize = answer.members;
     onBarred(answer.barred);

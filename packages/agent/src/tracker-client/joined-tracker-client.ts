@@ -80,6 +80,8 @@ export interface TrackerClientDependencies {
   /** To be kept on disk. */
   onMembership?: (membership: Membership) => void;
   savedMembership?: Membership | undefined;
+  /** A call ended: `ok`, or why nothing came of it. */
+  onCall?: ((path: string, result: string, seconds: number) => void) | undefined;
   logger: Logger;
   /** Milliseconds since the epoch. */
   clock: () => number;
@@ -96,6 +98,11 @@ export interface StartableTrackerClient extends TrackerClient {
   readonly orders: TrackerOrders;
   /** Tries every tracker once. Unless the outcome is fatal, the client then goes on by itself. */
   start(): Promise<JoinOutcome>;
+  /**
+   * Has the tracker forget what this agent holds and wants, and its leases, so that it is named to nobody from here on; pulls
+   * under way may still ask for leases. Resolves, at the latest after a few seconds, also when the tracker did not hear it.
+   */
+  leave(): Promise<void>;
 }
 
 export function createTrackerClient(
@@ -231,6 +238,11 @@ class JoinedTrackerClient implements StartableTrackerClient {
 
   findReference(query: ReferenceQuery): Promise<ReferenceRecord | undefined> {
     return this.#link.ask('/v1/reference/find', query, referenceRecordSchema);
+  }
+
+  async leave(): Promise<void> {
+    await this.#announcer.leave();
+    await this.#link.leave();
   }
 
   async close(): Promise<void> {

@@ -39,6 +39,8 @@ export interface TrackerLinkDependencies {
   identity: { peerId: string; sign: (bytes: Uint8Array) => Uint8Array };
   savedMembership?: Membership | undefined;
   onMembership?: (membership: Membership) => void;
+  /** A call ended: `ok`, or why nothing came of it. */
+  onCall?: ((path: string, result: 'ok' | CallErrorCode, seconds: number) => void) | undefined;
   logger: Logger;
   /** Milliseconds since the epoch. */
   clock: () => number;
@@ -141,6 +143,9 @@ export class TrackerLink {
 
   /** @throws CallError */
   async call<T>(path: string, body: unknown, schema: ZodType<T>, deadlineMs = this.#options.deadlineMs): Promise<T> {
+    const startedMs = performance.now();
+    const ended = (result: 'ok' | CallErrorCode): void =>
+      this.#dependencies.onCall?.(path, result, (performance.now() - startedMs) / 1000);
     const answer = await callTracker(this.#dispatcher, {
       url: this.#url(),
       path,
@@ -149,7 +154,11 @@ export class TrackerLink {
       answer: schema,
       deadlineMs,
       signal: this.#closing.signal,
+    }).catch((error: unknown) => {
+      if (error instanceof CallError) ended(error.code);
+      throw error;
     });
+    ended('ok');
     if (answer.instance !== this.#instance) {
       this.#instance = answer.instance;
       this.#events.onNewInstance();
@@ -157,9 +166,14 @@ export class TrackerLink {
     return answer.body;
   }
 
+  /** The tracker forgets what it knows of this agent. */
+  async leave(): Promise<void> {
+    await this.ask('/v1/leave', {}, nothing, LEAVE_DEADLINE_MS);
+  }
+
   /** Says goodbye, then ends whatever is under way. */
   async close(): Promise<void> {
-    const goodbye = this.#up ? this.orUndefined(this.call('/v1/leave', {}, nothing, LEAVE_DEADLINE_MS)) : undefined;
+    const goodbye = this.leave();
     this.#up = false;
     await goodbye;
     this.#closing.abort();

@@ -2,6 +2,8 @@
 import { Daemon, type DaemonOptions } from './daemon.ts';
 
 const LOOPBACK = '127.0.0.1';
+/** Nobody waits for a cluster that was a demonstration. */
+const DRAIN_TIMEOUT = '5s';
 const ANY_PORT = `${LOOPBACK}:0`;
 
 /** What all daemons of a cluster have in common. */
@@ -83,6 +85,7 @@ export function agentDaemon(agent: AgentPlan, care: DaemonCare): Daemon<AgentRea
       ...(tracker === undefined
         ? []
         : ['--tracker', tracker.ready.url, '--join-token', `@${tracker.ready.joinTokenFile}`]),
+      ...['--drain-timeout', DRAIN_TIMEOUT],
       ...Object.entries(agent.registries).flatMap(([host, url]) => ['--registry', `${host}=${url}`]),
       ...agent.extraArguments,
     ],

@@ -2,7 +2,7 @@ import { expect, test, vi } from 'vitest';
 import { fakeIo } from '../fake-io.fixture.ts';
 import { serveUntilSignal } from './serve.ts';
 
-const options = { program: 'shoal test', graceMs: 50 };
+const options = { program: 'shoal test', graceMs: () => 50 };
 const tick = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
 test('runs until the first signal, then stops', async () => {
@@ -39,6 +39,25 @@ test('stopping that takes too long is cut off with a complaint', async () => {
     exitCode: 1,
     lines: ['shoal test: stopping took longer than 0.05 s and was cut off'],
   });
+});
+
+test('settings are read again at each SIGHUP, also at one that came during the start', async () => {
+  const io = fakeIo();
+  const reload = vi.fn();
+  const { promise: started, resolve } = Promise.withResolvers<void>();
+  const serving = serveUntilSignal(options, io, async () => {
+    await started;
+    return { stop: async () => undefined, reload };
+  });
+  io.reload();
+  expect(reload).not.toHaveBeenCalled();
+  resolve();
+  await tick();
+  expect(reload).toHaveBeenCalledOnce();
+  io.reload();
+  expect(reload).toHaveBeenCalledTimes(2);
+  io.signal('SIGTERM');
+  await serving;
 });
 
 test('a signal during the start does not wait for it', async () => {

@@ -4,6 +4,9 @@
  *   start ─► running ─► first signal ─► stop within the grace time ─► 0
  *     │                      └── second signal, or the time is over ─► ends at once
  *     └── signal: ends at once with 0, for nothing was promised yet and the store survives any end
+ *
+ * SIGHUP while it starts or runs: its settings are read again, once it runs. On a terminal it ends the program instead, as usual:
+ * there it says that the terminal was closed.
  */
 import type { CliIo, StopSignal } from '../cli-io.ts';
 import { CommandFailure } from '../command-failure.ts';
@@ -14,20 +17,22 @@ const SIGNAL_EXIT_CODES: Readonly<Record<StopSignal, number>> = { SIGINT: 130, S
 export interface ServeOptions {
   /** Starts every complaint, e.g. `shoal agent`. */
   program: string;
-  /** How long stopping may take. @default 10 s */
-  graceMs?: number;
+  /** How long stopping may take, asked when it begins. @default 10 s */
+  graceMs?: () => number;
+}
+
+export interface Served {
+  stop(): Promise<void>;
+  /** Reads the settings again. Never throws. */
+  reload?(): void;
 }
 
 /**
  * Resolves when it was told to stop and has stopped.
  * @throws CommandFailure when stopping failed or took too long; whatever `start` throws
  */
-export async function serveUntilSignal(
-  options: ServeOptions,
-  io: CliIo,
-  start: () => Promise<{ stop(): Promise<void> }>,
-): Promise<void> {
-  const { program, graceMs = DEFAULT_GRACE_MS } = options;
+export async function serveUntilSignal(options: ServeOptions, io: CliIo, start: () => Promise<Served>): Promise<void> {
+  const { program, graceMs = () => DEFAULT_GRACE_MS } = options;
   const asked = Promise.withResolvers<undefined>();
   let signals = 0;
   const stopListening = io.onSignal((signal) => {
@@ -35,15 +40,26 @@ export async function serveUntilSignal(
     if (signals === 1) asked.resolve(undefined);
     else io.exit(SIGNAL_EXIT_CODES[signal]);
   });
+  let served: Served | undefined;
+  let reloadWhenServed = false;
+  const onReload = (): void => {
+    if (served === undefined) reloadWhenServed = true;
+    else served.reload?.();
+  };
+  const stopReloading = io.stdout.isTTY === true ? undefined : io.onReload(onReload);
   try {
     const starting = start();
     starting.catch(() => undefined);
     const running = await Promise.race([starting, asked.promise]);
     if (running === undefined) return;
+    served = running;
+    if (reloadWhenServed) served.reload?.();
     await asked.promise;
-    await within(graceMs, running.stop(), `${program}: stopping took longer than ${graceMs / 1000} s and was cut off`);
+    const stopMs = graceMs();
+    await within(stopMs, running.stop(), `${program}: stopping took longer than ${stopMs / 1000} s and was cut off`);
   } finally {
     stopListening();
+    stopReloading?.();
   }
 }
 

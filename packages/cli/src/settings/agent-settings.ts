@@ -119,6 +119,15 @@ export const agentSettings: readonly Setting[] = [
     shape: 'one',
   },
   {
+    key: 'drain-timeout',
+    path: ['drainTimeoutMs'],
+    placeholder: 'TIME',
+    help: 'how long downloads under way may go on when the agent is told to stop (SIGTERM)',
+    defaultText: '20s',
+    reader: duration,
+    shape: 'one',
+  },
+  {
     key: 'cache-ttl',
     path: ['cache', 'ttlMs'],
     placeholder: 'TIME',

@@ -72,6 +72,7 @@ describe('precedence', () => {
       data: '/srv/x',
       'cache-size': '1GiB',
       'min-free-disk': '2GiB',
+      'drain-timeout': '1m',
       'cache-ttl': '168h',
       'cache-high-water': '85',
       'cache-low-water': '70',

@@ -25,6 +25,8 @@ export interface SettingSources {
 
 export interface Resolved<T> {
   readonly config: T;
+  /** By key, how a value was written where one was, as it may be shown. */
+  readonly texts: ReadonlyMap<string, string>;
   /** Things worth a line in the log that do not stop a start. */
   readonly warnings: readonly string[];
 }
@@ -40,6 +42,7 @@ export function resolveSettings<S extends z.ZodType>(
   const entries = file === undefined ? [] : readYamlFile(program, file.named, file.path);
   const problems: string[] = file === undefined ? [] : unknownKeys(settings, entries, file.path);
   const written: Written[] = [];
+  const texts = new Map<string, string>();
   const input: Record<string, unknown> = {};
   const complain: Complain = (at, complaint) => {
     problems.push(sentence(at, complaint));
@@ -50,6 +53,7 @@ export function resolveSettings<S extends z.ZodType>(
       const found = findRegistries(setting, layers, complain);
       if (found === undefined) continue;
       written.push(...found.written);
+      texts.set(setting.key, '(not shown)');
       assign(input, setting.path, found.input);
     } else {
       const found = strongest(setting, layers);
@@ -60,6 +64,7 @@ export function resolveSettings<S extends z.ZodType>(
         value: found.shown,
         secret: isSecret(setting, found.shown),
       });
+      texts.set(setting.key, textOf(setting, found));
       assign(input, setting.path, readFound(setting, found, written, complain));
     }
   }
@@ -73,7 +78,7 @@ export function resolveSettings<S extends z.ZodType>(
     const lines = [...new Set(problems)].map((problem) => `${program}: ${problem}`);
     throw new CommandFailure(lines, 2);
   }
-  return { config: parsed.data, warnings: mistypedVariables(settings, env) };
+  return { config: parsed.data, texts, warnings: mistypedVariables(settings, env) };
 }
 
 function configFile({ flags, env }: SettingSources): { path: string; named: string } | undefined {
@@ -123,6 +128,10 @@ function strongest(setting: Setting, { flags, env, entries, file }: Layers): Fou
   const isList = value.kind === 'list';
   const parts = (isList ? value.items : [value]).map((item) => ({ value: plain(item), source: sourceOf(item) }));
   return { source: sourceOf(value), shown: plain(value), parts, isList };
+}
+
+function textOf(setting: Setting, { parts, shown }: Found): string {
+  return isSecret(setting, shown) ? '(not shown)' : parts.map(({ value }) => String(value)).join(',');
 }
 
 function readFound(setting: Setting, found: Found, written: Written[], complain: Complain): unknown {

@@ -106,7 +106,8 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   });
 
   server.memberCall('/v1/reference/ask', referenceLookupSchema, async (member, lookup) => {
-    const turn = await references.ask(member.peerId, lookup);
+    const asked = references.ask(member.peerId, lookup);
+    const turn = asked instanceof Promise ? await metrics.waitingLookup(asked) : asked;
     metrics.referenceLookup(turn.turn);
     return turn;
   });

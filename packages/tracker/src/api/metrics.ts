@@ -1,4 +1,13 @@
-import { Counter, Gauge, Histogram, Registry } from 'prom-client';
+import { Counter, Gauge, Histogram, type MetricObject, Registry } from 'prom-client';
+import { observeProcess } from './event-loop.ts';
+
+/** As `docs/metrics.md` has it. */
+export interface MetricDescription {
+  name: string;
+  type: string;
+  labels: readonly string[];
+  help: string;
+}
 
 /** What `/metrics` reads at each scrape. */
 export interface TrackerCounts {
@@ -10,6 +19,7 @@ export interface TrackerCounts {
   barred: number;
   suspended: number;
   orders: number;
+  connections: number;
 }
 
 const REQUEST_SECONDS_BUCKETS = [0.001, 0.005, 0.025, 0.1, 0.5, 2];
@@ -22,6 +32,7 @@ export class TrackerMetrics {
   readonly #referenceLookups: Counter<'outcome'>;
   readonly #reports: Counter<'outcome'>;
   readonly #bars: Counter;
+  #waitingLookups = 0;
 
   constructor(counts: () => TrackerCounts) {
     const registers = [this.#registry];
@@ -43,6 +54,9 @@ export class TrackerMetrics {
     gauge('shoal_tracker_barred_members', 'Members barred from the cluster.', (now) => now.barred);
     gauge('shoal_tracker_suspended_members', 'Members suspected of a lie now.', (now) => now.suspended);
     gauge('shoal_tracker_prefetch_orders', 'Orders to prefetch that are under way.', (now) => now.orders);
+    gauge('shoal_tracker_connections', 'Open connections of agents.', (now) => now.connections);
+    const waiting = 'Lookups of tags that wait for what another agent is asking its registry.';
+    gauge('shoal_tracker_reference_lookups_waiting', waiting, () => this.#waitingLookups);
     this.#requests = new Histogram({
       name: 'shoal_tracker_request_duration_seconds',
       help: 'Time to answer one API call.',
@@ -79,6 +93,7 @@ export class TrackerMetrics {
       help: 'Members barred since the tracker started.',
       registers,
     });
+    observeProcess(this.#registry);
   }
 
   get contentType(): string {
@@ -101,6 +116,12 @@ export class TrackerMetrics {
     this.#referenceLookups.inc({ outcome });
   }
 
+  /** Counts it while the answer is awaited. */
+  async waitingLookup<T>(answer: Promise<T>): Promise<T> {
+    this.#waitingLookups++;
+    return answer.finally(() => this.#waitingLookups--);
+  }
+
   report(outcome: string): void {
     this.#reports.inc({ outcome });
   }
@@ -112,4 +133,26 @@ export class TrackerMetrics {
   text(): Promise<string> {
     return this.#registry.metrics();
   }
+
+  describe(): MetricDescription[] {
+    // What prom-client keeps of each, beyond what its types tell.
+    const all = this.#registry.getMetricsAsArray() as (MetricObject & { labelNames?: readonly string[] })[];
+    return all.map(({ name, type, labelNames = [], help }) => ({ name, type: String(type), labels: labelNames, help }));
+  }
+}
+
+/** All that a tracker tells. */
+export function describeTrackerMetrics(): MetricDescription[] {
+  const nothing = {
+    agents: 0,
+    swarms: 0,
+    entries: 0,
+    leases: 0,
+    references: 0,
+    barred: 0,
+    suspended: 0,
+    orders: 0,
+    connections: 0,
+  };
+  return new TrackerMetrics(() => nothing).describe();
 }

@@ -6,6 +6,7 @@
  *       │              └ 401, 403, 429           └ 400, 413              └ 400     └ 4xx; 500 says nothing but INTERNAL
  *       └ slow or silent callers are cut off by the time limits below
  */
+import type { Socket } from 'node:net';
 import { TRACKER_INSTANCE_HEADER } from '@shoal/wire';
 import fastify, {
   type FastifyInstance,
@@ -69,6 +70,7 @@ export class JsonText {
 
 export class ApiServer {
   readonly fastify: FastifyInstance;
+  #connections = 0;
   readonly #dependencies: ServerDependencies;
   readonly #joinRate: RateBound;
   readonly #memberRate: RateBound;
@@ -92,6 +94,10 @@ export class ApiServer {
       return503OnClosing: false,
     }) as unknown as FastifyInstance;
     app.server.maxConnections = MAX_CONNECTIONS;
+    app.server.on('connection', (socket: Socket) => {
+      this.#connections++;
+      socket.once('close', () => this.#connections--);
+    });
     app.decorateRequest('member', undefined);
     app.addHook('onRequest', async (_request, reply) => {
       void reply.header(TRACKER_INSTANCE_HEADER, options.instance);
@@ -112,6 +118,11 @@ export class ApiServer {
       return metrics.text();
     });
     this.fastify = app;
+  }
+
+  /** Open now. */
+  get connections(): number {
+    return this.#connections;
   }
 
   /** A call without a session: only joining. */
