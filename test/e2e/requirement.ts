@@ -17,6 +17,12 @@ export const requirements = {
   prometheus: { programs: ['promtool'], root: false },
   podman: { programs: [...origin, 'podman', 'runc'], root: true },
   skopeo: { programs: origin, root: false },
+  helm: { programs: ['go'], root: false },
+  image: {
+    programs: ['containerd', 'ctr', 'runc', 'dockerd', 'docker', 'docker-compose', 'systemd-analyze'],
+    root: true,
+  },
+  systemd: { programs: ['systemd-analyze'], root: false },
 } as const satisfies Record<string, Requirement>;
 
 export type Suite = keyof typeof requirements;

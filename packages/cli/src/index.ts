@@ -14,6 +14,7 @@ export { type ImagePlan, type WrittenImage, writeImage } from './demo/image-layo
 export { type Sample, sumOf } from './demo/prometheus.ts';
 export { type PulledImage, type PullTarget, pullImage } from './demo/pull-client.ts';
 export { PullFailure, type PullFailureCode } from './demo/pull-failure.ts';
+export { sharedLibrariesOf } from './demo/shared-libraries.ts';
 export { createLogger, type LogOptions } from './log/logger.ts';
 export { type Programs, realPrograms } from './run/programs.ts';
 export { runCli } from './run-cli.ts';

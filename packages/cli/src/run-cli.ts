@@ -11,6 +11,7 @@ import { CommandFailure, oneLine } from './command-failure.ts';
 import { registerDemo } from './demo/command.ts';
 import { registerDoctor } from './doctor/command.ts';
 import { registerForget } from './forget-command.ts';
+import { registerKubernetes } from './kubernetes/command.ts';
 import { withoutSecrets } from './log/without-secrets.ts';
 import { registerPrefetch } from './prefetch/command.ts';
 import { type Programs, realPrograms } from './run/programs.ts';
@@ -64,6 +65,7 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
   registerForget(program, io);
   registerBench(program, io);
   registerDemo(program, io);
+  registerKubernetes(program, io, programs);
   program.addHelpText(
     'after',
     '\nshoal COMMAND --help explains each command. Exit codes: 0 done, 1 failed, 2 wrong usage.',

@@ -55,12 +55,16 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
   for (const warning of warnings) logger.warn(warning);
   const { listen, store } = config;
   const dataDir = resolve(config.dataDir);
-  const joinTokenFile = join(dataDir, 'join-token');
+  const given = config.identityDir === undefined ? {} : { identityDir: resolve(config.identityDir) };
+  const joinTokenFile = join(given.identityDir ?? dataDir, 'join-token');
   await serveUntilSignal({ program: PROGRAM }, io, async () => {
     const isFirstStart = !existsSync(joinTokenFile);
     try {
       await makeDataFolder(dataDir);
-      const tracker = await startTracker({ listen, store, dataDir }, { logger, clock: Date.now, random: Math.random });
+      const tracker = await startTracker(
+        { listen, store, dataDir, ...given },
+        { logger, clock: Date.now, random: Math.random },
+      );
       const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
       io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));
       const options = { program: PROGRAM, settings: trackerSettings, changeable: new Set(['log-level']) };

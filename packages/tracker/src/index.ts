@@ -5,6 +5,7 @@
 
 export { describeTrackerMetrics, type MetricDescription } from './api/metrics.ts';
 export { type TrackerConfig, type TrackerConfigInput, trackerConfigSchema } from './config/tracker-config.ts';
+export { IDENTITY_FILES, openIdentity } from './identity/identity.ts';
 export { TrackerStartError, type TrackerStartErrorCode } from './start-error.ts';
 export {
   DEFAULT_SAMPLE_SIZE,

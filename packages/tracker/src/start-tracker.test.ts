@@ -253,3 +253,38 @@ test('references outlive a restart, each for its own scope; those of old without
   expect(codeOf(await find({ scope: 'other' }))).toBe('NOT_FOUND');
   expect(codeOf(await find({ reference: 'old' }))).toBe('NOT_FOUND');
 });
+
+test('an identity that is kept elsewhere is used as it is, and nothing is written there', async () => {
+  const { joinToken } = tracker;
+  await tracker.close();
+  const elsewhere = await mkdtemp(join(tmpdir(), 'shoal-tracker-'));
+  const startWith = (identityDir: string) =>
+    startTracker(
+      { listen: { host: '127.0.0.1', port: 0 }, dataDir: elsewhere, identityDir },
+      { logger: pino({ level: 'silent' }), clock: Date.now, random: seededRandom(1) },
+    );
+  try {
+    const before = await readdir(dataDir);
+    const other = await startWith(dataDir);
+    expect(other.joinToken).toBe(joinToken);
+    await other.close();
+    expect(await readdir(dataDir)).toEqual(before);
+    expect(await readdir(elsewhere)).not.toContain('tls.pem');
+
+    await writeFile(join(dataDir, 'join-token'), 'shoal1.other.token\n');
+    await expect(startWith(dataDir)).rejects.toMatchObject({
+      code: 'IDENTITY_INCOMPLETE',
+      message: expect.stringContaining('join-token does not fit the other files'),
+    });
+    await writeFile(join(dataDir, 'tls.pem'), 'x');
+    await expect(startWith(dataDir)).rejects.toThrow(/tls\.pem is damaged/);
+    await rm(join(dataDir, 'cluster-key.pem'));
+    await expect(startWith(dataDir)).rejects.toThrow(/cluster-key\.pem is missing; give the folder with tls\.pem, /);
+    expect(await readdir(dataDir)).not.toContain('cluster-key.pem');
+  } finally {
+    await rm(elsewhere, { recursive: true });
+    await rm(dataDir, { recursive: true });
+    dataDir = await mkdtemp(join(tmpdir(), 'shoal-tracker-'));
+    tracker = await start();
+  }
+});

@@ -9,7 +9,7 @@ import { TrackerMetrics } from './api/metrics.ts';
 import { ApiServer } from './api/server.ts';
 import { Directory } from './directory/directory.ts';
 import { Disputes } from './disputes/disputes.ts';
-import { openIdentity } from './identity/identity.ts';
+import { openIdentity, readIdentity } from './identity/identity.ts';
 import { OriginLeases } from './leases/origin-leases.ts';
 import { Membership } from './members/membership.ts';
 import { OrderBook } from './orders/order-book.ts';
@@ -28,6 +28,8 @@ export interface TrackerOptions {
   /** Port 0 takes a free one. */
   listen: { host: string; port: number };
   dataDir: string;
+  /** A folder with an identity that is only read. @default the data directory, where it is created at the first start */
+  identityDir?: string;
   /** @default 'level' */
   store?: 'level';
   /** Most peers answered per blob. @default 24 */
@@ -54,7 +56,7 @@ export interface Tracker {
 
 /** @throws TrackerStartError, or the error of `listen` */
 export async function startTracker(options: TrackerOptions, dependencies: TrackerDependencies): Promise<Tracker> {
-  const { dataDir, sampleSize = DEFAULT_SAMPLE_SIZE, store = 'level' } = options;
+  const { dataDir, identityDir, sampleSize = DEFAULT_SAMPLE_SIZE, store = 'level' } = options;
   const { logger, clock, random } = dependencies;
   if (store !== 'level')
     throw new TrackerStartError('STORE_UNKNOWN', `the store ${String(store)} is not known; use level`);
@@ -62,7 +64,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
   // First, because it locks the directory: nobody else then creates the identity at the same time.
   const state = await State.open({ dataDir }, { logger, clock });
   try {
-    const identity = await openIdentity(dataDir, logger);
+    const identity = identityDir === undefined ? await openIdentity(dataDir, logger) : await readIdentity(identityDir);
     const directory = new Directory({ sampleSize }, { random, isShunned: (peerId) => disputes.isSuspended(peerId) });
     const references = new References({}, { state, clock });
     const leases = new LeaseTable({ leaseTtlMs: LEASE_TTL_MS }, { newLeaseId });

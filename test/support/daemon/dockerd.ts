@@ -80,6 +80,18 @@ export class Dockerd implements AsyncDisposable {
     return run(requireProgram('docker'), args, { env: this.#clientEnvironment() });
   }
 
+  /** Makes an image of a folder with a Dockerfile, without network. @param builder BuildKit, or what was there before it */
+  async build(
+    folder: string,
+    tag: string,
+    builder: 'buildkit' | 'legacy',
+    buildArgs: Record<string, string>,
+  ): Promise<void> {
+    const args = Object.entries(buildArgs).flatMap(([name, value]) => ['--build-arg', `${name}=${value}`]);
+    const env = { ...this.#clientEnvironment(), DOCKER_BUILDKIT: builder === 'buildkit' ? '1' : '0' };
+    await run(requireProgram('docker'), ['build', '--network', 'none', '--tag', tag, ...args, folder], { env });
+  }
+
   async pull(image: string): Promise<void> {
     await this.docker(['pull', '--quiet', image]);
   }

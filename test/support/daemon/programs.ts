@@ -10,12 +10,15 @@ export const debianPackages = {
   containerd: 'containerd',
   ctr: 'containerd',
   docker: 'docker.io',
+  'docker-compose': 'docker-compose',
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
+  go: 'golang-go',
   podman: 'podman',
   promtool: 'prometheus',
   runc: 'runc',
   skopeo: 'skopeo',
+  'systemd-analyze': 'systemd',
 } as const;
 
 export type Program = keyof typeof debianPackages;

@@ -76,11 +76,12 @@ export const agentSettings: readonly Setting[] = [
   {
     key: 'zone',
     path: ['zone'],
-    placeholder: 'NAME',
+    placeholder: 'NAME|@FILE',
     help: 'agents of the same zone are asked first',
     defaultText: 'default',
     reader: plainText,
     shape: 'one',
+    fromFile: true,
   },
   {
     key: 'admin',

@@ -172,6 +172,14 @@ test('a join token is read from the file after @', () => {
   expect(resolve({ yaml: `join-token: "@${file}"\n` }).config.joinToken).toBe(token);
 });
 
+test('the zone may be in a file, too, which is no secret', () => {
+  const file = temporaryFile('zone.txt', 'eu-west-1a\n');
+  expect(resolve({ env: { SHOAL_ZONE: `@${file}` } }).config.zone).toBe('eu-west-1a');
+  expect(complaints({ flags: { zone: '@/nowhere/zone.txt' } })).toEqual([
+    'shoal agent: --zone "zone.txt" does not exist; check the path',
+  ]);
+});
+
 describe('each wrong value is one line with its place, what is wrong and what to do', () => {
   const cases: [Given, string][] = [
     [

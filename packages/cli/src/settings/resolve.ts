@@ -158,7 +158,7 @@ function readOne(setting: Setting, written: Written, complain: Complain): unknow
     return undefined;
   }
   let text = String(value);
-  if (setting.secret === true && text.startsWith('@')) {
+  if ((setting.secret === true || setting.fromFile === true) && text.startsWith('@')) {
     const read = readNamedFile(text.slice(1));
     if ('problem' in read) {
       // A path is no secret.

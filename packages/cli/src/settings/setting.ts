@@ -28,6 +28,8 @@ export interface Setting {
   readonly shape: 'one' | 'list' | 'registries';
   /** Never shown; `@FILE` stands for what is in the file. */
   readonly secret?: true;
+  /** `@FILE` stands for what is in the file here, too. */
+  readonly fromFile?: true;
 }
 
 /** The default of a setting, for commands that speak to the program which has it. */

@@ -23,6 +23,14 @@ export const trackerSettings: readonly Setting[] = [
     shape: 'one',
   },
   {
+    key: 'identity',
+    path: ['identityDir'],
+    placeholder: 'DIR',
+    help: 'an identity that is kept elsewhere, such as a mounted Secret, and only read; otherwise it is made in the data folder',
+    reader: plainText,
+    shape: 'one',
+  },
+  {
     key: 'store',
     path: ['store'],
     placeholder: 'STORE',

@@ -28,6 +28,10 @@ export const trackerConfigSchema = z.strictObject({
     .string()
     .refine((value) => value.length > 0 && !value.includes('\0'), { error: 'is not a folder; name one' })
     .default(DEFAULT_DATA_DIR),
+  identityDir: z
+    .string()
+    .refine((value) => value.length > 0 && !value.includes('\0'), { error: 'is not a folder; name one' })
+    .optional(),
   store: store.default(DEFAULT_STORE),
   log: z
     .strictObject({

@@ -37,6 +37,48 @@ export interface TrackerIdentity {
   joinToken: string;
 }
 
+/** As they are named in the data directory, and in a folder given to `readIdentity`. */
+export const IDENTITY_FILES = ['tls.pem', 'cluster-key.pem', 'join-secret', 'join-token'] as const;
+
+/** Reads an identity that somebody else keeps, such as a mounted Secret; nothing is created or written. */
+export async function readIdentity(folder: string): Promise<TrackerIdentity> {
+  const [tlsText, keyText, secretText, token] = await Promise.all(
+    IDENTITY_FILES.map(async (name) => {
+      const path = join(folder, name);
+      const text = await readIfThere(path).catch((error: NodeJS.ErrnoException) => {
+        throw unusable(path, `cannot be read (${error.code ?? error.message})`);
+      });
+      if (text === undefined) throw unusable(path, 'is missing');
+      return text;
+    }),
+  );
+  const [tls, clusterKey] = [
+    parseGiven(join(folder, 'tls.pem'), tlsText, parseTls),
+    parseGiven(join(folder, 'cluster-key.pem'), keyText, parseClusterKey),
+  ];
+  const joinSecret = (secretText ?? '').trim();
+  const joinToken = formatJoinToken({ pin: pinOf(tls.cert), secret: joinSecret });
+  if (token?.trim() !== joinToken) {
+    throw unusable(join(folder, 'join-token'), 'does not fit the other files: agents that have it would not be let in');
+  }
+  return { tls, clusterKey, joinSecret, joinToken };
+}
+
+function parseGiven<T>(path: string, text: string | undefined, parse: (text: string) => T): T {
+  try {
+    return parse(text ?? '');
+  } catch (error) {
+    throw unusable(path, `is damaged (${error instanceof Error ? error.message : String(error)})`);
+  }
+}
+
+function unusable(path: string, what: string): TrackerStartError {
+  return new TrackerStartError(
+    'IDENTITY_INCOMPLETE',
+    `${path} ${what}; give the folder with ${IDENTITY_FILES.join(', ')} of one tracker, as they are in its data folder.`,
+  );
+}
+
 /** Reads the identity, or creates it at the first start. The data directory must exist and be this process's own. */
 export async function openIdentity(dataDir: string, logger: Logger): Promise<TrackerIdentity> {
   const tokenPath = join(dataDir, 'join-token');

@@ -1,0 +1,122 @@
+{{- define "shoal.name" -}}
+{{- if contains "shoal" .Release.Name }}{{ .Release.Name | trunc 40 | trimSuffix "-" }}{{ else }}{{ printf "%s-shoal" .Release.Name | trunc 40 | trimSuffix "-" }}{{ end }}
+{{- end }}
+
+{{- define "shoal.selector" -}}
+app.kubernetes.io/name: shoal
+app.kubernetes.io/instance: {{ .root.Release.Name }}
+app.kubernetes.io/component: {{ .component }}
+{{- end }}
+
+{{- define "shoal.labels" -}}
+{{ include "shoal.selector" . }}
+app.kubernetes.io/version: {{ .root.Chart.AppVersion | quote }}
+app.kubernetes.io/managed-by: {{ .root.Release.Service }}
+helm.sh/chart: {{ .root.Chart.Name }}-{{ .root.Chart.Version }}
+{{- end }}
+
+{{- define "shoal.image" -}}
+image: {{ required "image.repository is not set: name where you pushed the image, see deploy/README.md" .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
+imagePullPolicy: {{ .Values.image.pullPolicy }}
+{{- end }}
+
+{{- define "shoal.identitySecret" -}}
+{{ .Values.identity.existingSecret | default (printf "%s-identity" (include "shoal.name" .)) }}
+{{- end }}
+
+{{- define "shoal.trackerUrl" -}}
+{{- if .Values.tracker.enabled -}}
+https://{{ include "shoal.name" . }}-tracker.{{ .Release.Namespace }}.svc:{{ .Values.tracker.port }}
+{{- else -}}
+{{- required "tracker.url is not set: without a tracker of its own the release has to know another" .Values.tracker.url -}}
+{{- end -}}
+{{- end }}
+
+{{/* The image's own user, without any right of root. */}}
+{{- define "shoal.confined" -}}
+securityContext:
+  runAsUser: 65532
+  runAsGroup: 65532
+  runAsNonRoot: true
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities: { drop: [ALL] }
+{{- end }}
+
+{{/* Root of the node's files, with no more than the capabilities named. */}}
+{{- define "shoal.rootWith" -}}
+securityContext:
+  runAsUser: 0
+  runAsGroup: 0
+  runAsNonRoot: false
+  readOnlyRootFilesystem: true
+  allowPrivilegeEscalation: false
+  capabilities:
+    drop: [ALL]
+    {{- with . }}
+    add: {{ toJson . }}
+    {{- end }}
+{{- end }}
+
+{{/* Gives a folder of the node to the image's user: the node makes it for root. */}}
+{{- define "shoal.ownData" -}}
+- name: own-data
+  {{- include "shoal.image" .root | nindent 2 }}
+  command:
+    - node
+    - -e
+    - const fs = require('node:fs'); fs.chownSync('/data', 65532, 65532); fs.chmodSync('/data', 0o700);
+  {{- include "shoal.rootWith" (list "CHOWN" "FOWNER") | nindent 2 }}
+  resources:
+    requests: { cpu: 10m, memory: 64Mi }
+    limits: { memory: 128Mi }
+  volumeMounts:
+    - { name: data, mountPath: /data }
+{{- end }}
+
+{{- define "shoal.setUpPaths" -}}
+{{- if .Values.runtime.hostPaths -}}
+{{- toJson .Values.runtime.hostPaths -}}
+{{- else -}}
+{{- toJson (list (get (dict "containerd" "/etc/containerd" "k3s" "/etc/rancher/k3s" "crio" "/etc/containers") .Values.runtime.name)) -}}
+{{- end -}}
+{{- end }}
+
+{{/* `shoal setup` on the node's own files, at the paths that they have there: what it writes names them. */}}
+{{- define "shoal.setUp" -}}
+- name: {{ .name }}
+  {{- include "shoal.image" .root | nindent 2 }}
+  args:
+    - setup
+    - {{ .root.Values.runtime.name }}
+    - --no-probe
+    - --mirror=http://127.0.0.1:{{ .root.Values.agent.ports.mirror }}
+    {{- range concat .root.Values.runtime.args .args }}
+    - {{ . | quote }}
+    {{- end }}
+  {{- include "shoal.rootWith" (list) | nindent 2 }}
+  resources:
+    requests: { cpu: 10m, memory: 64Mi }
+    limits: { memory: 256Mi }
+  volumeMounts:
+    - { name: setup-journal, mountPath: /var/lib/shoal-setup }
+    {{- range $index, $path := fromJsonArray (include "shoal.setUpPaths" .root) }}
+    - { name: runtime-{{ $index }}, mountPath: {{ $path }} }
+    {{- end }}
+{{- end }}
+
+{{- define "shoal.setUpVolumes" -}}
+- name: setup-journal
+  hostPath: { path: /var/lib/shoal-setup, type: DirectoryOrCreate }
+{{- range $index, $path := fromJsonArray (include "shoal.setUpPaths" .) }}
+- name: runtime-{{ $index }}
+  hostPath: { path: {{ $path }}, type: DirectoryOrCreate }
+{{- end }}
+{{- end }}
+
+{{- define "shoal.imagePullSecrets" -}}
+{{- with .Values.imagePullSecrets }}
+imagePullSecrets:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}

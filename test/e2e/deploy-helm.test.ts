@@ -1,0 +1,248 @@
+import { once } from 'node:events';
+import { mkdir, writeFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { createLogger } from '@shoal/cli';
+import { openIdentity } from '@shoal/tracker';
+import { beforeAll, describe, expect, test } from 'vitest';
+import { parseAllDocuments } from 'yaml';
+import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
+import { DaemonProcess } from '../support/daemon/process.ts';
+import { Helm, type KubernetesObject } from '../support/kubernetes/helm.ts';
+import { describeSuite } from './suite.ts';
+
+const chart = join(import.meta.dirname, '../../deploy/helm/shoal');
+const main = fileURLToPath(import.meta.resolve('../../packages/cli/src/main.ts'));
+const image = { image: { repository: 'registry.example/shoal' } };
+
+/** What an installation may be, beside the default. */
+const choices: Record<string, object> = {
+  default: {},
+  'a volume for the tracker': { tracker: { data: { kind: 'pvc', storageClassName: 'fast' } } },
+  'a folder of the node for the tracker': {
+    tracker: { data: { kind: 'hostPath' }, networkPolicy: { nodeCidrs: ['10.0.0.0/8'] } },
+  },
+  'IPv6, settings, a pull secret': {
+    agent: { announce: 'ip6', settings: { 'tag-fresh': '5m', 'allow-registry': ['docker.io'] } },
+    tracker: { listen: '[::]' },
+    imagePullSecrets: [{ name: 'pull' }],
+  },
+  'k3s, all in one zone, metrics': { runtime: { name: 'k3s' }, agent: { zone: { name: 'rack-7' }, metrics: true } },
+  'nothing set up': { runtime: { setUp: false } },
+  'the tracker of another cluster': {
+    tracker: { enabled: false, url: 'https://10.0.0.5:7302' },
+    identity: { existingSecret: 'token' },
+  },
+};
+
+describeSuite('helm', 'the Helm chart', () => {
+  let helm: Helm;
+
+  beforeAll(async () => {
+    helm = await Helm.find();
+  }, 300_000);
+
+  async function rendered(values: object = {}): Promise<string> {
+    const { code, stdout, stderr } = await helm.template(chart, { ...image, ...values });
+    expect([code, stderr]).toEqual([0, '']);
+    return stdout;
+  }
+  const objects = async (values: object = {}) => helm.read(await rendered(values));
+  const find = (all: KubernetesObject[], kind: string, name: string): KubernetesObject =>
+    all.find((object) => object.kind === kind && object.metadata.name === name) ?? expect.fail(`no ${kind} ${name}`);
+  const podsOf = (all: KubernetesObject[]) =>
+    all.flatMap(({ spec }) => (spec?.template?.spec ? [spec.template.spec] : []));
+  const containersOf = (pod: KubernetesObject): KubernetesObject[] => [
+    ...(pod.initContainers ?? []),
+    ...pod.containers,
+  ];
+  const envOf = (container: KubernetesObject): Record<string, string> =>
+    Object.fromEntries(container.env.map(({ name, value }: { name: string; value?: string }) => [name, value]));
+
+  describe.each(Object.entries(choices))('%s', (_, values) => {
+    test('is what Kubernetes knows, and hangs together', async () => {
+      const lint = await helm.lint(chart, { ...image, ...values });
+      expect([lint.code, lint.stderr]).toEqual([0, '']);
+      const all = await objects(values);
+      for (const pod of podsOf(all)) {
+        const volumes = (pod.volumes ?? []).map(({ name }: { name: string }) => name);
+        const mounted = containersOf(pod).flatMap(({ volumeMounts = [] }) =>
+          volumeMounts.map(({ name }: { name: string }) => name),
+        );
+        expect([...new Set(mounted)].sort()).toEqual(volumes.sort());
+        for (const container of containersOf(pod)) {
+          expect(container.image).toBe('registry.example/shoal:0.1.0');
+          expect(container.resources.requests.cpu).toBeDefined();
+          expect(container.resources.limits.memory).toBeDefined();
+        }
+        if (pod.serviceAccountName !== undefined) find(all, 'ServiceAccount', pod.serviceAccountName);
+      }
+    });
+
+    test('nobody is privileged, and root is only who has to touch files of the node', async () => {
+      for (const pod of podsOf(await objects(values))) {
+        for (const { name, securityContext: granted } of containersOf(pod)) {
+          expect(granted).toMatchObject({ allowPrivilegeEscalation: false, readOnlyRootFilesystem: true });
+          expect(granted.privileged).toBeUndefined();
+          expect(granted.capabilities.drop).toEqual(['ALL']);
+          const added = granted.capabilities.add ?? [];
+          const isRoot = ['own-data', 'set-up-runtime', 'restore-runtime'].includes(name);
+          expect([granted.runAsUser, granted.runAsNonRoot]).toEqual(isRoot ? [0, false] : [65532, true]);
+          expect(added).toEqual(name === 'own-data' ? ['CHOWN', 'FOWNER'] : []);
+        }
+        expect(pod.hostPID ?? pod.hostIPC ?? false).toBe(false);
+      }
+    });
+  });
+
+  test('rendering makes no secret and no chance: twice the same, so that an upgrade changes no identity', async () => {
+    const first = await rendered();
+    expect(await rendered()).toBe(first);
+    expect(first).not.toMatch(/^kind: Secret$/m);
+    const all = await helm.read(first);
+    const job = find(all, 'Job', 'shoal-identity');
+    expect(job.metadata.annotations['helm.sh/hook']).toBe('pre-install,pre-upgrade');
+    expect(job.spec.template.spec.containers[0].args).toEqual(['kubernetes', 'identity', 'shoal-identity']);
+    for (const kind of ['ServiceAccount', 'Role', 'RoleBinding']) {
+      const { annotations } = find(all, kind, 'shoal-hook').metadata;
+      expect(annotations['helm.sh/hook']).toContain('pre-install');
+      expect(Number(annotations['helm.sh/hook-weight'])).toBeLessThan(0);
+    }
+  });
+
+  test('the API token is where the zone is asked for, and in the hooks; an agent has none', async () => {
+    const all = await objects();
+    const pod = find(all, 'DaemonSet', 'shoal-agent').spec.template.spec;
+    expect(pod.automountServiceAccountToken).toBe(false);
+    const withToken = containersOf(pod).filter(({ volumeMounts }) =>
+      JSON.stringify(volumeMounts).includes('api-token'),
+    );
+    expect(withToken.map(({ name }) => name)).toEqual(['zone']);
+    expect(find(all, 'ClusterRole', 'shoal-shoal-system-zone').rules).toEqual([
+      { apiGroups: [''], resources: ['nodes'], verbs: ['get'] },
+    ]);
+    const named = await objects(choices['k3s, all in one zone, metrics']);
+    expect(named.filter(({ kind }) => kind.startsWith('ClusterRole'))).toEqual([]);
+  });
+
+  test('an uninstalled release restores the runtime on every node before it goes', async () => {
+    const all = await objects();
+    const undo = find(all, 'DaemonSet', 'shoal-undo');
+    const agent = find(all, 'DaemonSet', 'shoal-agent');
+    const setUp = containersOf(agent.spec.template.spec).find(({ name }) => name === 'set-up-runtime');
+    const [restore] = undo.spec.template.spec.initContainers;
+    expect(restore.args).toEqual([...setUp.args, '--undo']);
+    expect(restore.volumeMounts).toEqual(setUp.volumeMounts);
+    expect(undo.spec.template.spec.tolerations).toEqual(agent.spec.template.spec.tolerations);
+    const wait = find(all, 'Job', 'shoal-await-undo');
+    expect(wait.spec.template.spec.containers[0].args).toContain('shoal-undo');
+    const weight = ({ metadata }: KubernetesObject) => Number(metadata.annotations['helm.sh/hook-weight']);
+    expect(weight(wait)).toBeGreaterThan(weight(undo));
+    for (const object of [undo, wait]) expect(object.metadata.annotations['helm.sh/hook']).toBe('pre-delete');
+  });
+
+  test.each([
+    [{ image: {} }, /image\.repository is not set/],
+    [{ agent: { cachesize: '1GiB' } }, /cachesize/],
+    [{ agent: { settings: { mirror: '0.0.0.0:7300' } } }, /agent\.settings|\/agent\/settings/],
+    [{ runtime: { name: 'docker' } }, /runtime[./]name/],
+    [{ tracker: { data: { kind: 'disk' } } }, /tracker[./]data[./]kind/],
+    [{ podMonitor: { enabled: true } }, /podMonitor\.enabled needs agent\.metrics/],
+    [{ tracker: { enabled: false, url: 'https://10.0.0.5:7302' } }, /identity\.existingSecret is not set/],
+    [{ tracker: { enabled: false }, identity: { existingSecret: 'x' } }, /tracker\.url is not set/],
+  ])('is refused: %j', async (values, why) => {
+    const { code, stderr } = await helm.template(chart, { ...image, ...values });
+    expect([code, stderr]).toEqual([1, expect.stringMatching(why)]);
+  });
+
+  test('a PodMonitor asks the port that the agents open', async () => {
+    const values = { agent: { metrics: true }, podMonitor: { enabled: true, labels: { release: 'prometheus' } } };
+    const all = parseAllDocuments(await rendered(values)).map((document) => document.toJS());
+    const monitor = find(all, 'PodMonitor', 'shoal-agent');
+    const agent = find(all, 'DaemonSet', 'shoal-agent').spec.template;
+    expect(agent.metadata.labels).toMatchObject(monitor.spec.selector.matchLabels);
+    expect(agent.spec.containers[0].ports.map(({ name }: { name: string }) => name)).toContain(
+      monitor.spec.podMetricsEndpoints[0].port,
+    );
+    expect(monitor.metadata.labels.release).toBe('prometheus');
+    // An address of IPv6 stands in brackets beside a port.
+    const ip6 = find(await objects({ agent: { metrics: true, announce: 'ip6' } }), 'DaemonSet', 'shoal-agent');
+    expect(envOf(ip6.spec.template.spec.containers[0])).toMatchObject({
+      SHOAL_ADMIN: '[$(NODE_IP)]:7303',
+      SHOAL_PEER_LISTEN: '/ip6/::/tcp/7301',
+      SHOAL_PEER_ANNOUNCE: '/ip6/$(NODE_IP)/tcp/7301',
+    });
+  });
+
+  test('the pods run as they are written: tracker and agent start with their arguments, variables, Secret and settings', async () => {
+    await using resources = new AsyncDisposableStack();
+    const folder = resources.use(await DaemonFolder.create('helm'));
+    const [trackerPort, mirror, peers, admin] = await freePorts(4);
+    const all = await objects({
+      tracker: { port: trackerPort, listen: '127.0.0.1' },
+      agent: { ports: { mirror, peers, admin }, settings: { 'tag-fresh': '5m' } },
+    });
+    // What Kubernetes would mount, at the same places below a folder.
+    const at = (path: string) => path.replace(/(?=\/(etc|var)\/)/, folder.path);
+    for (const path of [
+      '/etc/shoal/identity',
+      '/etc/shoal/join-token',
+      '/etc/shoal/settings',
+      '/var/lib/shoal',
+      '/var/lib/shoal-tracker',
+    ]) {
+      await mkdir(at(path), { recursive: true });
+    }
+    const identity = await openIdentity(
+      at('/etc/shoal/identity'),
+      createLogger({ level: 'silent', format: 'json' }, process.stderr),
+    );
+    await writeFile(at('/etc/shoal/join-token/join-token'), identity.joinToken);
+    await writeFile(at('/var/lib/shoal/zone'), 'eu-1a\n');
+    await writeFile(at('/etc/shoal/settings/agent.yaml'), find(all, 'ConfigMap', 'shoal-agent').data['agent.yaml']);
+
+    const start = (name: string, args: string[], env: Record<string, string>): DaemonProcess =>
+      resources.use(
+        new DaemonProcess({ name, program: process.execPath, args: ['--conditions=source', main, ...args], env }),
+      );
+    const [trackerContainer] = find(all, 'Deployment', 'shoal-tracker').spec.template.spec.containers;
+    start('tracker', trackerContainer.args.map(at), {});
+    const [container] = find(all, 'DaemonSet', 'shoal-agent').spec.template.spec.containers;
+    const written = Object.entries(envOf(container)).filter(([, value]) => value !== undefined);
+    const env = Object.fromEntries(
+      written.map(([name, value]) => [name, at(value.replace('$(NODE_IP)', '127.0.0.1'))]),
+    );
+    // The Service's name is not known here.
+    expect(env.SHOAL_TRACKER).toBe(`https://shoal-tracker.shoal-system.svc:${trackerPort}`);
+    const agent = start('agent', [...container.args, '--data', at('/var/lib/shoal')], {
+      ...env,
+      SHOAL_TRACKER: `https://127.0.0.1:${trackerPort}`,
+    });
+
+    const { httpGet } = container.readinessProbe;
+    expect(
+      await agent.ready(async () => (await fetch(`http://${httpGet.host}:${httpGet.port}${httpGet.path}`)).status),
+    ).toBe(200);
+    await agent.ready(async () =>
+      /^shoal_tracker_reachable 1$/m.test(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()),
+    );
+    expect((await fetch(`http://127.0.0.1:${mirror}/v2/`)).status).toBe(200);
+    const status = JSON.stringify(await (await fetch(`http://127.0.0.1:${admin}/v1/status`)).json());
+    expect(status).toContain('eu-1a');
+    expect(agent.log).toContain(`/ip4/127.0.0.1/tcp/${peers}`);
+  });
+});
+
+async function freePorts(count: number): Promise<number[]> {
+  const servers = await Promise.all(
+    Array.from({ length: count }, async () => {
+      const server = createServer().listen(0, '127.0.0.1');
+      await once(server, 'listening');
+      return server;
+    }),
+  );
+  const ports = servers.map((server) => (server.address() as { port: number }).port);
+  await Promise.all(servers.map((server) => once(server.close(), 'close')));
+  return ports;
+}

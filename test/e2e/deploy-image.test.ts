@@ -1,0 +1,178 @@
+import { once } from 'node:events';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { createServer } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parse } from 'yaml';
+import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
+import { Dockerd } from '../support/daemon/dockerd.ts';
+import { importNodeBase } from '../support/daemon/node-base.ts';
+import { run } from '../support/daemon/process.ts';
+import { requireProgram } from '../support/daemon/programs.ts';
+import { seccompProfileOf } from '../support/daemon/systemd.ts';
+import { describeSuite } from './suite.ts';
+
+const root = join(import.meta.dirname, '../..');
+const image = 'shoal:test';
+const ownUser = '65532:65532';
+/** As little as a container can have. */
+const confined = ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges', '--pull=never'];
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
+describeSuite('image', 'the image', () => {
+  const resources = new AsyncDisposableStack();
+  let dockerd: Dockerd;
+  let context: string;
+
+  beforeAll(async () => {
+    const folder = resources.use(await DaemonFolder.create('image'));
+    context = folder.join('context');
+    dockerd = resources.use(await Dockerd.start());
+    // What pnpm needs to know of this machine, such as where its registry is, stands in the environment.
+    const env = process.env as Record<string, string>;
+    const making = run(join(root, 'deploy/image/context.sh'), [context], { env });
+    await Promise.all([making, importNodeBase(dockerd, 'base:test')]);
+    await dockerd.build(context, image, 'buildkit', { BASE: 'base:test', VERSION: '1.2.3', REVISION: 'abc' });
+  });
+  afterAll(() => resources.disposeAsync());
+
+  const inspect = async (what: string, name: string) => JSON.parse(await dockerd.docker([what, 'inspect', name]))[0];
+
+  /** What its own health check says of a container in the end, and why where it is not well. */
+  async function healthOf(name: string): Promise<string> {
+    const state = async () => (await inspect('container', name)).State;
+    const isJudged = async () => (await state()).Health.Status !== 'starting';
+    await expect.poll(isJudged, { timeout: 40_000, interval: 200 }).toBe(true);
+    const { Health } = await state();
+    return Health.Status === 'healthy' ? 'healthy' : `${Health.Status}: ${Health.Log.at(-1)?.Output}`;
+  }
+
+  test('says its version, is labelled, is not root, and is built by BuildKit and by what was there before it', async () => {
+    expect((await dockerd.docker(['run', '--rm', '--network=none', ...confined, image, '--version'])).trim()).toBe(
+      '0.1.0',
+    );
+    const { Config } = await inspect('image', image);
+    expect(Config.User).toBe(ownUser);
+    expect(Config.Labels['org.opencontainers.image.version']).toBe('1.2.3');
+    expect(Config.Labels['org.opencontainers.image.revision']).toBe('abc');
+
+    await dockerd.build(context, 'shoal:legacy', 'legacy', { BASE: 'base:test' });
+    const version = await dockerd.docker(['run', '--rm', '--network=none', ...confined, 'shoal:legacy', '--version']);
+    expect(version.trim()).toBe('0.1.0');
+    const legacy = (await inspect('image', 'shoal:legacy')).Config;
+    for (const key of ['User', 'Entrypoint', 'Cmd', 'Healthcheck', 'ExposedPorts']) {
+      expect(legacy[key], key).toEqual(Config[key]);
+    }
+  });
+
+  test('adds less than 45 MB to its base, and nothing of other platforms', async () => {
+    const bytes = (await inspect('image', image)).Size - (await inspect('image', 'base:test')).Size;
+    expect(bytes).toBeLessThan(45e6);
+    const list = "require('fs').readdirSync('/opt/shoal', {recursive: true}).join('\\n')";
+    const files = await dockerd.docker(['run', '--rm', '--entrypoint=node', image, '--print', list]);
+    expect(files).toContain('linux-arm64');
+    expect(files).not.toMatch(/win32-|darwin-|\.map$/m);
+  });
+
+  test('its base is the Node that everything else runs on', async () => {
+    const { nodeVersion } = parse(await readFile(join(root, 'pnpm-workspace.yaml'), 'utf8'));
+    expect(await readFile(join(root, 'deploy/image/Dockerfile'), 'utf8')).toContain(`/node:${nodeVersion}-`);
+  });
+
+  test('as root with no capability it sets up containerd of the machine that it is mounted, and restores it', async () => {
+    await using machine = await DaemonFolder.create('machine');
+    const before = 'version = 2\n';
+    const config = await machine.write('containerd/config.toml', before);
+    await mkdir(machine.join('journal'), { mode: 0o755 });
+    const volumes = [
+      `--volume=${machine.join('containerd')}:/etc/containerd`,
+      `--volume=${machine.join('journal')}:/var/lib/shoal-setup`,
+    ];
+    const setUp = ['--network=none', '--user=0:0', ...volumes, image, 'setup', 'containerd', '--no-probe'];
+    expect(await dockerd.docker(['run', '--rm', ...confined, ...setUp])).toContain('systemctl restart containerd');
+    expect(await readFile(config, 'utf8')).toContain('config_path = "/etc/containerd/certs.d"');
+    expect(await readFile(machine.join('containerd/certs.d/_default/hosts.toml'), 'utf8')).toContain('127.0.0.1:7300');
+    // A second start of the same pod.
+    expect(await dockerd.docker(['run', '--rm', ...confined, ...setUp])).toContain('no file was changed');
+
+    expect(await dockerd.docker(['run', '--rm', ...confined, ...setUp, '--undo'])).toContain(
+      'restored  /etc/containerd/config.toml',
+    );
+    expect(await readFile(config, 'utf8')).toBe(before);
+    expect(await readdir(machine.join('containerd'))).toEqual(['config.toml']);
+  });
+
+  test('Compose starts a tracker and an agent; they become healthy, know each other, and stop when they are told to', async () => {
+    await using project = await DaemonFolder.create('compose');
+    const [trackerPort, mirror, admin] = await Promise.all([freePort(), freePort(), freePort()]);
+    // The system calls that the systemd units leave them are left to them here: no systemd runs in most places that run tests.
+    const confine = async (program: string) => {
+      const unit = await readFile(join(root, `deploy/systemd/shoal-${program}.service`), 'utf8');
+      const profile = await project.write(`${program}.json`, JSON.stringify(await seccompProfileOf(unit)));
+      const healthcheck = { interval: '500ms', start_period: '30s', timeout: '20s' };
+      return { security_opt: ['no-new-privileges:true', `seccomp:${profile}`], healthcheck };
+    };
+    // What else runs on this machine may have the usual ports.
+    const environment = {
+      SHOAL_MIRROR: `127.0.0.1:${mirror}`,
+      SHOAL_ADMIN: `127.0.0.1:${admin}`,
+      SHOAL_PEER_LISTEN: '/ip4/127.0.0.1/tcp/0',
+    };
+    const services = { tracker: await confine('tracker'), agent: { ...(await confine('agent')), environment } };
+    // JSON is YAML too.
+    const override = await project.write('override.yaml', JSON.stringify({ services }));
+    const settings = {
+      SHOAL_IMAGE: image,
+      SHOAL_LISTEN: `127.0.0.1:${trackerPort}`,
+      SHOAL_TRACKER: `https://127.0.0.1:${trackerPort}`,
+    };
+    const files = ['--file', join(root, 'deploy/compose/compose.yaml'), '--file', override];
+    const compose = (env: Record<string, string>, ...args: string[]) =>
+      run(requireProgram('docker-compose'), ['--project-name=shoal', ...files, ...args], {
+        env: { ...dockerd.clientEnvironment, ...settings, ...env },
+      });
+    const containerOf = async (service: string) => (await compose({}, 'ps', '--quiet', service)).trim();
+
+    try {
+      await compose({}, 'up', '--detach', 'tracker');
+      const tracker = await containerOf('tracker');
+      expect(await healthOf(tracker)).toBe('healthy');
+      const { HostConfig } = await inspect('container', tracker);
+      expect(HostConfig.SecurityOpt.join()).toContain('SCMP_ACT_ERRNO');
+      const script = "process.stdout.write(require('fs').readFileSync('/var/lib/shoal-tracker/join-token'))";
+      const token = await compose({}, 'exec', '-T', 'tracker', 'node', '--eval', script);
+      await compose({ SHOAL_JOIN_TOKEN: token.trim() }, 'up', '--detach', 'agent');
+      const agent = await containerOf('agent');
+      expect(await healthOf(agent)).toBe('healthy');
+      expect((await fetch(`http://127.0.0.1:${mirror}/v2/`)).status).toBe(200);
+      await expect
+        .poll(async () => (await fetch(`http://127.0.0.1:${admin}/metrics`)).text(), { timeout: 10_000 })
+        .toMatch(/^shoal_tracker_reachable 1$/m);
+
+      const begun = performance.now();
+      await dockerd.docker(['stop', '--time=15', agent, tracker]);
+      // Who gets no SIGTERM is killed after that time, with code 137.
+      for (const name of [agent, tracker]) expect((await inspect('container', name)).State.ExitCode).toBe(0);
+      expect(performance.now() - begun).toBeLessThan(15_000);
+    } finally {
+      await compose({}, 'down', '--volumes', '--timeout', '1');
+    }
+  });
+
+  test('an agent that is not ready is not healthy', async () => {
+    const health = ['--health-interval=300ms', '--health-retries=1', '--health-start-period=1ms'];
+    const idle = ['--entrypoint=node', image, '-e', 'setTimeout(() => 0, 60000)', 'agent', '--admin=127.0.0.1:1'];
+    const options = ['--rm', '--detach', '--name=unwell', '--network=host', ...health, ...confined];
+    await dockerd.docker(['run', ...options, ...idle]);
+    expect(await healthOf('unwell')).toMatch(/^unhealthy: http:..127.0.0.1:1.readyz: connect ECONNREFUSED/);
+    await dockerd.docker(['kill', 'unwell']);
+  });
+});
