@@ -10,7 +10,7 @@ const shared = {
 /** Some hundred agents are started from source: compiled once, each is ready a third sooner. */
 const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'shoal-compile-cache') };
 
-// Three projects, from fast to real: unit (beside the code), integration (real sockets and processes of our own),
+// Three projects, from fast to real: unit (beside the code, and what the documents say of it), integration (real sockets and processes of our own),
 // e2e (Debian's containerd, dockerd, podman, skopeo, docker-registry).
 export default defineConfig({
   test: {
@@ -20,7 +20,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'bench/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'test/docs/**/*.test.ts', 'bench/**/*.test.ts'],
           // They mostly wait or compute by themselves; the others drive whole clusters and have the machine to themselves.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },

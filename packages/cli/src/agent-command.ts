@@ -14,21 +14,6 @@ import { type Resolved, resolveSettings } from './settings/resolve.ts';
 import { version } from './version.ts';
 
 const PROGRAM = 'shoal agent';
-/** What a running agent takes over at SIGHUP. */
-const CHANGEABLE: ReadonlySet<string> = new Set([
-  'cache-size',
-  'download-rate',
-  'download-rate-per-peer',
-  'drain-timeout',
-  'log-level',
-  'min-free-disk',
-  'peer-upload-slots',
-  'piece-memory',
-  'tag-fresh',
-  'tag-stale',
-  'upload-rate',
-  'upload-rate-per-peer',
-]);
 
 const EXAMPLES = `
 Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; flags win over variables, those over
@@ -98,7 +83,7 @@ async function runAgent(command: Command, io: CliIo, programs: Programs): Promis
         drainTimeoutMs = next.drainTimeoutMs;
         await agent.retune(next);
       };
-      const options = { program: PROGRAM, settings: agentSettings, changeable: CHANGEABLE };
+      const options = { program: PROGRAM, settings: agentSettings };
       const reload = new Reload(options, started, { resolve, apply, setLogLevel: setLevel, logger });
       return { stop: () => agent.stop(), reload: () => void reload.run() };
     } catch (error) {

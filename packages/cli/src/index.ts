@@ -18,3 +18,13 @@ export { sharedLibrariesOf } from './demo/shared-libraries.ts';
 export { createLogger, type LogOptions } from './log/logger.ts';
 export { type Programs, realPrograms } from './run/programs.ts';
 export { runCli } from './run-cli.ts';
+export { agentSettings } from './settings/agent-settings.ts';
+export {
+  describeRegistryKeys,
+  describeSettings,
+  type RegistryKeyDescription,
+  type SettingDescription,
+  type SettingGroup,
+} from './settings/described.ts';
+export { resolveSettings } from './settings/resolve.ts';
+export { trackerSettings } from './settings/tracker-settings.ts';

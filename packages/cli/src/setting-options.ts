@@ -6,6 +6,7 @@ import type { FlagValues } from './settings/written.ts';
 export function addSettings(command: Command, settings: readonly Setting[]): void {
   command.addOption(new Option('--config <FILE>', 'YAML file with any of these settings  [SHOAL_CONFIG]'));
   for (const setting of settings) {
+    if (setting.beginsGroup !== undefined) command.optionsGroup(`${setting.beginsGroup}:`);
     const option = new Option(`${flagOf(setting.key)} <${setting.placeholder}>`, describe(setting));
     if (setting.shape !== 'one') option.argParser(append);
     command.addOption(option);

@@ -67,7 +67,7 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
       );
       const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
       io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));
-      const options = { program: PROGRAM, settings: trackerSettings, changeable: new Set(['log-level']) };
+      const options = { program: PROGRAM, settings: trackerSettings };
       const dependencies = { resolve: resolveAll, apply: async () => undefined, setLogLevel: setLevel, logger };
       const reload = new Reload(options, started, dependencies);
       return { stop: () => tracker.close(), reload: () => void reload.run() };

@@ -26,11 +26,14 @@ const MAX_PEM_LENGTH = 2 ** 20;
 const MAX_PORT = 65_535;
 const ZONE = /^[A-Za-z0-9]([A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/;
 
-/** Text that must fulfil `test`; `message` is its only complaint. */
-function text(test: (value: string) => boolean, message: string): z.ZodType<string, string> {
-  return z.string({ error: message }).refine((value) => value.length <= MAX_TEXT_LENGTH && test(value), {
-    error: message,
-  });
+/**
+ * Text that must fulfil `test`, or is complained of as `wrong`. What is to be written instead, `advice`, also describes
+ * the value to whoever shows the schema.
+ */
+function text(test: (value: string) => boolean, wrong: string, advice?: string): z.ZodType<string, string> {
+  const error = advice === undefined ? wrong : `${wrong}; ${advice}`;
+  const schema = z.string({ error }).refine((value) => value.length <= MAX_TEXT_LENGTH && test(value), { error });
+  return advice === undefined ? schema : schema.meta({ description: advice });
 }
 
 function wholeNumber(min: number, max: number, unit: string): z.ZodType<number, number> {
@@ -42,19 +45,22 @@ const hostPort = z.object({ host: z.string().min(1), port: z.number().int().min(
 
 const zone = text(
   (value) => ZONE.test(value),
-  'is not a zone; use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
+  'is not a zone',
+'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
 );
 
 /** The URL's origin is all a tracker has. */
 const trackerUrl = text((value) => {
   const url = URL.parse(value);
   return url !== null && url.protocol === 'https:' && isPlain(url) && url.pathname === '/' && url.search === '';
-}, 'is not the address of a tracker; write it like https://10.0.0.5:7302').transform((value) => new URL(value).origin);
+}, 'is not the address of a tracker',
+'write it like https://10.0.0.5:7302').transform((value) => new URL(value).origin);
 
 const registryUrl = text((value) => {
   const url = URL.parse(value);
   return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
-}, 'is not the address of a registry; write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file');
+}, 'is not the address of a registry',
+'write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file');
 
 function isPlain(url: URL): boolean {
   return url.username === '' && url.password === '' && url.hash === '';
@@ -62,7 +68,8 @@ function isPlain(url: URL): boolean {
 
 const registryHost = text(
   (value) => normaliseRegistryHost(value) !== undefined,
-  'is not a registry host; write it like docker.io or registry.example.com:5000',
+  'is not a registry host',
+  'write it like docker.io or registry.example.com:5000',
 ).transform((value) => normaliseRegistryHost(value) ?? value);
 
 const registry = z
@@ -142,7 +149,8 @@ export const agentConfigSchema = z
     mirror: hostPort.default({ ...defaults.DEFAULT_MIRROR }),
     /** Multiaddrs to take other agents' connections on. */
     peerListen: list(
-      text(isListenAddress, 'is not an address to listen on; write it like /ip4/0.0.0.0/tcp/7301 or /ip6/::/tcp/7301'),
+      text(isListenAddress, 'is not an address to listen on',
+'write it like /ip4/0.0.0.0/tcp/7301 or /ip6/::/tcp/7301'),
     )
       .min(1, { error: 'is empty; give at least one address, e.g. /ip4/0.0.0.0/tcp/7301' })
       .default([defaults.DEFAULT_PEER_LISTEN]),
@@ -150,7 +158,8 @@ export const agentConfigSchema = z
     peerAnnounce: list(
       text(
         isAnnounceAddress,
-        'is not an address others can dial; write it like /ip4/10.0.0.7/tcp/7301 or /dns4/node7.example/tcp/7301',
+        'is not an address others can dial',
+'write it like /ip4/10.0.0.7/tcp/7301 or /dns4/node7.example/tcp/7301',
       ),
     ).optional(),
     admin: hostPort.default({ ...defaults.DEFAULT_ADMIN }),
@@ -196,7 +205,8 @@ export const agentConfigSchema = z
     /** What people call this node. @default the host's name */
     name: text(
       isNodeName,
-      'is not a name for a node; use 1 to 64 letters, digits, dots, dashes and underscores, e.g. node-7',
+      'is not a name for a node',
+'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. node-7',
     ).optional(),
     zone: zone.default(defaults.DEFAULT_ZONE),
     /** Whether orders of other members to prefetch images are carried out. */
@@ -205,7 +215,7 @@ export const agentConfigSchema = z
     registries: registries.default({}),
     /** Registries that may be asked beside those configured by name, `HOST` or `*.DOMAIN`. None: any public one. */
     allowRegistries: list(
-      text(isRegistryPattern, 'is not a registry host; write it like docker.io or *.dkr.ecr.eu-west-1.amazonaws.com'),
+      text(isRegistryPattern, 'is not a registry host', 'write it like docker.io or *.dkr.ecr.eu-west-1.amazonaws.com'),
     ).default([]),
     /** Files as `docker login` writes them, or pull secrets of that form, for registries without configured credentials. */
     dockerConfigs: list(text((value) => value.length > 0 && !value.includes('\0'), 'is not a file; name one')).default(

@@ -17,9 +17,9 @@ const setting = (key: string, path: string[], more: Partial<Setting> = {}): Sett
   ...more,
 });
 const settings = [
-  setting('rate', ['rate']),
+  setting('rate', ['rate'], { changeable: true }),
   setting('zone', ['zone'], { defaultText: 'default' }),
-  setting('log-level', ['log', 'level'], { defaultText: 'info' }),
+  setting('log-level', ['log', 'level'], { defaultText: 'info', changeable: true }),
 ];
 const asked = (config: Config, texts: Record<string, string> = {}): Resolved<Config> => ({
   config,
@@ -34,7 +34,7 @@ function world(apply: (config: Config) => Promise<void> = async () => undefined)
   const applied: Config[] = [];
   let next: () => Resolved<Config> = () => asked({ log: { level: 'info' } });
   const reload = new Reload<Config>(
-    { program: 'shoal test', settings, changeable: new Set(['rate', 'log-level']) },
+    { program: 'shoal test', settings },
     asked({ log: { level: 'info' } }),
     {
       resolve: () => next(),

@@ -12,14 +12,12 @@ export interface ReloadOptions {
   /** Starts every complaint, e.g. `shoal agent`. */
   program: string;
   settings: readonly Setting[];
-  /** Keys of the settings that a running program takes over. */
-  changeable: ReadonlySet<string>;
 }
 
 export interface ReloadDependencies<T> {
   /** Reads all of it again. @throws CommandFailure */
   resolve: () => Resolved<T>;
-  /** Takes over what is changeable. */
+  /** Takes over what is changeable among the settings. */
   apply: (config: T) => Promise<void>;
   setLogLevel: (level: string) => void;
   logger: Logger;
@@ -67,7 +65,7 @@ export class Reload<T extends { log: { level: string } }> {
       const [before, after] = [this.#inForce.get(setting.key), stateOf(setting, next)];
       if (before === undefined || isDeepStrictEqual(before.value, after.value)) continue;
       const change = { setting: setting.key, from: before.text, to: after.text };
-      if (!this.#options.changeable.has(setting.key)) {
+      if (setting.changeable !== true) {
         needRestart.push(change);
         continue;
       }

@@ -4,6 +4,7 @@ import type { Setting } from './setting.ts';
 
 export const logSettings: readonly Setting[] = [
   {
+    beginsGroup: 'Log',
     key: 'log-level',
     path: ['log', 'level'],
     placeholder: 'LEVEL',
@@ -11,6 +12,7 @@ export const logSettings: readonly Setting[] = [
     defaultText: 'info',
     reader: plainText,
     shape: 'one',
+    changeable: true,
   },
   {
     key: 'log-format',

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { parseDuration, parseRate, parseSize } from './quantity.ts';
+import { parseDuration, parseRate, parseSize, writtenDuration, writtenSize } from './quantity.ts';
 
 test.each([
   ['50GiB', 53_687_091_200],
@@ -85,4 +85,17 @@ test('a duration has a unit, unless it is none', () => {
   expect(parseDuration('500')).toBeUndefined();
   expect(parseDuration(' 0 ')).toBe(0);
   expect(parseDuration('00')).toBeUndefined();
+});
+
+test('what is written is read as the same, in the largest unit without a fraction', () => {
+  expect([writtenSize(16 * 2 ** 20), writtenSize(1536), writtenSize(1000)]).toEqual(['16MiB', '1536', '1000']);
+  expect([writtenDuration(0), writtenDuration(90_000), writtenDuration(7 * 86_400_000)]).toEqual(['0', '90s', '7d']);
+  fc.assert(
+    fc.property(fc.nat(), fc.nat({ max: 2 ** 20 }), fc.constantFrom(1, 1_000, 1_024, 60_000), (a, b, scale) => {
+      for (const value of [a, b * scale]) {
+        expect(parseSize(writtenSize(value))).toBe(value);
+        expect(parseDuration(writtenDuration(value))).toBe(value);
+      }
+    }),
+  );
 });

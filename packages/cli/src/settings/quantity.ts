@@ -47,6 +47,26 @@ export function parseDuration(text: string): number | undefined {
   return text.trim() === '0' ? 0 : scaled(text, DURATION_UNITS);
 }
 
+/** The shortest text without a fraction that `parseSize` reads as so many bytes: `16MiB`, `1000`. */
+export function writtenSize(bytes: number): string {
+  return inLargest(bytes, SIZE_UNITS, ['TiB', 'GiB', 'MiB', 'KiB']) ?? String(bytes);
+}
+
+/** The same for `parseDuration`: `10m`, `365d`, `0`. */
+export function writtenDuration(timeMs: number): string {
+  return inLargest(timeMs, DURATION_UNITS, ['d', 'h', 'm', 's', 'ms']) ?? String(timeMs);
+}
+
+/** In the first of these units, largest first, that goes into the value without a rest. */
+function inLargest(value: number, units: ReadonlyMap<string, number>, largestFirst: string[]): string | undefined {
+  if (value === 0) return undefined;
+  for (const unit of largestFirst) {
+    const scale = units.get(unit.toLowerCase()) ?? Number.NaN;
+    if (value % scale === 0) return `${value / scale}${unit}`;
+  }
+  return undefined;
+}
+
 function scaled(text: string, units: ReadonlyMap<string, number>): number | undefined {
   const match = /^(\d{1,16}(?:\.\d{1,6})?)\s*([a-z]{0,3})$/i.exec(text.trim());
   const unit = units.get(match?.[2]?.toLowerCase() ?? '');

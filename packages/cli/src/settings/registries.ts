@@ -5,29 +5,11 @@
  */
 import { normaliseRegistryHost } from '@shoal/oci';
 import { duration } from './reader.ts';
+import { registryFields } from './registry-fields.ts';
 import { readNamedFile } from './secret-file.ts';
 import { type Setting, type Source, variableOf } from './setting.ts';
 import { type Complain, type Layers, plain, splitList, unknownKey, type Written } from './written.ts';
 import type { YamlEntry } from './yaml-file.ts';
-
-interface Field {
-  readonly field: string;
-  /** How what is written becomes the value: as text, as it is, by reading it, or from the file that it names. */
-  readonly kind: 'text' | 'boolean' | 'duration' | 'file';
-  readonly secret?: true;
-}
-
-const FIELDS: ReadonlyMap<string, Field> = new Map<string, Field>([
-  ['url', { field: 'url', kind: 'text' }],
-  ['username', { field: 'username', kind: 'text' }],
-  ['password', { field: 'password', kind: 'text', secret: true }],
-  ['password-file', { field: 'password', kind: 'file', secret: true }],
-  ['tag-fresh', { field: 'tagFreshMs', kind: 'duration' }],
-  ['tag-stale', { field: 'tagStaleMs', kind: 'duration' }],
-  ['open-to-clients', { field: 'openToClients', kind: 'boolean' }],
-  ['insecure-tls', { field: 'insecureTls', kind: 'boolean' }],
-  ['ca-file', { field: 'ca', kind: 'file' }],
-]);
 
 interface Registry {
   readonly host: string;
@@ -141,10 +123,10 @@ function readField(
   sourceAt: (position: { line: number; column: number }, name?: string) => Source,
   complain: Complain,
 ): void {
-  const known = FIELDS.get(part.key);
+  const known = registryFields.get(part.key);
   const source = sourceAt(part.value, part.key);
   if (known === undefined) {
-    const complaint = `has an ${unknownKey(part.key, [...FIELDS.keys()])}`;
+    const complaint = `has an ${unknownKey(part.key, [...registryFields.keys()])}`;
     complain({ source: sourceAt(part), value: path.at(-1), secret: false }, complaint);
     return;
   }

@@ -8,13 +8,19 @@ import { withoutSecrets } from '../log/without-secrets.ts';
 
 /** Turns what was written (text, or a YAML number or boolean) into the schema's input. */
 export interface Reader {
+  /** How people write it, for the configuration page; none for text, which its schema describes. */
+  readonly form?: string;
   /** Continues a sentence that starts with the wrong value. */
   readonly complaint: string;
   /** Undefined: this cannot be read. */
   read(written: string): unknown;
+  /** The other way round: a bound of the schema, as a person would write it. */
+  write?(value: number): string;
 }
 
 export interface Setting {
+  /** It and those that follow, up to the next one that has this, belong together under this name. */
+  readonly beginsGroup?: string;
   readonly key: string;
   /** Where the value stands in the program's configuration. */
   readonly path: readonly string[];
@@ -30,6 +36,8 @@ export interface Setting {
   readonly secret?: true;
   /** `@FILE` stands for what is in the file here, too. */
   readonly fromFile?: true;
+  /** A running program takes it over at SIGHUP; the others take a restart. */
+  readonly changeable?: true;
 }
 
 /** The default of a setting, for commands that speak to the program which has it. */

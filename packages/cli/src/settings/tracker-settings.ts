@@ -5,6 +5,7 @@ import type { Setting } from './setting.ts';
 
 export const trackerSettings: readonly Setting[] = [
   {
+    beginsGroup: 'Address and state',
     key: 'listen',
     path: ['listen'],
     placeholder: 'HOST:PORT',
