@@ -17,7 +17,7 @@ export { PullFailure, type PullFailureCode } from './demo/pull-failure.ts';
 export { sharedLibrariesOf } from './demo/shared-libraries.ts';
 export { createLogger, type LogOptions } from './log/logger.ts';
 export { type Programs, realPrograms } from './run/programs.ts';
-export { runCli } from './run-cli.ts';
+export { runCli, shoalProgram } from './run-cli.ts';
 export { agentSettings } from './settings/agent-settings.ts';
 export {
   describeRegistryKeys,

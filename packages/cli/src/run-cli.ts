@@ -36,8 +36,8 @@ const INTRODUCTION = `Shoal lets the machines of a cluster pull container images
   shoal forget    has the next pull of a tag ask its registry
   shoal bench     measures what running agents save for an image`;
 
-/** @param args what follows the program's name */
-export async function runCli(args: readonly string[], io: CliIo, programs: Programs = realPrograms): Promise<number> {
+/** All commands and flags; nothing runs before it parses. */
+export function shoalProgram(io: CliIo, programs: Programs = realPrograms): Command {
   const program = new Command('shoal');
   program
     .description(INTRODUCTION)
@@ -70,6 +70,12 @@ export async function runCli(args: readonly string[], io: CliIo, programs: Progr
     'after',
     '\nshoal COMMAND --help explains each command. Exit codes: 0 done, 1 failed, 2 wrong usage.',
   );
+  return program;
+}
+
+/** @param args what follows the program's name */
+export async function runCli(args: readonly string[], io: CliIo, programs: Programs = realPrograms): Promise<number> {
+  const program = shoalProgram(io, programs);
   const command = given(program, args);
   try {
     await program.parseAsync(withoutHelpOnNothing(program, args), { from: 'user' });
