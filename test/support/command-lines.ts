@@ -97,7 +97,8 @@ export function commandPaths(): string[][] {
 /** Documents may name any value, and nothing is to happen. */
 function parseOnly(command: ShoalCommand): void {
   if (command.commands.length === 0 || command.registeredArguments.length > 0) command.action(() => undefined);
-  for (const value of [...command.options, ...command.registeredArguments]) value.argParser((text) => text);
+  for (const option of command.options) option.argParser((value) => value);
+  for (const argument of command.registeredArguments) argument.argParser((value) => value);
   for (const one of command.commands) parseOnly(one);
 }
 

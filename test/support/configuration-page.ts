@@ -1,6 +1,6 @@
 // docs/configuration.md, out of the tables of settings and of the schemas that judge them.
 import { join } from 'node:path';
-import { agentConfigSchema } from '@shoal/agent';
+import { agentConfigSchema, MAX_LIST_LENGTH, MAX_REGISTRIES } from '@shoal/agent';
 import {
   agentSettings,
   describeRegistryKeys,
@@ -30,8 +30,8 @@ zone: eu-west-1a
 allow-registry: [docker.io, ghcr.io, "*.dkr.ecr.eu-west-1.amazonaws.com"]
 \`\`\`
 
-- **Lists** (… behind the value): the flag is repeated, the variable holds them separated by commas, YAML takes a list or a single value. Lists do
-  not add up: the strongest place that has one gives all of it.
+- **Lists** (… behind the value): the flag is repeated, the variable holds them separated by commas, YAML takes a list or a single value;
+  at most ${MAX_LIST_LENGTH} entries. Lists do not add up: the strongest place that has one gives all of it.
 - **\`@FILE\`** stands for what is in the file, without the white space around it; so a join token stays out of the list of processes. In YAML it is put in quotes.
 - **Mistakes**: an unknown flag or key, and every value that cannot be, is told in a line of its own, with its place (\`agent.yaml:3:13\`), and the program ends with exit code 2. An
   unknown variable \`SHOAL_…\` that looks like a misspelt one is warned about.
@@ -43,7 +43,8 @@ This page is made of the program itself: \`npx -y pnpm@12.21.0 docs:configuratio
 const registryIntroduction = `### A registry of its own
 
 \`registry\` says how a registry is reached, by its host as images name it. One on a loopback, link-local or private address is dialled only when it is named here. As flag or variable it is
-\`HOST=URL\`; in YAML a URL, or a map of these keys. Each host is taken whole from the strongest place that names it, so that the login of one place never goes to the address of another. A change takes a restart.
+\`HOST=URL\`; in YAML a URL, or a map of these keys. Each host is taken whole from the strongest place that names it, so that the login of one place never goes to the address of another. At most
+${MAX_REGISTRIES.toLocaleString('en')} hosts may be named, and a change takes a restart.
 
 \`\`\`yaml
 registry:

@@ -36,7 +36,7 @@ export interface RegistryKeyDescription {
   readonly help: string;
 }
 
-type JsonSchema = z.core.JSONSchema.BaseSchema;
+type JsonSchema = z.core.JSONSchema.JSONSchema;
 
 /** In their own order. */
 export function describeSettings(settings: readonly Setting[], schema: z.ZodType): readonly SettingGroup[] {
@@ -80,14 +80,16 @@ function at(root: JsonSchema | undefined, path: readonly string[]): JsonSchema |
   return path.reduce<JsonSchema | undefined>((schema, step) => object(schema?.properties?.[step]), root);
 }
 
-function object(schema: unknown): JsonSchema | undefined {
-  return typeof schema === 'object' && schema !== null && !Array.isArray(schema) ? schema : undefined;
+/** Not `true` or `false`, which say nothing of a value, and not one schema for each place of a list. */
+function object(schema: JsonSchema | JsonSchema['items']): JsonSchema | undefined {
+  return typeof schema === 'object' && !Array.isArray(schema) ? schema : undefined;
 }
 
 function rangeOf(schema: JsonSchema | undefined, reader: Reader | undefined): string | undefined {
-  const { description, minimum = 0, maximum = Number.MAX_SAFE_INTEGER } = schema ?? {};
   const write = reader?.write;
-  if (write === undefined) return description;
+  if (write === undefined) return schema?.description;
+  const minimum = schema?.minimum ?? 0;
+  const maximum = schema?.maximum ?? Number.MAX_SAFE_INTEGER;
   if (maximum < Number.MAX_SAFE_INTEGER) return `${write(minimum)} to ${write(maximum)}`;
   return minimum > 0 ? `at least ${write(minimum)}` : undefined;
 }

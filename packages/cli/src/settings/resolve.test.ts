@@ -231,7 +231,7 @@ describe('each wrong value is one line with its place, what is wrong and what to
     [{ yaml: 'zone: &a [*a]\n' }, 'agent.yaml:1:'],
     [{ yaml: 'mirror: *:7300\n' }, 'agent.yaml:1:9: a value that starts with * must be in quotes'],
     [{ yaml: 'zone: a\n---\nzone: b\n' }, 'agent.yaml:2:1: the file holds several documents; '],
-    [{ yaml: 'peers: { slots: 1 }\n' }, 'agent.yaml:1:1: unknown key "peers"; the keys are mirror, registry, '],
+    [{ yaml: 'peers: { slots: 1 }\n' }, 'agent.yaml:1:1: unknown key "peers"; the keys are mirror, admin, '],
     [{ yaml: 'registry:\n  a.io: { password: [hunter2] }\n' }, 'agent.yaml:2:21: password (not shown) is not a single'],
     [
       { yaml: 'registry:\n  a.io: me:hunter2\n' },
