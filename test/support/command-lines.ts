@@ -13,7 +13,8 @@ type ShoalCommand = ReturnType<typeof shoalProgram>;
 
 const PROMPT = /^\s*(?:[$#] +)?(?:\w+=\S+ +)*(?:sudo +)?/;
 /** The command by its name, by the checkout's scripts, and where it is installed. */
-const COMMAND = /^(?:shoal|npx -y pnpm@\S+ (?:--silent )?(?:shoal(?= )|(?=demo))|.*\/dist\/main\.js)(?: +|(?=demo))(\S.*)$/;
+const COMMAND =
+  /^(?:shoal|npx -y pnpm@\S+ (?:--silent )?(?:shoal(?= )|(?=demo))|.*\/dist\/main\.js)(?: +|(?=demo))(\S.*)$/;
 /** `shoal cache rm: IMAGE is pinned`: what the command said. */
 const COMPLAINT = /^shoal(?: [a-z-]+)*: /;
 const MISSING = [

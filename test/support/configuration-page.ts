@@ -99,7 +99,8 @@ function groupTable({ title, settings }: SettingGroup): string {
 
 function registryTable(keys: readonly RegistryKeyDescription[]): string {
   const rows = keys.map(
-    ({ key, placeholder, range = '', help }) => `| \`${key}\` | ${value(placeholder)} | ${cell(range)} | ${cell(help)} |`,
+    ({ key, placeholder, range = '', help }) =>
+      `| \`${key}\` | ${value(placeholder)} | ${cell(range)} | ${cell(help)} |`,
   );
   return ['| key | value | what it may be | what it does |', '| --- | --- | --- | --- |', ...rows, ''].join('\n');
 }

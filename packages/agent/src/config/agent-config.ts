@@ -46,21 +46,27 @@ const hostPort = z.object({ host: z.string().min(1), port: z.number().int().min(
 const zone = text(
   (value) => ZONE.test(value),
   'is not a zone',
-'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
+  'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
 );
 
 /** The URL's origin is all a tracker has. */
-const trackerUrl = text((value) => {
-  const url = URL.parse(value);
-  return url !== null && url.protocol === 'https:' && isPlain(url) && url.pathname === '/' && url.search === '';
-}, 'is not the address of a tracker',
-'write it like https://10.0.0.5:7302').transform((value) => new URL(value).origin);
+const trackerUrl = text(
+  (value) => {
+    const url = URL.parse(value);
+    return url !== null && url.protocol === 'https:' && isPlain(url) && url.pathname === '/' && url.search === '';
+  },
+  'is not the address of a tracker',
+  'write it like https://10.0.0.5:7302',
+).transform((value) => new URL(value).origin);
 
-const registryUrl = text((value) => {
-  const url = URL.parse(value);
-  return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
-}, 'is not the address of a registry',
-'write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file');
+const registryUrl = text(
+  (value) => {
+    const url = URL.parse(value);
+    return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
+  },
+  'is not the address of a registry',
+  'write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file',
+);
 
 function isPlain(url: URL): boolean {
   return url.username === '' && url.password === '' && url.hash === '';
@@ -149,8 +155,11 @@ export const agentConfigSchema = z
     mirror: hostPort.default({ ...defaults.DEFAULT_MIRROR }),
     /** Multiaddrs to take other agents' connections on. */
     peerListen: list(
-      text(isListenAddress, 'is not an address to listen on',
-'write it like /ip4/0.0.0.0/tcp/7301 or /ip6/::/tcp/7301'),
+      text(
+        isListenAddress,
+        'is not an address to listen on',
+        'write it like /ip4/0.0.0.0/tcp/7301 or /ip6/::/tcp/7301',
+      ),
     )
       .min(1, { error: 'is empty; give at least one address, e.g. /ip4/0.0.0.0/tcp/7301' })
       .default([defaults.DEFAULT_PEER_LISTEN]),
@@ -159,7 +168,7 @@ export const agentConfigSchema = z
       text(
         isAnnounceAddress,
         'is not an address others can dial',
-'write it like /ip4/10.0.0.7/tcp/7301 or /dns4/node7.example/tcp/7301',
+        'write it like /ip4/10.0.0.7/tcp/7301 or /dns4/node7.example/tcp/7301',
       ),
     ).optional(),
     admin: hostPort.default({ ...defaults.DEFAULT_ADMIN }),
@@ -206,7 +215,7 @@ export const agentConfigSchema = z
     name: text(
       isNodeName,
       'is not a name for a node',
-'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. node-7',
+      'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. node-7',
     ).optional(),
     zone: zone.default(defaults.DEFAULT_ZONE),
     /** Whether orders of other members to prefetch images are carried out. */

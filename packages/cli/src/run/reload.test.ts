@@ -33,19 +33,15 @@ function world(apply: (config: Config) => Promise<void> = async () => undefined)
   const { logger, setLevel } = createProcessLog({ level: 'info', format: 'json' }, output);
   const applied: Config[] = [];
   let next: () => Resolved<Config> = () => asked({ log: { level: 'info' } });
-  const reload = new Reload<Config>(
-    { program: 'shoal test', settings },
-    asked({ log: { level: 'info' } }),
-    {
-      resolve: () => next(),
-      apply: async (config) => {
-        applied.push(config);
-        await apply(config);
-      },
-      setLogLevel: setLevel,
-      logger,
+  const reload = new Reload<Config>({ program: 'shoal test', settings }, asked({ log: { level: 'info' } }), {
+    resolve: () => next(),
+    apply: async (config) => {
+      applied.push(config);
+      await apply(config);
     },
-  );
+    setLogLevel: setLevel,
+    logger,
+  });
   const run = async (resolve: () => Resolved<Config>): Promise<{ level: number; msg: string }[]> => {
     next = resolve;
     lines.length = 0;
