@@ -1,3 +1,5 @@
+import { once } from 'node:events';
+import { get, type IncomingMessage } from 'node:http';
 import { pino } from 'pino';
 import { afterEach, expect, test } from 'vitest';
 import { PrefetchError } from '../prefetch/prefetch-error.ts';
@@ -160,4 +162,23 @@ test('orders to prefetch are passed on, and a refusal is told with its reason', 
   const missing = await fetch(`${url}/y`);
   expect([missing.status, await missing.json()]).toEqual([404, { error: 'no order y', refused: true }]);
   expect(await (await fetch(`${url}/x`, { method: 'DELETE' })).json()).toEqual(order);
+});
+
+test.each([
+  ['evil.example', 403],
+  ['evil.example:7303', 403],
+  ['localhost:7303', 200],
+  ['node-7', 200],
+  ['10.0.0.7:7303', 200],
+  ['[fd00::7]:7303', 200],
+])('whoever asks as of %s for what is not for everybody gets %i', async (host, status) => {
+  const { port } = new URL((await start()).url);
+  const asked = async (path: string): Promise<number | undefined> => {
+    const request = get({ host: '127.0.0.1', port, path, headers: { host } });
+    const [response] = (await once(request, 'response')) as [IncomingMessage];
+    response.resume();
+    return response.statusCode;
+  };
+  expect(await asked('/v1/status')).toBe(status);
+  expect(await asked('/metrics')).toBe(200);
 });

@@ -12,9 +12,10 @@
  * | /v1/cache…      | see `cache-routes.ts` |
  * | /v1/prefetch    | orders to prefetch: `prefetch-routes.ts` |
  *
- * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave.
+ * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave. One whose name was made to
+ * mean this machine is no other origin to a browser: hence what is under /v1 is told to nobody who asks by a name of the internet.
  */
-import type { AddressInfo } from 'node:net';
+import { type AddressInfo, isIP } from 'node:net';
 import { normaliseRegistryHost, parseImageReference } from '@shoal/oci';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
@@ -84,6 +85,10 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
   server.addHook('onRequest', async (_request, reply) => {
     reply.header('cache-control', 'no-store');
   });
+  server.addHook('onRequest', async (request, reply) => {
+    if (!request.url.startsWith('/v1/') || isOwnName(request.hostname)) return;
+    await reply.status(403).send({ error: 'ask by the address of this machine, or by a name without dots' });
+  });
   server.get('/healthz', async () => ({ status: 'ok' }));
   server.get('/readyz', async (_request, reply) => {
     const { ready, reasons } = readiness();
@@ -122,6 +127,12 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
   });
   await listen(server, options);
   return { url: urlOf(options.host, server.server.address()), stop: () => server.close() };
+}
+
+/** An address, or a name that no stranger can give to this machine in the DNS of the internet. */
+function isOwnName(host: string): boolean {
+  const name = host.replace(/^\[(.*)\]$/, '$1');
+  return isIP(name) !== 0 || !name.includes('.');
 }
 
 function textIn(body: unknown, key: string): string | undefined {
