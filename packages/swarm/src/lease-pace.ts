@@ -62,10 +62,9 @@ export function remainingPieces(lease: Lease): number {
 export function bringsSoon(lease: Lease, piece: number, nowMs: number): boolean {
   if (piece < lease.from || piece >= lease.to) return false;
   if (piece < lease.next) return piece === lease.next - 1 && nowMs - lease.nextAtMs < SPREADS_WITHIN_MS;
-  const before = lease.blob.before(lease);
-  const working = before ?? lease;
-  const progress = progressOf(working);
-  const pace = Math.max(nowMs - progress.atMs, paceMs(working, progress, nowMs));
-  const ahead = before === undefined ? -progress.done : before.to - before.startedFrom - progress.done;
-  return (ahead + piece + 1 - lease.startedFrom) * pace <= SOON_MS;
+  // Until its holder begins with it, as much is expected of a lease as of one that was just begun: what is before it may be given back.
+  const progress = progressOf(lease);
+  const silentMs = nowMs - progress.atMs;
+  const ahead = piece + 1 - lease.startedFrom - progress.done;
+  return ahead * Math.max(silentMs, paceMs(lease, progress, nowMs)) <= SOON_MS;
 }
