@@ -5,15 +5,16 @@
  *   fetch ─latency─► UploadQueue ─┬─► up-link, shared equally by what is sent ─latency─► down-link, in turn ─► kept
  *                                 └─► busy, or not held ─latency─► fetch-failed
  */
-import { type FetchFailure, type Turn, UploadQueue, uploadLimits } from '@shoal/swarm';
+import { type FetchFailure, type SwarmAction, type Turn, UploadQueue, uploadLimits } from '@shoal/swarm';
 import { ARRIVAL, CANCEL, REFUSAL, REQUEST, UPLINK } from './event-kind.ts';
 import { type SimNode, signerOfCopy } from './node.ts';
 import type { Setting, WorldEars } from './setting.ts';
 import { ARRIVING, ASKED, REFUSED, SENDING, STUCK, Transfer, WAITING } from './transfer.ts';
 
 // As in the agent.
-const PIECE_DEADLINE_MS = 2_000;
 const QUEUE_WAIT_MS = 500;
+
+type Wanted = Pick<Extract<SwarmAction, { type: 'fetch' }>, 'index' | 'patience' | 'deadlineMs'>;
 
 export class PieceTraffic {
   readonly #setting: Setting;
@@ -34,7 +35,7 @@ export class PieceTraffic {
     return new UploadQueue({ ...uploadLimits(this.#setting.plan.uploadSlots), waitMs: QUEUE_WAIT_MS });
   }
 
-  fetch(to: SimNode, from: SimNode, index: number, patience: number): void {
+  fetch(to: SimNode, from: SimNode, { index, patience, deadlineMs }: Wanted): void {
     const { timeline, tally, nowMs } = this.#setting;
     const transfer = this.#free.pop() ?? this.#newTransfer(from, to);
     transfer.from = from;
@@ -42,6 +43,7 @@ export class PieceTraffic {
     transfer.index = index;
     transfer.piece = this.#pieceNames[index] as string;
     transfer.patience = patience;
+    transfer.deadlineMs = deadlineMs;
     transfer.cancelled = false;
     transfer.askedAtMs = nowMs;
     to.inFlight.push(transfer);
@@ -356,11 +358,11 @@ export class PieceTraffic {
   }
 }
 
-function isLate({ state, askedAtMs, sinceMs, from }: Transfer, nowMs: number): boolean {
+function isLate({ state, askedAtMs, sinceMs, from, deadlineMs }: Transfer, nowMs: number): boolean {
   const isFrozen = from.frozenUntilMs > nowMs;
-  if (state === ASKED) return nowMs - askedAtMs >= PIECE_DEADLINE_MS;
-  if (state === WAITING) return isFrozen ? nowMs - askedAtMs >= PIECE_DEADLINE_MS : nowMs - sinceMs >= QUEUE_WAIT_MS;
-  return state === SENDING && isFrozen && nowMs - Math.max(sinceMs, from.frozenAtMs) >= PIECE_DEADLINE_MS;
+  if (state === ASKED) return nowMs - askedAtMs >= deadlineMs;
+  if (state === WAITING) return isFrozen ? nowMs - askedAtMs >= deadlineMs : nowMs - sinceMs >= QUEUE_WAIT_MS;
+  return state === SENDING && isFrozen && nowMs - Math.max(sinceMs, from.frozenAtMs) >= deadlineMs;
 }
 
 function remove<T>(list: T[], one: T): void {

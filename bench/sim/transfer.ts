@@ -37,6 +37,7 @@ export class Transfer implements UploadRequest {
   cancelled = false;
   /** As in the request. */
   patience = 0;
+  deadlineMs = 0;
   askedAtMs = 0;
   /** When it began to wait for a slot, or the first byte left. */
   sinceMs = 0;

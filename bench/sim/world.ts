@@ -400,7 +400,8 @@ export class World {
     }
   }
 
-  #fetch(node: SimNode, { peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): void {
+  #fetch(node: SimNode, wanted: Extract<SwarmAction, { type: 'fetch' }>): void {
+    const { peer, index } = wanted;
     const from = this.#nodeOf(peer);
     const { inFlight } = node;
     // A reader that starves may be given one more.
@@ -414,7 +415,7 @@ export class World {
       if (transfer.index === index) this.#setting.violation(`${node.id} asks ${peer} for piece ${index} twice`);
     }
     if (ofPeer >= this.#slotsPerPeer) this.#setting.violation(`${node.id} asks ${peer} for too many pieces at once`);
-    this.#traffic.fetch(node, from, index, patience);
+    this.#traffic.fetch(node, from, wanted);
   }
 
   #nodeOf(peer: string): SimNode {

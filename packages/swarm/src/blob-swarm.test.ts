@@ -521,7 +521,7 @@ describe('one agent', () => {
     const pieces = PieceMap.full(2);
     swarm.handle({ type: 'pieces-lost', indexes: [1] }, 3);
     const actions = swarm.handle({ type: 'peer-map', peer: 'p', zone: 'z', pieces }, 4);
-    expect(actions).toContainEqual({ type: 'fetch', peer: 'p', index: 1, patience: 500 });
+    expect(actions).toContainEqual({ type: 'fetch', peer: 'p', index: 1, patience: 500, deadlineMs: 2_000 });
     expect(swarm.handle({ type: 'piece', index: 1, from: 'p' }, 5)).toContainEqual({ type: 'complete' });
   });
 

@@ -535,7 +535,8 @@ export class BlobSwarm {
   #charge(neighbour: Neighbour, index: number, actions: SwarmAction[]): void {
     this.#inFlight++;
     neighbour.inFlight++;
-    actions.push({ type: 'fetch', peer: neighbour.id, index, patience: this.#patienceFor(index) });
+    const { deadlineMs } = this.#window;
+    actions.push({ type: 'fetch', peer: neighbour.id, index, patience: this.#patienceFor(index), deadlineMs });
   }
 
   #patienceFor(index: number): number {

@@ -43,6 +43,15 @@ describe('reading the origin', () => {
     expect(replies[3]).toMatchObject({ granted: false, holders: ['a', 'b', 'c'] });
   });
 
+  test('few read a registry of which nobody has told yet, but whoever starves for an unread piece gets it', () => {
+    const table = knownTable();
+    const replies = ['a', 'b', 'c', 'd', 'e'].map((agent) => table.request({ ...ASK, agent }, 0));
+    expect(replies.map(({ granted }) => granted)).toEqual([true, true, true, true, false]);
+    const starved = { ...ASK, agent: 'e', starved: true };
+    expect(table.request({ ...starved, piece: 0 }, 0).granted).toBe(false);
+    expect(table.request({ ...starved, piece: 100 }, 0)).toMatchObject({ from: 100 });
+  });
+
   test('every piece is granted once, whatever the order of asks, ends and asks again', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(5), { minLength: 1, maxLength: 400 }), (turns) => {

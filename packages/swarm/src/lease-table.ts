@@ -19,6 +19,7 @@ import { Complaints } from './complaints.ts';
 import { maxHeld } from './held-leases.ts';
 import { bringsSoon, expectedNext, remainingMs, remainingPieces } from './lease-pace.ts';
 import { pieceCountOf } from './piece.ts';
+import { RegistryLoad } from './registry-load.ts';
 import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
 import type { Run } from './runs.ts';
@@ -105,6 +106,7 @@ export class LeaseTable {
   readonly #originLeases = new Map<string, number>();
   readonly #ranges = new RegistryRanges();
   readonly #paces = new RegistryPace();
+  readonly #loads = new RegistryLoad();
   /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
   readonly #gone = new Set<string>();
   readonly #complaints = new Complaints();
@@ -179,7 +181,7 @@ export class LeaseTable {
     }
     if (progress.bytes > lease.bytes) {
       if (lease.source === 'origin')
-        this.#paces.note(lease.registry, progress.bytes - lease.bytes, nowMs - lease.bytesAtMs);
+        this.#noteRead(lease, progress.bytes - lease.bytes, nowMs - lease.bytesAtMs, nowMs);
       lease.bytes = progress.bytes;
       lease.bytesAtMs = nowMs;
       lease.expiresAtMs = nowMs + this.#options.leaseTtlMs;
@@ -198,7 +200,7 @@ export class LeaseTable {
     lease.next = Math.max(lease.next, Math.min(next, lease.to));
     if (lease.source === 'origin' && lease.bytes === 0 && lease.next > lease.from) {
       const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
-      this.#paces.note(lease.registry, bytes, nowMs - lease.startedAtMs);
+      this.#noteRead(lease, bytes, nowMs - lease.startedAtMs, nowMs);
     }
     const wasAtIt = lease.blob.before(lease) === undefined;
     this.#drop(lease);
@@ -285,7 +287,8 @@ export class LeaseTable {
     const wanted = ask.piece === undefined ? undefined : blob.unread.runAt(ask.piece);
     if (onlyWanted && wanted === undefined) return undefined;
     const run = wanted ?? blob.unread.first();
-    if (run === undefined || !this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
+    const isUrgent = ask.starved && wanted !== undefined;
+    if (run === undefined || !this.#mayReadOrigin(blob, ask, isUrgent, nowMs)) return undefined;
     if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
     const from = wanted === undefined ? run.from : (ask.piece ?? run.from);
     const to = Math.min(run.to, from + this.#runPieces(blob, ask, nowMs));
@@ -294,12 +297,15 @@ export class LeaseTable {
 
   /** Of a registry that ignores ranges, for one at a time. */
   #wholeBlob(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
-    if (!this.#mayReadOrigin(blob, ask, nowMs)) return undefined;
+    if (!this.#mayReadOrigin(blob, ask, ask.starved, nowMs)) return undefined;
     return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin' }, nowMs);
   }
 
-  #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, nowMs: number): boolean {
-    if ((this.#originLeases.get(ask.registry) ?? 0) >= this.#options.maxLeasesPerRegistry) return false;
+  /** @param isUrgent a reader starves for the very piece: the registry is asked however busy it is */
+  #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, isUrgent: boolean, nowMs: number): boolean {
+    const leases = this.#originLeases.get(ask.registry) ?? 0;
+    if (leases >= this.#options.maxLeasesPerRegistry) return false;
+    if (!isUrgent && leases >= this.#loads.most(ask.registry, blob.pieceBytes)) return false;
     // Until the first answer has shown whether this registry honours ranges, a second reader might read everything.
     const ranges = this.#ranges.of(ask.registry, nowMs);
     return blob.readers('origin') < (ranges === true ? this.#options.maxReadersPerBlob : 1);
@@ -351,6 +357,13 @@ export class LeaseTable {
   #reads(agent: string, registry: string): boolean {
     for (const lease of this.#byAgent.get(agent) ?? []) if (lease.registry === registry) return true;
     return false;
+  }
+
+  #noteRead(lease: Lease, bytes: number, tookMs: number, nowMs: number): void {
+    this.#paces.note(lease.registry, bytes, tookMs);
+    // Who waits for its turn tells of what it reads under its other lease.
+    if (lease.blob.before(lease) !== undefined) return;
+    this.#loads.note(lease.registry, bytes, this.#originLeases.get(lease.registry) ?? 0, nowMs);
   }
 
   #tolerableMs(lease: Lease): number {

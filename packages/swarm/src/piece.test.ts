@@ -3,6 +3,8 @@ import { describe, expect, it } from 'vitest';
 import { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece.ts';
 import { PieceMap } from './piece-map.ts';
 
+const KiB = 1024;
+
 describe('pieces of a blob', () => {
   it('cover every byte exactly once', () => {
     fc.assert(
@@ -21,6 +23,17 @@ describe('pieces of a blob', () => {
       }),
     );
   });
+});
+
+it.each([
+  [1, 256 * KiB],
+  [32 * 1024 * KiB, 256 * KiB],
+  [32 * 1024 * KiB + 1, 512 * KiB],
+  [512 * 1024 * KiB, 512 * KiB],
+  [512 * 1024 * KiB + 1, 1024 * KiB],
+  [20 * 1024 * 1024 * KiB, MAX_PIECE_BYTES],
+])('of %i bytes are %i long', (sizeBytes, pieceBytes) => {
+  expect(pieceSizeOf(sizeBytes)).toBe(pieceBytes);
 });
 
 describe('piece map', () => {

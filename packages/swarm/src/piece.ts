@@ -1,14 +1,17 @@
 /**
  * How a blob is cut into pieces. A pure function of the blob's size, so agents that never met agree on it.
- * Pieces double from 256 KiB until a blob has at most 1,024 of them, and stop at 4 MiB.
+ * Pieces are 256 KiB, 512 KiB in a blob of more than 32 MiB, and double from there until it has at most 1,024 of them, up to
+ * 4 MiB: each piece costs signatures, messages and turns of several agents, and too few of them spread slowly.
  */
-const MIN_PIECE_BYTES = 256 * 1024;
+const SMALL_PIECE_BYTES = 256 * 1024;
+const SMALL_BLOB_BYTES = 32 * 1024 * 1024;
 export const MAX_PIECE_BYTES: number = 4 * 1024 * 1024;
 const TARGET_PIECES = 1024;
 
 /** The size in bytes of every piece but the last, for a blob of `sizeBytes`. */
 export function pieceSizeOf(sizeBytes: number): number {
-  let piece = MIN_PIECE_BYTES;
+  if (sizeBytes <= SMALL_BLOB_BYTES) return SMALL_PIECE_BYTES;
+  let piece = 2 * SMALL_PIECE_BYTES;
   while (piece < MAX_PIECE_BYTES && sizeBytes > piece * TARGET_PIECES) piece *= 2;
   return piece;
 }

@@ -8,6 +8,10 @@ import { DEFAULT_UPLOAD_SLOTS, uploadLimits } from './upload-queue.ts';
 const UNHURRIED_MS = 2_000;
 const MIN_IN_FLIGHT = 8;
 const SMOOTHING = 0.1;
+/** A peer that brings nothing for this long does not answer; on slow links, for so many times what a piece takes. */
+const MIN_DEADLINE_MS = 2_000;
+const DEADLINE_FACTOR = 3;
+const MAX_DEADLINE_MS = 6_000;
 /** What pieces on their way from peers may take in memory, per blob. */
 const IN_FLIGHT_BYTES = 18 * 1024 * 1024;
 const LEAST = 4;
@@ -39,6 +43,11 @@ export class RequestWindow {
   /** How long a piece from a peer takes, smoothed. */
   get pieceMs(): number {
     return this.#pieceMs;
+  }
+
+  /** How long a peer may bring nothing. */
+  get deadlineMs(): number {
+    return Math.min(MAX_DEADLINE_MS, Math.max(MIN_DEADLINE_MS, Math.round(DEADLINE_FACTOR * this.#pieceMs)));
   }
 
   came(tookMs: number): void {

@@ -49,8 +49,11 @@ export type SwarmEvent =
   | { type: 'tick'; behind?: number };
 
 export type SwarmAction =
-  /** `patience`: who has the least is served first; per mille of the blob, 0 when a reader waits for this very piece. */
-  | { type: 'fetch'; peer: string; index: number; patience: number }
+  /**
+   * `patience`: who has the least is served first; per mille of the blob, 0 when a reader waits for this very piece.
+   * `deadlineMs`: how long the peer may bring nothing.
+   */
+  | { type: 'fetch'; peer: string; index: number; patience: number; deadlineMs: number }
   | { type: 'cancel'; peer: string; index: number }
   /**
    * `piece`: the first one that is missing and offered by nobody. `avoid`: peers that sent bytes which did not verify, and

@@ -68,6 +68,31 @@ test('a well-behaved one is believed', async () => {
   expect(blob.bytes.equals((await fetch()).bytes)).toBe(true);
 });
 
+test('an answer that stands in line behind another one is waited for beyond its deadline', async () => {
+  const parts = Array.from({ length: 15 }, (_, at) => blob.bytes.subarray(at * 13_334, (at + 1) * 13_334));
+  const waiting: Stream[] = [];
+  let asked = 0;
+  behave = (stream) => {
+    asked++;
+    if (asked === 1) waiting.push(stream);
+    if (asked !== 2) return;
+    stream.send(head);
+    const trickle = setInterval(() => {
+      const part = parts.shift();
+      if (part !== undefined) stream.send(part);
+      if (parts.length > 0) return;
+      clearInterval(trickle);
+      waiting[0]?.send(head);
+      waiting[0]?.send(blob.bytes);
+    }, 100);
+  };
+  const startedAtMs = performance.now();
+  const [behind, before] = await Promise.all([fetch(1_000), fetch(1_000)]);
+  expect(performance.now() - startedAtMs).toBeGreaterThan(1_000);
+  expect(blob.bytes.equals(behind.bytes)).toBe(true);
+  expect(blob.bytes.equals(before.bytes)).toBe(true);
+});
+
 test('silence after half a piece is a timeout, and the connection stays', async () => {
   behave = (stream) => {
     stream.send(head);

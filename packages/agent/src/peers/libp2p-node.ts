@@ -13,6 +13,8 @@ const INBOUND_CONNECTIONS_PER_SECOND_AND_ADDRESS = 200;
 const MAX_INCOMING_PENDING_CONNECTIONS = 128;
 /** Room beside the members for connections that have not said HELLO yet, so that strangers cannot keep members out. */
 const UNVERIFIED_CONNECTIONS = 64;
+/** Each frame costs events and an update of the window; but it is passed on whole, so on a slow link a long one looks like a stall. */
+const MAX_FRAME_BYTES = 128 * 1024;
 const DIAL_TIMEOUT_MS = 3_000;
 const ADDRESS_DIAL_TIMEOUT_MS = 1_500;
 /** A ping waits behind bulk data and a busy event loop; only a peer that is truly gone may fail it. */
@@ -38,6 +40,7 @@ export async function createNode(options: {
     transports: [tlsTransport({ privateKeySeed: options.privateKeySeed, hasRoom })],
     streamMuxers: [
       yamux({
+        maxMessageSize: MAX_FRAME_BYTES,
         streamOptions: { maxStreamWindowSize: MAX_STREAM_WINDOW_BYTES, maxReadBufferLength: MAX_READ_BUFFER_BYTES },
       }),
     ],

@@ -8,7 +8,8 @@
  * 4. say RECEIVED
  * 5. compare the hash with the attested one; only then is there a piece
  *
- * The deadline covers the first byte and then every 64 KiB, so a trickle does not pass for progress.
+ * The deadline covers the first byte and then every 64 KiB, so a trickle does not pass for progress. While the peer's other
+ * streams bring something it is longer: on a slow link an answer stands in line behind theirs.
  */
 import { createHash, type Hash } from 'node:crypto';
 import type { Stream } from '@libp2p/interface';
@@ -26,8 +27,12 @@ import type { Attested, Piece } from './attesting.ts';
 import { type FetchedPiece, PeerError } from './peer-network.ts';
 
 const PROGRESS_BYTES = 64 * 1024;
+/** The deadline is at most this many times longer. */
+const MAX_IN_LINE = 4;
 
 export interface PieceStreamDependencies {
+  /** Milliseconds since the peer's other streams last brought bytes of a piece. */
+  quietMs: () => number;
   /** @throws PeerError corrupt */
   checkAttestation: (attestation: Uint8Array, piece: Piece) => Attested;
   /** Whether nothing is believed that this member signed. */
@@ -39,7 +44,7 @@ export interface PieceStreamDependencies {
 }
 
 export interface FetchOptions {
-  /** First byte, and each 64 KiB after it. */
+  /** First byte, and each 64 KiB after it; longer while other streams of the connection bring something. */
   deadlineMs: number;
   /** As in the request. */
   patience: number;
@@ -57,6 +62,8 @@ interface Exchange {
   readonly onBytes: (bytes: number) => void;
   readonly settle: (error: PeerError | undefined, fetched?: FetchedPiece) => void;
   readonly timer: NodeJS.Timeout;
+  /** Deadlines that have passed without progress while others got on, this one included. */
+  inLine: number;
   receiving?: Receiving;
 }
 
@@ -96,10 +103,15 @@ export class PieceStream {
     const { deadlineMs, patience, signal, into, onBytes } = options;
     return new Promise((resolve, reject) => {
       const onAbort = () => this.#fail(new PeerError('cancelled', 'piece not needed any more'));
-      const timer = setTimeout(
-        () => this.#fail(new PeerError('timeout', `no progress for ${deadlineMs} ms`)),
-        deadlineMs,
-      );
+      const late = (): void => {
+        const exchange = this.#exchange;
+        if (exchange === undefined) return;
+        if (exchange.inLine < MAX_IN_LINE && this.#dependencies.quietMs() < deadlineMs) {
+          exchange.inLine++;
+          exchange.timer.refresh();
+        } else this.#fail(new PeerError('timeout', `no progress for ${deadlineMs} ms`));
+      };
+      const timer = setTimeout(late, deadlineMs);
       const settle: Exchange['settle'] = (error, fetched) => {
         clearTimeout(timer);
         signal.removeEventListener('abort', onAbort);
@@ -108,7 +120,7 @@ export class PieceStream {
         else resolve(fetched);
       };
       const { length } = pieceExtent(piece.sizeBytes, piece.index);
-      this.#exchange = { piece, length, into, onBytes, settle, timer };
+      this.#exchange = { piece, length, into, onBytes, settle, timer, inLine: 1 };
       signal.addEventListener('abort', onAbort, { once: true });
       if (signal.aborted) return onAbort();
       if (!this.#usable) return this.#fail(new PeerError('gone', 'piece stream closed'));
@@ -183,6 +195,7 @@ export class PieceStream {
     exchange.onBytes(part.length);
     if (receiving.received >= receiving.progressAt) {
       receiving.progressAt = receiving.received + PROGRESS_BYTES;
+      exchange.inLine = 1;
       exchange.timer.refresh();
     }
     if (receiving.received < exchange.length) return;

@@ -40,12 +40,12 @@ async function full() {
 
 test('while all have traded lately, or are new, nobody else is let in', async () => {
   const { hub, first, second, newcomer, time } = await full();
-  time.passedMs = 29_000;
+  time.passedMs = 20_000;
   newcomer.network.dial([hub.record]);
   await new Promise((resolve) => setTimeout(resolve, 300));
   await trade(first, hub);
   await trade(hub, second);
-  time.passedMs = 55_000;
+  time.passedMs = 42_000;
   newcomer.network.dial([hub.record]);
   await new Promise((resolve) => setTimeout(resolve, 300));
   expect(peersOf(hub)).toEqual(idsOf(first, second));

@@ -7,8 +7,6 @@ import type { KeptPiece } from './piece-keeper.ts';
 import type { LentMemory, PieceMemory } from './piece-memory.ts';
 import type { PullPace } from './pull-pace.ts';
 
-/** First byte and stall of a piece from a peer. */
-const PIECE_DEADLINE_MS = 2_000;
 /** Whatever a peer says. */
 const MAX_RETRY_AFTER_MS = 1_000;
 
@@ -37,7 +35,7 @@ export class PieceFetcher {
   }
 
   /** A `fetch-failed` follows when it does not come and was not cancelled. @throws what `onPiece` throws */
-  async fetch({ peer, index, patience }: Extract<SwarmAction, { type: 'fetch' }>): Promise<void> {
+  async fetch({ peer, index, patience, deadlineMs }: Extract<SwarmAction, { type: 'fetch' }>): Promise<void> {
     const { blob, sizeBytes } = this.#target;
     const { network, pieceMemory, pace, onPiece } = this.#dependencies;
     const key = `${peer} ${index}`;
@@ -51,7 +49,7 @@ export class PieceFetcher {
       await pace.take(length, signal);
       unused = length;
       memory = await pieceMemory.borrow(length, signal);
-      const options = { into: memory.bytes, deadlineMs: PIECE_DEADLINE_MS, patience, signal };
+      const options = { into: memory.bytes, deadlineMs, patience, signal };
       const { bytes, sha256, attestation } = await network.fetchPiece(peer, { blob, sizeBytes, index }, options);
       unused = 0;
       await onPiece({ index, bytes, sha256, attestation }, peer);
