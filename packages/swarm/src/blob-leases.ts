@@ -16,6 +16,8 @@ const MAX_LONE_RUN_BYTES = 256 * MiB;
 const FORGET_AFTER_MS = 10 * 60_000;
 const MAX_BLOBS = 65_536;
 const MAX_ZONES = 64;
+/** Runs remembered as just read. */
+const MAX_FRESH = 64;
 const MAX_RESCUED_AGENTS = 1_024;
 /** In place of an agent: whoever brought a run does not hold the blob any more. */
 export const NOBODY = '';
@@ -76,6 +78,8 @@ export class BlobLeases {
   readonly #zones = new Map<string, Zone>();
   /** What was left unread because members of other zones hold everything. */
   readonly #elsewhere: Got[] = [];
+  /** What was read from the origin last, the latest last. */
+  #fresh: (Got & { atMs: number })[] = [];
   /** How many pieces were last read again for an agent that starved. */
   readonly #rescued = new Map<string, number>();
   readonly #run: number;
@@ -138,6 +142,20 @@ export class BlobLeases {
   runPieces(agent: string, others: boolean, nowMs: number): number {
     const last = others ? undefined : this.asks.lastRunIfAlone(agent, nowMs);
     return last === undefined ? this.#run : Math.min(this.#maxLoneRun, Math.max(this.#run, 2 * last));
+  }
+
+  /** The holder of this lease has read the pieces from `next` on up to `to`. */
+  wasRead({ agent, source, next }: Lease, to: number, nowMs: number): void {
+    if (source !== 'origin') return;
+    if (this.#fresh.length >= MAX_FRESH) this.#fresh.shift();
+    this.#fresh.push({ agent, from: next, to, atMs: nowMs });
+  }
+
+  /** Who has read the piece within the last `withinMs`: it may be on its way to the others. */
+  freshFrom(piece: number, withinMs: number, nowMs: number): string[] {
+    const isFresh = ({ from, to, atMs }: Run & { atMs: number }): boolean =>
+      from <= piece && piece < to && nowMs - atMs < withinMs;
+    return this.#fresh.filter(isFresh).map(({ agent }) => agent);
   }
 
   /** How many pieces to read again for an agent that starves: more each time it does. */

@@ -5,8 +5,6 @@ import type { Lease } from './blob-leases.ts';
 const JUDGED_AFTER_MS = 1_000;
 /** A reader that starves waits this long for a piece that somebody is reading: the origin itself may be slow. */
 const SOON_MS = 8_000;
-/** And as long for what has just been read. */
-const SPREADS_WITHIN_MS = 2_000;
 
 interface Progress {
   /** Pieces since the holder began with the lease, a part of one included. */
@@ -58,10 +56,9 @@ export function remainingPieces(lease: Lease): number {
   return lease.to - lease.next + (before === undefined ? 0 : before.to - before.next);
 }
 
-/** Whether the holder of the lease has the piece before long, going by its pace, or has it since so lately that it may yet spread. */
+/** Whether the holder of the lease has the piece before long, going by its pace. What it has it has told of. */
 export function bringsSoon(lease: Lease, piece: number, nowMs: number): boolean {
-  if (piece < lease.from || piece >= lease.to) return false;
-  if (piece < lease.next) return piece === lease.next - 1 && nowMs - lease.nextAtMs < SPREADS_WITHIN_MS;
+  if (piece < lease.next || piece >= lease.to) return false;
   // Until its holder begins with it, as much is expected of a lease as of one that was just begun: what is before it may be given back.
   const progress = progressOf(lease);
   const silentMs = nowMs - progress.atMs;

@@ -260,7 +260,7 @@ describe('a holder that fails', () => {
     for (const { leaseId, to } of rest) table.release(leaseId, 'd', { how: 'done', next: to }, 0);
     table.release(all.leaseId, 'a', { how: 'done', next: all.to }, 0);
     const starved = { ...ASK, sizeBytes: 3 * MiB, agent: 'b', starved: true, piece: 2 };
-    const lengths = [100, 2_100, 4_100, 6_100].map((now) => {
+    const lengths = [2_100, 4_200, 6_300, 8_400].map((now) => {
       const lease = grantedBy(table.request(starved, now));
       expect(table.request({ ...starved, agent: 'c' }, now + 100).granted).toBe(false);
       table.release(lease.leaseId, 'b', { how: 'done', next: lease.from }, now + 100);

@@ -38,6 +38,10 @@ const SLOW_FACTOR = 2;
 const MAX_TOLERABLE_MS = 15_000;
 /** Renewals come every 500 ms. */
 const CUT_HEARD_WITHIN_MS = 600;
+/** What was just read may yet spread, for so many times what it took to read: where the registry is slow, links may be. */
+const SPREADS_FACTOR = 6;
+const MIN_SPREADS_MS = 2_000;
+const MAX_SPREADS_MS = 8_000;
 const MAX_GONE_AGENTS = 16_384;
 const MAX_HOLDERS_TOLD = 4;
 /** How soon a refused agent may ask again when members of its zone hold the whole blob. */
@@ -174,7 +178,10 @@ export class LeaseTable {
     if (lease === undefined || lease.agent !== agent) return { held: false, to: 0 };
     lease.cutUnheard = false;
     const next = Math.min(progress.next, lease.to);
-    if (next > lease.next) [lease.next, lease.nextAtMs] = [next, nowMs];
+    if (next > lease.next) {
+      lease.blob.wasRead(lease, next, nowMs);
+      [lease.next, lease.nextAtMs] = [next, nowMs];
+    }
     if (progress.ranges !== undefined && lease.source === 'origin') {
       this.#ranges.note(lease.registry, progress.ranges, nowMs);
       if (!progress.ranges) this.#makeWhole(lease);
@@ -197,7 +204,9 @@ export class LeaseTable {
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return;
     // A holder that is done may not have heard yet that its lease has become longer.
-    lease.next = Math.max(lease.next, Math.min(next, lease.to));
+    const reached = Math.max(lease.next, Math.min(next, lease.to));
+    if (reached > lease.next) lease.blob.wasRead(lease, reached, nowMs);
+    lease.next = reached;
     if (lease.source === 'origin' && lease.bytes === 0 && lease.next > lease.from) {
       const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
       this.#noteRead(lease, bytes, nowMs - lease.startedAtMs, nowMs);
@@ -377,14 +386,21 @@ export class LeaseTable {
   #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
     const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
-    const isComing = blob.leases.some((lease) => canServe(lease, ask) && bringsSoon(lease, from, nowMs));
-    if (isComing) return undefined;
+    if (blob.leases.some((lease) => canServe(lease, ask) && bringsSoon(lease, from, nowMs))) return undefined;
+    const readers = blob.freshFrom(from, this.#spreadsWithinMs(blob, ask.registry), nowMs);
+    if (readers.some((agent) => agent !== ask.agent && !this.#isLost(ask, agent))) return undefined;
     const ranged = this.#ranges.of(ask.registry, nowMs) !== false;
     if (blob.readers('origin') > (ranged ? this.#options.maxReadersPerBlob : 1)) return undefined;
     blob.lastExtraAtMs = nowMs;
     if (!ranged) return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin', extra: true }, nowMs);
     const to = Math.min(blob.pieceCount, from + blob.rescuePieces(ask.agent, MAX_STARVED_RUN_PIECES));
     return this.#grant(blob, ask, { from, to, source: 'origin', extra: true }, nowMs);
+  }
+
+  /** A piece that was just read reaches everybody within this time, unless something is wrong. */
+  #spreadsWithinMs(blob: BlobLeases, registry: string): number {
+    const usualMs = SPREADS_FACTOR * this.#paces.usualMs(registry, blob.pieceBytes);
+    return Math.min(MAX_SPREADS_MS, Math.max(MIN_SPREADS_MS, usualMs));
   }
 
   #grant(
