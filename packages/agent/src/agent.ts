@@ -6,7 +6,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
-import { blobIdOf } from '@shoal/oci';
+import { type BlobId, blobIdOf, type Digest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { isNodeName, parseJoinToken } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
@@ -40,7 +40,8 @@ import { PieceMemory } from './pull/piece-memory.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { ChangingLimit } from './rate/changing-limit.ts';
-import type { BlobStore } from './store/blob-store.ts';
+import { RuntimeContent } from './runtime-content/runtime-content.ts';
+import type { BlobRecord, BlobStore } from './store/blob-store.ts';
 import { Expiry } from './store/expiry.ts';
 import { freeDiskBytes } from './store/free-space.ts';
 import { openStore } from './store/open-store.ts';
@@ -112,9 +113,14 @@ async function start(
   let tracker: StartableTrackerClient | undefined;
   let pulls: PullRegistry | undefined;
   let prefetch: Prefetch | undefined;
+  let content: RuntimeContent | undefined;
   const name = config.name ?? nameOfHost(hostname());
   let draining = false;
-  const store = await openStore(
+  const withdraw = ({ id }: BlobRecord): void => {
+    network?.withdraw(id);
+    tracker?.withdraw([id]);
+  };
+  const ownStore = await openStore(
     {
       dataDir: config.dataDir,
       quotaBytes: config.cacheSizeBytes,
@@ -125,26 +131,47 @@ async function start(
     {
       logger: logger.child({ room: 'store' }),
       clock,
-      onEvicted: ({ id, sizeBytes }, reason) => {
-        network?.withdraw(id);
-        tracker?.withdraw([id]);
-        metrics.cacheRemoved(reason, sizeBytes);
+      onEvicted: (blob, reason) => {
+        if (content?.has(blob.id) !== true) withdraw(blob);
+        metrics.cacheRemoved(reason, blob.sizeBytes);
       },
     },
   ).catch((error: unknown) => {
     throw startErrorFrom(error, data);
   });
-  stops.push(() => store.close());
+  stops.push(() => ownStore.close());
   if (config.cache.ttlMs > 0) {
-    const expiry = new Expiry({ ttlMs: config.cache.ttlMs }, { store, logger: logger.child({ room: 'store' }), clock });
+    const dependencies = { store: ownStore, logger: logger.child({ room: 'store' }), clock };
+    const expiry = new Expiry({ ttlMs: config.cache.ttlMs }, dependencies);
     await expiry.start();
     stops.push(() => expiry.stop());
   }
-  const knownPeers = new KnownPeers(store.notes);
+  const knownPeers = new KnownPeers(ownStore.notes);
   await knownPeers.load();
   const identity = await loadOrCreateIdentity(config.dataDir).catch((error: unknown) => {
     throw identityFailure(error, config.dataDir);
   });
+  const idOf = (registry: string, digest: Digest): BlobId => blobIdOf(sharedNameOf(registry, identity.peerId), digest);
+  const { socket, root, namespaces } = config.containerd;
+  if (socket !== undefined) {
+    content = new RuntimeContent(
+      { socket, root, namespaces },
+      {
+        own: ownStore,
+        idOf,
+        onHeld: ({ id, sizeBytes }) => {
+          if (draining) return;
+          tracker?.have([id]);
+          // Who wants it already asks anew for all that is here.
+          network?.publish(id, sizeBytes, 0);
+        },
+        onLost: withdraw,
+        logger: logger.child({ room: 'runtime-content' }),
+        clock,
+      },
+    );
+  }
+  const store = content?.store ?? ownStore;
 
   const client = createTrackerClient(
     {
@@ -254,6 +281,8 @@ async function start(
     },
   );
   pulls = registry;
+  content?.start();
+  stops.push(async () => content?.stop());
   // The tracker has been asked before, when this agent joined.
   registry.barredChanged();
   stops.push(() => registry.close());
@@ -332,6 +361,7 @@ async function start(
       pieceMemoryWaiting: pieceMemory.waiting,
       trackerReachable: config.trackers.length === 0 ? undefined : client.reachable(),
       draining,
+      runtimeContent: content?.report(),
     };
   });
   const upSeconds = (): number => (performance.now() - startedAtMs) / 1_000;
@@ -353,6 +383,7 @@ async function start(
       peers,
       tracker: client,
       store,
+      runtimeContent: () => content?.report(),
       origin,
       rateLimit: (host) => rateLimits.get(host),
       clock,
@@ -375,6 +406,7 @@ async function start(
       members: client.clusterSize(),
       peers: peers.connected(),
       cache: store.usage(),
+      containerd: content?.report(),
       bytes: {
         fromPeers: metrics.bytesSoFar('peer', 'in'),
         fromOrigin: metrics.bytesSoFar('origin', 'in'),
@@ -388,8 +420,9 @@ async function start(
     check,
     cache: new CacheDesk({
       store,
-      idOf: (registry, digest) => blobIdOf(sharedNameOf(registry, identity.peerId), digest),
+      idOf,
       tagDigests: (repository, tag) => references.known(repository, tag),
+      runtimeContent: () => content?.report(),
       clock,
     }),
     prefetch: ordered,
@@ -406,7 +439,7 @@ async function start(
   };
   return {
     drainAll,
-    retune: (next) => tuning.apply(next, { store, network: peers, downloads, pieceMemory }),
+    retune: (next) => tuning.apply(next, { store: ownStore, network: peers, downloads, pieceMemory }),
     mirrorUrl: `http://${mirror.address}`,
     adminUrl: admin.url,
     peerId: identity.peerId,

@@ -7,6 +7,7 @@ import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { bar } from './demo/progress.ts';
 import { megabytes } from './demo/report.ts';
+import { type ContainerdFacts, containerdSchema } from './doctor/facts.ts';
 import { agentSettings } from './settings/agent-settings.ts';
 import { defaultTextOf } from './settings/setting.ts';
 
@@ -42,6 +43,8 @@ const statusSchema = z.object({
   /** Connected now. */
   peers: z.array(z.object({ peerId: text, zone: text })),
   cache: z.object({ bytes: z.number(), blobs: z.number(), quotaBytes: z.number() }),
+  /** What containerd keeps beside it, where the agent was told of one. */
+  containerd: containerdSchema.optional(),
   /** Since the agent started. */
   bytes: z.object({
     fromPeers: z.number(),
@@ -118,6 +121,7 @@ export function statusText(status: AgentStatus): string {
       `${peers.length} connected${zones > 1 ? ` in ${zones} zones` : ''}, of ${Math.max(members - 1, peers.length)} others`,
     ],
     ['cache', `${megabytes(cache.bytes)} of ${megabytes(cache.quotaBytes)}, ${cache.blobs} blobs`],
+    ...(status.containerd === undefined ? [] : [['runtime', containerdLine(status.containerd)]]),
     [
       'got',
       `${megabytes(bytes.fromPeers)} from other agents, ${megabytes(bytes.fromOrigin)} from registries, ${megabytes(bytes.fromStore)} from its cache`,
@@ -136,6 +140,14 @@ function trackerLine({ trackers, trackerReachable }: AgentStatus): string {
   return trackerReachable
     ? `${names} answers`
     : `${names} DOES NOT ANSWER: known members and registries are used until it does`;
+}
+
+function containerdLine({ state, problem, blobs, bytes, waiting, wrong }: ContainerdFacts): string {
+  const shared = `${megabytes(bytes)} shared from containerd's own store, ${blobs} blobs`;
+  const toHash = waiting === 0 ? '' : `; ${waiting} more to be hashed first`;
+  const bad = wrong === 0 ? '' : `; ${wrong} ARE NOT WHAT THEIR NAMES SAY`;
+  const followed = problem === undefined ? '' : `; ${state.toUpperCase()}: ${problem}`;
+  return `${shared}${toHash}${bad}${followed}`;
 }
 
 function pullLine({ blob, sizeBytes, heldBytes, seconds }: AgentStatus['pulls'][number]): string {

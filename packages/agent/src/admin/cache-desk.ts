@@ -28,7 +28,14 @@ export interface CacheDeskDependencies {
   idOf: (registry: string, digest: Digest) => BlobId;
   /** What a tag was last known to be, the newest first. */
   tagDigests: (repository: Repository, tag: string) => Promise<Digest[]>;
+  /** What containerd keeps of what this agent shares; undefined where it shares nothing of it. */
+  runtimeContent?: () => InRuntime | undefined;
   clock: () => number;
+}
+
+export interface InRuntime {
+  blobs: number;
+  bytes: number;
 }
 
 export interface CacheUsage {
@@ -37,6 +44,8 @@ export interface CacheUsage {
   quotaBytes: number;
   pinnedBytes: number;
   pinLimitBytes: number;
+  /** Beside the cache: in containerd's own store, and shared from there. */
+  inRuntime?: InRuntime;
 }
 
 export interface ListedBlob extends KeptBlob {
@@ -87,9 +96,15 @@ export class CacheDesk {
   }
 
   usage(): CacheUsage {
-    const { store } = this.#dependencies;
+    const { store, runtimeContent } = this.#dependencies;
     const { pins } = store;
-    return { ...store.usage(), pinnedBytes: pins.heldBytes(), pinLimitBytes: pins.limitBytes };
+    const inRuntime = runtimeContent?.();
+    return {
+      ...store.usage(),
+      pinnedBytes: pins.heldBytes(),
+      pinLimitBytes: pins.limitBytes,
+      ...(inRuntime === undefined ? {} : { inRuntime: { blobs: inRuntime.blobs, bytes: inRuntime.bytes } }),
+    };
   }
 
   pins(): PinResult[] {

@@ -1,5 +1,6 @@
 /** What is so now: asked of the rooms at each scrape, so that it costs nothing between two. */
 import { Gauge, type Registry } from 'prom-client';
+import type { RuntimeContentReport } from '../runtime-content/runtime-content.ts';
 
 export interface AgentGauges {
   cacheBytes: number;
@@ -21,6 +22,8 @@ export interface AgentGauges {
   /** Undefined when it has none. */
   trackerReachable: boolean | undefined;
   draining: boolean;
+  /** Undefined when this agent was not told of a containerd. */
+  runtimeContent: RuntimeContentReport | undefined;
 }
 
 /** The last one given counts; until then nothing is said. */
@@ -70,4 +73,14 @@ export function registerGauges(registry: Registry, source: GaugeSource): void {
   gauge('shoal_tracker_reachable', reachable, ({ trackerReachable: is }) => (is === undefined ? is : is ? 1 : 0));
   const draining = '1 once the agent was told to stop and lets downloads under way go on.';
   gauge('shoal_draining', draining, (now) => (now.draining ? 1 : 0));
+  const content = 'shoal_runtime_content';
+  const shared = "Blobs in containerd's own store that are shared from there, beside those of the cache.";
+  gauge(`${content}_blobs`, shared, ({ runtimeContent }) => runtimeContent?.blobs);
+  gauge(`${content}_bytes`, 'Their bytes.', ({ runtimeContent }) => runtimeContent?.bytes);
+  const unhashed = "Blobs in containerd's own store that are still to be hashed before they are shared.";
+  gauge(`${content}_waiting_blobs`, unhashed, ({ runtimeContent }) => runtimeContent?.waiting);
+  const wrong = "Blobs in containerd's own store that are not what their names say; they are never shared.";
+  gauge(`${content}_wrong_blobs`, wrong, ({ runtimeContent }) => runtimeContent?.wrong);
+  const followed = '1 while containerd answers and its files can be read; nothing where none is configured.';
+  gauge(`${content}_followed`, followed, ({ runtimeContent: is }) => is && (is.state === 'listed' ? 1 : 0));
 }

@@ -31,6 +31,7 @@ test('gauges are asked at each scrape', async () => {
       pieceMemoryWaiting: 0,
       trackerReachable: true,
       draining: false,
+      runtimeContent: undefined,
     };
   });
   expect(await metrics.text()).toMatch(/^shoal_peers 3$/m);

@@ -102,7 +102,7 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
   });
   const removedBlobs = new Counter({
     name: 'shoal_cache_removed_blobs_total',
-    help: 'Blobs that went: quota and disk (room for others), expired, pruned, removed, damaged.',
+    help: 'Blobs that went: quota and disk (room for others), expired, pruned, removed, damaged, in-runtime (containerd has them).',
     labelNames: ['reason'],
     registers,
   });

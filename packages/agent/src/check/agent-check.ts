@@ -11,6 +11,7 @@
 import type { OriginClient } from '../origin/origin-client.ts';
 import type { RateLimitReading } from '../origin/rate-limits.ts';
 import type { PeerNetwork } from '../peers/peer-network.ts';
+import type { RuntimeContentReport } from '../runtime-content/runtime-content.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { checkTracker, type TrackerStanding } from '../tracker-client/tracker-check.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
@@ -38,6 +39,8 @@ export interface AgentCheckDependencies {
   peers: Pick<PeerNetwork, 'addresses' | 'links'>;
   tracker: Pick<TrackerClient, 'reachable' | 'clusterSize' | 'membership'>;
   store: Pick<BlobStore, 'usage'>;
+  /** Undefined when this agent was not told of a containerd. */
+  runtimeContent?: () => RuntimeContentReport | undefined;
   origin: Pick<OriginClient, 'check'>;
   /** What a registry last said is left of its pulls. */
   rateLimit: (registry: string) => RateLimitReading | undefined;
@@ -65,6 +68,7 @@ export interface AgentFacts {
   members: number;
   /** Undefined: this agent has no current membership. */
   membershipExpiresAtMs?: number;
+  containerd?: RuntimeContentReport;
   data: DataFolderStanding & { cacheBytes: number; quotaBytes: number; minFreeBytes: number };
   registries: { registry: string; url?: string }[];
 }
@@ -100,7 +104,7 @@ export class AgentCheck {
   async #facts(): Promise<AgentFacts> {
     const { version, zone, mirror, peerListen, trackers, joinToken, dataDir, minFreeDiskBytes, registries } =
       this.#options;
-    const { identity, upSeconds, peers, tracker, store, clock } = this.#dependencies;
+    const { identity, upSeconds, peers, tracker, store, runtimeContent, clock } = this.#dependencies;
     const { signal } = this.#closing;
     const announced = peers.addresses();
     const [standings, answered, data] = await Promise.all([
@@ -110,6 +114,7 @@ export class AgentCheck {
     ]);
     const { bytes: cacheBytes, quotaBytes } = store.usage();
     const membership = tracker.membership();
+    const containerd = runtimeContent?.();
     return {
       version,
       upSeconds: upSeconds(),
@@ -120,6 +125,7 @@ export class AgentCheck {
       trackerReachable: tracker.reachable(),
       members: tracker.clusterSize(),
       ...(membership === undefined ? {} : { membershipExpiresAtMs: membership.expiresAtMs }),
+      ...(containerd === undefined ? {} : { containerd }),
       data: { ...data, cacheBytes, quotaBytes, minFreeBytes: minFreeDiskBytes },
       registries: Object.entries(registries).map(([registry, { url }]) => ({
         registry,

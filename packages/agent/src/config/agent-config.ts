@@ -49,6 +49,13 @@ const zone = text(
   'use 1 to 64 letters, digits, dots, dashes and underscores, e.g. eu-west-1a',
 );
 
+/** containerd's own rule: https://github.com/containerd/containerd/blob/main/docs/namespaces.md */
+const NAMESPACE = /^[A-Za-z0-9]+(?:[._-][A-Za-z0-9]+)*$/;
+
+function absolutePath(wrong: string, advice: string): z.ZodType<string, string> {
+  return text((value) => value.startsWith('/') && !value.includes('\0'), wrong, advice);
+}
+
 /** The URL's origin is all a tracker has. */
 const trackerUrl = text(
   (value) => {
@@ -211,6 +218,19 @@ export const agentConfigSchema = z
         lowWaterPercent: lowWaterPercent ?? Math.min(defaults.DEFAULT_CACHE_LOW_WATER_PERCENT, cache.highWaterPercent),
       }))
       .prefault({}),
+    /** The container runtime's content store, as a second source of blobs that is only read. */
+    containerd: z
+      .strictObject({
+        /** Of its API. Without it nothing of containerd is shared. */
+        socket: absolutePath('is not the path of a socket', 'write it like /run/containerd/containerd.sock').optional(),
+        /** Its root folder, where that is elsewhere than containerd itself says. */
+        root: absolutePath('is not a folder', 'write it like /var/lib/containerd').optional(),
+        /** Of which content is shared. None: all. */
+        namespaces: list(
+          text((value) => NAMESPACE.test(value), 'is not a namespace of containerd', 'write it like k8s.io or default'),
+        ).default([]),
+      })
+      .prefault({}),
     /** What people call this node. @default the host's name */
     name: text(
       isNodeName,
@@ -289,6 +309,11 @@ export const agentConfigSchema = z
       const message =
         'is true without any credentials; give a username and password or a docker-config, or leave it out';
       context.addIssue({ code: 'custom', message, path: ['registries', host, 'openToClients'] });
+    }
+    const { socket, root, namespaces } = config.containerd;
+    if (socket === undefined && (root !== undefined || namespaces.length > 0)) {
+      const message = 'has no effect without containerd-socket; give that too, or leave it out';
+      context.addIssue({ code: 'custom', message, path: ['containerd', root === undefined ? 'namespaces' : 'root'] });
     }
     const { mirror, admin } = config;
     if (mirror.port !== 0 && mirror.port === admin.port && mirror.host === admin.host) {

@@ -12,8 +12,16 @@ export function sha256(bytes: Uint8Array): Buffer {
   return hash('sha256', bytes, 'buffer');
 }
 
-/** The piece hashes one after another, or undefined when the file does not hash to its digest. */
-export async function checkBlob(file: FileHandle, digest: Digest, sizeBytes: number): Promise<Uint8Array | undefined> {
+/**
+ * The piece hashes one after another, or undefined when the file does not hash to its digest.
+ * @param pace awaited after every piece, with its bytes; may throw to end it
+ */
+export async function checkBlob(
+  file: FileHandle,
+  digest: Digest,
+  sizeBytes: number,
+  pace?: (hashedBytes: number) => Promise<void>,
+): Promise<Uint8Array | undefined> {
   const count = pieceCountOf(sizeBytes);
   const whole = createHash(digestAlgorithm(digest));
   const pieces = Buffer.alloc(count * PIECE_HASH_BYTES);
@@ -24,6 +32,7 @@ export async function checkBlob(file: FileHandle, digest: Digest, sizeBytes: num
     await readExactly(file, bytes, offset);
     whole.update(bytes);
     pieces.set(sha256(bytes), index * PIECE_HASH_BYTES);
+    await pace?.(length);
   }
   return whole.digest('hex') === digestHex(digest) ? pieces : undefined;
 }

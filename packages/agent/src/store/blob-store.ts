@@ -25,8 +25,8 @@ export type StoreErrorCode =
   | 'closed'
   | 'io';
 
-/** Why a blob or a partial went: room for others under the quota or on the disk, nobody read it, somebody said so, damage. */
-export type RemovalReason = 'quota' | 'disk' | 'expired' | 'pruned' | 'removed' | 'damaged';
+/** Why a blob or a partial went: room for others under the quota or on the disk, nobody read it, somebody said so, damage, the runtime keeps it. */
+export type RemovalReason = 'quota' | 'disk' | 'expired' | 'pruned' | 'removed' | 'damaged' | 'in-runtime';
 
 /** A committed blob as its operator sees it. */
 export interface KeptBlob extends BlobRecord {

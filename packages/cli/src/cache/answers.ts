@@ -23,6 +23,8 @@ export const usageSchema = z.object({
   quotaBytes: z.number(),
   pinnedBytes: z.number(),
   pinLimitBytes: z.number(),
+  /** Shared from containerd's own store, beside the cache. */
+  inRuntime: z.object({ blobs: z.number(), bytes: z.number() }).optional(),
 });
 export type CacheUsage = z.infer<typeof usageSchema>;
 

@@ -44,9 +44,13 @@ export function pinTable(pins: readonly CachePin[]): string {
   return table(['pin', 'size', 'blobs', ''], rows, [1, 2]);
 }
 
-export function usageLine({ bytes, blobs, quotaBytes, pinnedBytes }: CacheUsage): string {
+export function usageLine({ bytes, blobs, quotaBytes, pinnedBytes, inRuntime }: CacheUsage): string {
   const pinned = pinnedBytes === 0 ? '' : `, ${bytesText(pinnedBytes)} of it pinned`;
-  return `${count(blobs, 'blob')}; ${bytesText(bytes)} of ${bytesText(quotaBytes)} used${pinned}`;
+  const beside =
+    inRuntime === undefined
+      ? ''
+      : `; beside it ${count(inRuntime.blobs, 'blob')}, ${bytesText(inRuntime.bytes)}, shared from containerd's own store`;
+  return `${count(blobs, 'blob')}; ${bytesText(bytes)} of ${bytesText(quotaBytes)} used${pinned}${beside}`;
 }
 
 export function shortDigest(digest: string): string {

@@ -5,6 +5,7 @@ import { defaultTextOf } from '../settings/setting.ts';
 import { machineFiles } from '../setup/files.ts';
 import { type AgentAnswer, checkAgent } from './agent.ts';
 import { checkClock } from './clock.ts';
+import { checkContent } from './content.ts';
 import { checkDisk } from './disk.ts';
 import { type Finding, named } from './finding.ts';
 import { earlierRegistries, isInstalled, listenObstacle, pingMirror } from './machine.ts';
@@ -71,6 +72,7 @@ const CHECKS: Readonly<Record<string, Check>> = {
       isInstalled: (program) => isInstalled(program, searchPath),
       earlierRegistries,
     }),
+  content: ofSubject('content', async ({ facts }) => checkContent(facts?.containerd)),
   tracker: ofSubject('tracker', async (subject) => checkTracker(await subject.trackers())),
   clock: ofSubject('clock', async (subject) => checkClock(await subject.trackers())),
   membership: ofSubject('membership', async ({ facts }, { clock }) => checkMembership(facts, clock())),

@@ -38,6 +38,24 @@ const dataSchema = z.object({
 });
 export type DataFacts = z.infer<typeof dataSchema>;
 
+/** What an agent tells of the containerd whose content it shares. */
+export const containerdSchema = z.object({
+  socket: text,
+  /** `connecting`, `listed`, `unreachable` or `unreadable`. */
+  state: text,
+  folder: text.optional(),
+  problem: text.optional(),
+  /** Shared now. */
+  blobs: z.number(),
+  bytes: z.number(),
+  /** To be hashed before they are shared. */
+  waiting: z.number(),
+  /** Not what their names say. */
+  wrong: z.number(),
+  unreadable: z.number(),
+});
+export type ContainerdFacts = z.infer<typeof containerdSchema>;
+
 export const agentFactsSchema = z.object({
   version: text,
   upSeconds: z.number(),
@@ -48,6 +66,7 @@ export const agentFactsSchema = z.object({
   trackerReachable: z.boolean(),
   members: z.number(),
   membershipExpiresAtMs: z.number().optional(),
+  containerd: containerdSchema.optional(),
   data: dataSchema,
   registries: z.array(z.object({ registry: text, url: text.optional() })),
 });

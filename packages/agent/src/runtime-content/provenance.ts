@@ -1,0 +1,59 @@
+/**
+ * Which registry gave containerd a blob, as far as its labels are evidence of it.
+ *
+ * containerd labels content with the registry of every image that *names* it, also when it had the content already and never
+ * asked that registry for it. A registry may name what only another one has; so a second label proves nothing, and content that
+ * lay there without any may be an image that was built or imported here. What is believed:
+ *
+ *   one registry                     it is that registry's
+ *   others beside one seen before    it stays that registry's
+ *   several at first sight           nobody can tell: not shared
+ *   none for long, then one          not shared
+ *
+ * Labels of all namespaces count together: containerd gives one namespace the content of another without asking a registry.
+ */
+import { type Digest, normaliseRegistryHost } from '@shoal/oci';
+
+/** https://github.com/containerd/containerd/blob/main/labels/labels.go: its value lists repositories. */
+const SOURCE_LABEL = 'containerd.io/distribution.source.';
+/** containerd labels what it pulled within moments. */
+const LABELLED_WITHIN_MS: number = 10 * 60_000;
+
+/** The registries that labels name, normalised. */
+export function registriesOf(labels: Readonly<Record<string, string>>): string[] {
+  return Object.keys(labels).flatMap((key) =>
+    key.startsWith(SOURCE_LABEL) ? (normaliseRegistryHost(key.slice(SOURCE_LABEL.length)) ?? []) : [],
+  );
+}
+
+export interface Labelled {
+  registries: ReadonlySet<string>;
+  /** Milliseconds since 1970. */
+  createdAtMs: number;
+}
+
+export class Provenance {
+  /** By digest: its registry, or that it is nobody's. */
+  #known = new Map<Digest, string | 'nobody'>();
+
+  /** The registry that each of these is from. Others are forgotten: should they come again, they are new. */
+  judge(content: ReadonlyMap<Digest, Labelled>, nowMs: number): Map<Digest, string> {
+    const known = new Map<Digest, string | 'nobody'>();
+    const from = new Map<Digest, string>();
+    for (const [digest, labelled] of content) {
+      const judged = judge(labelled, this.#known.get(digest), nowMs);
+      if (judged === undefined) continue;
+      known.set(digest, judged);
+      if (labelled.registries.has(judged)) from.set(digest, judged);
+    }
+    this.#known = known;
+    return from;
+  }
+}
+
+function judge({ registries, createdAtMs }: Labelled, before: string | undefined, nowMs: number): string | undefined {
+  if (before !== undefined) return before;
+  const [first] = registries;
+  if (registries.size > 1) return 'nobody';
+  return first ?? (nowMs - createdAtMs > LABELLED_WITHIN_MS ? 'nobody' : undefined);
+}
