@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,7 +8,7 @@ import { openIdentity } from '@shoal/tracker';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
-import { DaemonProcess } from '../support/daemon/process.ts';
+import { DaemonProcess, run } from '../support/daemon/process.ts';
 import { Helm, type KubernetesObject } from '../support/kubernetes/helm.ts';
 import { describeSuite } from './suite.ts';
 
@@ -29,6 +29,9 @@ const choices: Record<string, object> = {
     imagePullSecrets: [{ name: 'pull' }],
   },
   'k3s, all in one zone, metrics': { runtime: { name: 'k3s' }, agent: { zone: { name: 'rack-7' }, metrics: true } },
+  'containerd’s own content': {
+    agent: { containerd: { enabled: true, socket: '/run/k3s/containerd/containerd.sock' } },
+  },
   'nothing set up': { runtime: { setUp: false } },
   'the tracker of another cluster': {
     tracker: { enabled: false, url: 'https://10.0.0.5:7302' },
@@ -87,7 +90,8 @@ describeSuite('helm', 'the Helm chart', () => {
           expect(granted.privileged).toBeUndefined();
           expect(granted.capabilities.drop).toEqual(['ALL']);
           const added = granted.capabilities.add ?? [];
-          const isRoot = ['own-data', 'set-up-runtime', 'restore-runtime'].includes(name);
+          const readsContent = values === choices['containerd’s own content'] && ['agent', 'zone'].includes(name);
+          const isRoot = readsContent || ['own-data', 'set-up-runtime', 'restore-runtime'].includes(name);
           expect([granted.runAsUser, granted.runAsNonRoot]).toEqual(isRoot ? [0, false] : [65532, true]);
           expect(added).toEqual(name === 'own-data' ? ['CHOWN', 'FOWNER'] : []);
         }
@@ -154,6 +158,50 @@ describeSuite('helm', 'the Helm chart', () => {
   ])('is refused: %j', async (values, why) => {
     const { code, stderr } = await helm.template(chart, { ...image, ...values });
     expect([code, stderr]).toEqual([1, expect.stringMatching(why)]);
+  });
+
+  test('containerd’s socket and content are mounted where the agent is told that they are, and nowhere without it', async () => {
+    expect(await rendered()).not.toContain('CONTAINERD');
+    const all = await objects(choices['containerd’s own content']);
+    const pod = find(all, 'DaemonSet', 'shoal-agent').spec.template.spec;
+    const [agent] = pod.containers;
+    expect(envOf(agent)).toMatchObject({
+      SHOAL_CONTAINERD_SOCKET: '/run/k3s/containerd/containerd.sock',
+      SHOAL_CONTAINERD_ROOT: '/var/lib/containerd',
+    });
+    const content = '/var/lib/containerd/io.containerd.content.v1.content';
+    const mounts = { 'containerd-socket': '/run/k3s/containerd', 'containerd-content': content };
+    for (const [name, path] of Object.entries(mounts)) {
+      expect(agent.volumeMounts).toContainEqual(expect.objectContaining({ name, mountPath: path, readOnly: true }));
+      expect(pod.volumes).toContainEqual({ name, hostPath: { path, type: 'Directory' } });
+    }
+    // The zone is written into the agent's folder, which is root's then.
+    const ownData = pod.initContainers.find(({ name }: KubernetesObject) => name === 'own-data');
+    expect(ownData.command.join()).toContain('fs.lchownSync(path, 0, 0)');
+  });
+
+  test('the folder of an agent changes hands with all that is in it, also what its new owner may not look into', async () => {
+    await using folder = await DaemonFolder.create('own-data');
+    const data = folder.join('data');
+    await mkdir(join(data, 'blobs'), { recursive: true, mode: 0o700 });
+    await writeFile(join(data, 'blobs', 'x'), 'x', { mode: 0o600 });
+    const script = async (values: object): Promise<string> => {
+      const pod = find(await objects(values), 'DaemonSet', 'shoal-agent').spec.template.spec;
+      const { command } = pod.initContainers.find(({ name }: KubernetesObject) => name === 'own-data');
+      return String(command[2]).replaceAll("'/data'", JSON.stringify(data));
+    };
+    for (const [values, user] of [
+      [{}, 65_532],
+      [choices['containerd’s own content'] ?? {}, 0],
+      [{}, 65_532],
+    ] as const) {
+      // As the container has it: root with these two capabilities alone.
+      const args = ['--bounding-set=-all,+chown,+fowner', '--', process.execPath, '-e', await script(values)];
+      await run('setpriv', args);
+      for (const path of [data, join(data, 'blobs'), join(data, 'blobs', 'x')]) {
+        expect((await stat(path)).uid, path).toBe(user);
+      }
+    }
   });
 
   test('a PodMonitor asks the port that the agents open', async () => {

@@ -67,6 +67,21 @@ test('an agent at a glance', () => {
   );
 });
 
+test('what is shared from containerd, and what is the matter with it', () => {
+  const containerd = {
+    socket: '/run/containerd/containerd.sock',
+    state: 'listed',
+    ...{ blobs: 212, bytes: 1.84 * GB, waiting: 0, wrong: 0, unreadable: 0 },
+  };
+  expect(statusText({ ...STATUS, containerd })).toContain(
+    "\nruntime  1840.0 MB shared from containerd's own store, 212 blobs\n",
+  );
+  const bad = { ...containerd, state: 'unreachable', problem: 'connect ECONNREFUSED', waiting: 4, wrong: 1 };
+  expect(statusText({ ...STATUS, containerd: bad })).toContain(
+    ', 212 blobs; 4 more to be hashed first; 1 ARE NOT WHAT THEIR NAMES SAY; UNREACHABLE: connect ECONNREFUSED\n',
+  );
+});
+
 test('what is wrong stands out', () => {
   const away = statusText({ ...STATUS, trackerReachable: false, pulls: [] });
   expect(away).toContain('tracker  https://10.0.0.5:7302 DOES NOT ANSWER: known members and registries are used');

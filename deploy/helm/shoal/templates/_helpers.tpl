@@ -58,14 +58,33 @@ securityContext:
     {{- end }}
 {{- end }}
 
-{{/* Gives a folder of the node to the image's user: the node makes it for root. */}}
+{{/* Whom the agent's folder belongs to: root where it reads containerd's own files, which nobody else may. */}}
+{{- define "shoal.agentUser" -}}
+{{- if .Values.agent.containerd.enabled }}{{ include "shoal.rootWith" (list) }}{{ else }}{{ include "shoal.confined" . }}{{ end }}
+{{- end }}
+
+{{/*
+Gives a folder of the node to the user that it is for: the node makes it for root. What is in it may be another user's, from before a
+change of settings; it is root's while it is passed on, as root has no right to look into what is not its own.
+*/}}
 {{- define "shoal.ownData" -}}
+{{- $user := ternary 0 65532 (.asRoot | default false) }}
 - name: own-data
   {{- include "shoal.image" .root | nindent 2 }}
   command:
     - node
     - -e
-    - const fs = require('node:fs'); fs.chownSync('/data', 65532, 65532); fs.chmodSync('/data', 0o700);
+    - |
+      const fs = require('node:fs');
+      const give = (path, isFolder) => {
+        if (isFolder) {
+          fs.chownSync(path, 0, 0);
+          for (const entry of fs.readdirSync(path, { withFileTypes: true })) give(`${path}/${entry.name}`, entry.isDirectory());
+        }
+        fs.lchownSync(path, {{ $user }}, {{ $user }});
+      };
+      fs.chmodSync('/data', 0o700);
+      if (fs.statSync('/data').uid !== {{ $user }} || {{ $user }} === 0) give('/data', true);
   {{- include "shoal.rootWith" (list "CHOWN" "FOWNER") | nindent 2 }}
   resources:
     requests: { cpu: 10m, memory: 64Mi }

@@ -19,6 +19,7 @@ test('35: says nothing means the documented defaults, loopback for the mirror', 
     minFreeDiskBytes: 1_073_741_824,
     drainTimeoutMs: 20_000,
     cache: { ttlMs: 0, highWaterPercent: 100, lowWaterPercent: 90 },
+    containerd: { namespaces: [] },
     zone: 'default',
     acceptPrefetch: true,
     registries: {},
@@ -35,6 +36,18 @@ test('35: says nothing means the documented defaults, loopback for the mirror', 
 
 test('the low mark of the cache follows a high one that is below it', () => {
   expect(agentConfigSchema.parse({ cache: { highWaterPercent: 60 } }).cache).toMatchObject({ lowWaterPercent: 60 });
+});
+
+test('containerd’s content: absolute paths, its own names for namespaces, and nothing without a socket', () => {
+  const given = { socket: '/run/containerd/containerd.sock', root: '/srv/containerd', namespaces: ['k8s.io', 'a-b_c'] };
+  expect(complaints({ containerd: given })).toEqual([]);
+  expect(complaints({ containerd: { socket: 'containerd.sock', namespaces: ['a b'] } })).toEqual([
+    'containerd.socket is not the path of a socket; write it like /run/containerd/containerd.sock',
+    'containerd.namespaces.0 is not a namespace of containerd; write it like k8s.io or default',
+  ]);
+  const why = 'has no effect without containerd-socket; give that too, or leave it out';
+  expect(complaints({ containerd: { root: '/srv/containerd' } })).toEqual([`containerd.root ${why}`]);
+  expect(complaints({ containerd: { namespaces: ['k8s.io'] } })).toEqual([`containerd.namespaces ${why}`]);
 });
 
 test('registry hosts take their one spelling', () => {

@@ -58,6 +58,14 @@ const lines =
     void response.end(values.map((value) => `${JSON.stringify(value)}\n`).join(''));
 const listing: Answers = { pins: json({ pins: [], usage }), blobs: lines(...BLOBS) };
 
+test('ls tells what is shared from containerd beside the cache', async () => {
+  const beside = { ...usage, inRuntime: { blobs: 1, bytes: 7e6 } };
+  const admin = await answering({ pins: json({ pins: [], usage: beside }), blobs: lines() });
+  expect((await run('ls', '--admin', admin)).out).toContain(
+    "pinned; beside it 1 blob, 7.0 MB, shared from containerd's own store.\n",
+  );
+});
+
 test('ls shows a table, what was used last at its head', async () => {
   const admin = await answering(listing);
   expect((await run('ls', '--admin', admin)).out).toBe(

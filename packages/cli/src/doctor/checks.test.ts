@@ -3,8 +3,9 @@ import { afterEach, describe, expect, test } from 'vitest';
 import { CommandFailure } from '../command-failure.ts';
 import { checkAgent } from './agent.ts';
 import { checkClock } from './clock.ts';
+import { checkContent } from './content.ts';
 import { checkDisk } from './disk.ts';
-import type { AgentFacts, DataFacts, PortFact, RegistryFact, TrackerFact } from './facts.ts';
+import type { AgentFacts, ContainerdFacts, DataFacts, PortFact, RegistryFact, TrackerFact } from './facts.ts';
 import { checkMembership } from './membership.ts';
 import { checkMirror } from './mirror.ts';
 import { checkOrigin } from './origin.ts';
@@ -263,6 +264,46 @@ describe('peers', () => {
       state: 'fail',
       todo: expect.stringContaining('peer-announce'),
     });
+  });
+});
+
+describe('content', () => {
+  const listed: ContainerdFacts = {
+    socket: '/run/containerd/containerd.sock',
+    state: 'listed',
+    folder: '/var/lib/containerd/io.containerd.content.v1.content',
+    ...{ blobs: 212, bytes: 1.84 * GB, waiting: 0, wrong: 0, unreadable: 0 },
+  };
+
+  test('says how much is shared, and what is still to come', () => {
+    expect(checkContent({ ...listed, waiting: 3 })).toEqual({
+      name: 'content',
+      state: 'ok',
+      detail: `212 blobs, 1840.0 MB, are shared from ${listed.folder}; 3 more are hashed first`,
+    });
+  });
+
+  test.each([
+    [
+      'unreachable',
+      { problem: 'connect EACCES /run/containerd/containerd.sock' },
+      /does not answer at .*EACCES/,
+      /takes root/,
+    ],
+    ['unreadable', { problem: '/x may not be read' }, /cannot be read: \/x may not be read/, /run the agent as root/],
+    ['listed', { wrong: 2 }, /^2 files .* are not what their names say/, /check the disk/],
+    ['listed', { unreadable: 1 }, /^1 files .* cannot be read/, /check their rights/],
+  ])('%s, %o: a warning with what to do', (state, more, detail, todo) => {
+    expect(checkContent({ ...listed, state, ...more })).toEqual({
+      name: 'content',
+      state: 'warn',
+      detail: expect.stringMatching(detail),
+      todo: expect.stringMatching(todo),
+    });
+  });
+
+  test('an agent that has just started has not asked yet', () => {
+    expect(checkContent({ ...listed, state: 'connecting' }).state).toBe('skip');
   });
 });
 

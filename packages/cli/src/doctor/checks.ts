@@ -72,7 +72,10 @@ const CHECKS: Readonly<Record<string, Check>> = {
       isInstalled: (program) => isInstalled(program, searchPath),
       earlierRegistries,
     }),
-  content: ofSubject('content', async ({ facts }) => checkContent(facts?.containerd)),
+  // Nothing to say of an agent that was told of no containerd.
+  content: ofSubject('content', async ({ facts }) =>
+    facts?.containerd === undefined ? [] : [checkContent(facts.containerd)],
+  ),
   tracker: ofSubject('tracker', async (subject) => checkTracker(await subject.trackers())),
   clock: ofSubject('clock', async (subject) => checkClock(await subject.trackers())),
   membership: ofSubject('membership', async ({ facts }, { clock }) => checkMembership(facts, clock())),

@@ -5,10 +5,8 @@ import { type Finding, named } from './finding.ts';
 
 const ASK_AGAIN = 'shoal doctor --only content';
 
-/** @param facts undefined: the agent was told of no containerd, or none runs */
-export function checkContent(facts: ContainerdFacts | undefined): Finding {
+export function checkContent(facts: ContainerdFacts): Finding {
   const { ok, warn, skip } = named('content');
-  if (facts === undefined) return skip("containerd's own store is not shared; containerd-socket turns that on");
   const { socket, state, folder = 'its content store', problem, blobs, bytes, waiting, wrong, unreadable } = facts;
   switch (state) {
     case 'unreachable':

@@ -72,6 +72,9 @@ describe('precedence', () => {
       data: '/srv/x',
       'cache-size': '1GiB',
       'min-free-disk': '2GiB',
+      'containerd-socket': '/run/c.sock',
+      'containerd-root': '/srv/containerd',
+      'containerd-namespace': 'k8s.io',
       'drain-timeout': '1m',
       'cache-ttl': '168h',
       'cache-high-water': '85',
@@ -95,13 +98,20 @@ describe('precedence', () => {
       'log-level': 'debug',
       'log-format': 'json',
     };
+    const socket = { 'containerd-socket': '/run/c.sock' };
+    /** What some have no meaning without. */
+    const needed: Record<string, Record<string, string>> = {
+      tracker: { 'join-token': token },
+      'containerd-root': socket,
+      'containerd-namespace': socket,
+    };
     for (const { key } of agentSettings) {
       const sample = samples[key] ?? expect.fail(`no sample for ${key}`);
-      const withToken = key === 'tracker' ? { 'join-token': token } : {};
+      const others = needed[key] ?? {};
       const yaml = key === 'registry' ? 'registry:\n  a.io: http://127.0.0.1:5000\n' : `${key}: ${sample}\n`;
-      const fromFlag = resolve({ flags: { ...withToken, [key]: sample } }).config;
-      expect(resolve({ flags: withToken, env: { [variableOf(key)]: sample } }).config, key).toEqual(fromFlag);
-      expect(resolve({ flags: withToken, yaml }).config, key).toEqual(fromFlag);
+      const fromFlag = resolve({ flags: { ...others, [key]: sample } }).config;
+      expect(resolve({ flags: others, env: { [variableOf(key)]: sample } }).config, key).toEqual(fromFlag);
+      expect(resolve({ flags: others, yaml }).config, key).toEqual(fromFlag);
       expect(fromFlag, key).not.toEqual(resolve({}).config);
     }
   });
