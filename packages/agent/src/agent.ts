@@ -40,7 +40,7 @@ import { PieceMemory } from './pull/piece-memory.ts';
 import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { ChangingLimit } from './rate/changing-limit.ts';
-import { RuntimeContent } from './runtime-content/runtime-content.ts';
+import type { RuntimeContent } from './runtime-content/runtime-content.ts';
 import type { BlobRecord, BlobStore } from './store/blob-store.ts';
 import { Expiry } from './store/expiry.ts';
 import { freeDiskBytes } from './store/free-space.ts';
@@ -154,7 +154,9 @@ async function start(
   const idOf = (registry: string, digest: Digest): BlobId => blobIdOf(sharedNameOf(registry, identity.peerId), digest);
   const { socket, root, namespaces } = config.containerd;
   if (socket !== undefined) {
-    content = new RuntimeContent(
+    // With what speaks gRPC, for which other agents need no memory.
+    const room = await import('./runtime-content/runtime-content.ts');
+    content = new room.RuntimeContent(
       { socket, root, namespaces },
       {
         own: ownStore,
