@@ -110,10 +110,6 @@ export class ContentShelf {
     if (entry !== undefined) this.#forget(entry);
   }
 
-  has(digest: Digest): boolean {
-    return this.#byDigest.has(digest);
-  }
-
   /** Only what is whole. Asking has others hashed soon. */
   find(id: BlobId): BlobRecord | undefined {
     const entry = this.#entries.get(id);

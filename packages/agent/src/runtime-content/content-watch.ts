@@ -9,16 +9,14 @@
  * The folder is watched beside that: containerd's garbage collection removes files without an event. A file that is gone is
  * withdrawn at that moment.
  */
-import { type FSWatcher, watch } from 'node:fs';
-import { access, constants, lstat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BlobId, type Digest, parseDigest } from '@shoal/oci';
 import type { Logger } from 'pino';
 import type { BlobRecord } from '../store/blob-store.ts';
-import { hasCode } from '../store/failure.ts';
 import { ContainerdApi, ContainerdError } from './containerd-api.ts';
 import type { ContentShelf } from './content-shelf.ts';
+import { FolderWatch } from './folder-watch.ts';
 import { type Labelled, Provenance, registriesOf } from './provenance.ts';
 
 const RESCAN_MS: number = 5 * 60_000;
@@ -43,7 +41,7 @@ export interface ContentWatchOptions {
 }
 
 export interface ContentWatchDependencies {
-  shelf: Pick<ContentShelf, 'replace' | 'gone' | 'has'>;
+  shelf: Pick<ContentShelf, 'replace' | 'gone'>;
   /** The name under which this agent shares what a registry has. */
   idOf: (registry: string, digest: Digest) => BlobId;
   logger: Logger;
@@ -77,7 +75,7 @@ export class ContentWatch {
   readonly #closing = new AbortController();
   #standing: ContentStanding;
   #running: Promise<void> | undefined;
-  #folder: { path: string; watcher: FSWatcher } | undefined;
+  readonly #folder: FolderWatch;
   /** Set while a listing is due: calling it begins that at once. */
   #wake: (() => void) | undefined;
   #isChanged = false;
@@ -86,6 +84,14 @@ export class ContentWatch {
     this.#options = options;
     this.#dependencies = dependencies;
     this.#standing = { socket: options.socket, state: 'connecting' };
+    this.#folder = new FolderWatch({
+      onGone: (name) => {
+        const digest = parseDigest(`sha256:${name}`);
+        if (digest !== undefined) dependencies.shelf.gone(digest);
+      },
+      onNew: () => this.#changed(),
+      logger: dependencies.logger,
+    });
   }
 
   start(): void {
@@ -99,8 +105,8 @@ export class ContentWatch {
   async stop(): Promise<void> {
     this.#closing.abort();
     this.#wake?.();
-    this.#folder?.watcher.close();
     await this.#running;
+    this.#folder.close();
   }
 
   async #run(): Promise<void> {
@@ -182,7 +188,7 @@ export class ContentWatch {
     const { shelf, logger, idOf, clock } = this.#dependencies;
     const content = await this.#content(api, signal);
     const from = this.#provenance.judge(content, clock());
-    const problem = await this.#watchFolder(folder, content.size > 0);
+    const problem = await this.#folder.follow(join(folder, 'blobs', 'sha256'), content.size > 0);
     const listed: BlobRecord[] = [];
     for (const [digest, registry] of problem === undefined ? from : []) {
       const { isShared = false, sizeBytes = 0 } = content.get(digest) ?? {};
@@ -215,49 +221,6 @@ export class ContentWatch {
       }
     }
     return content;
-  }
-
-  /** Returns why its files cannot be read, if they cannot. @param hasContent it is no wonder that an empty store has no folder */
-  async #watchFolder(folder: string, hasContent: boolean): Promise<string | undefined> {
-    const path = join(folder, 'blobs', 'sha256');
-    if (this.#folder?.path === path) return undefined;
-    this.#folder?.watcher.close();
-    this.#folder = undefined;
-    try {
-      await access(path, constants.R_OK | constants.X_OK);
-      const watcher = watch(path, { persistent: false }, (_event, name) => void this.#fileChanged(path, name));
-      const folder = { path, watcher };
-      // Without it, listings alone tell what is gone.
-      watcher.on('error', () => this.#unwatch(folder));
-      this.#folder = folder;
-      if (this.#closing.signal.aborted) watcher.close();
-      return undefined;
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) return hasContent ? `${path} is not there` : undefined;
-      if (hasCode(error, 'EACCES') || hasCode(error, 'EPERM')) return `${path} may not be read`;
-      this.#dependencies.logger.warn(
-        { err: error, path },
-        "containerd's files cannot be watched: looked at now and then",
-      );
-      return undefined;
-    }
-  }
-
-  #unwatch(folder: { watcher: FSWatcher }): void {
-    folder.watcher.close();
-    if (this.#folder === folder) this.#folder = undefined;
-  }
-
-  async #fileChanged(folder: string, name: string | null): Promise<void> {
-    const digest = parseDigest(`sha256:${name ?? ''}`);
-    if (digest === undefined || name === null) return this.#changed();
-    const { shelf } = this.#dependencies;
-    if (!shelf.has(digest)) return this.#changed();
-    try {
-      await lstat(join(folder, name));
-    } catch (error) {
-      if (hasCode(error, 'ENOENT')) shelf.gone(digest);
-    }
   }
 
   #stand(state: ContentState, problem?: string, folder = this.#standing.folder): void {

@@ -291,8 +291,8 @@ describe('content', () => {
       /takes root/,
     ],
     ['unreadable', { problem: '/x may not be read' }, /cannot be read: \/x may not be read/, /run the agent as root/],
-    ['listed', { wrong: 2 }, /^2 files .* are not what their names say/, /check the disk/],
-    ['listed', { unreadable: 1 }, /^1 files .* cannot be read/, /check their rights/],
+    ['listed', { wrong: 2 }, /not what their names say, and never shared: 2$/, /check the disk/],
+    ['listed', { unreadable: 1 }, /cannot be read: 1$/, /check their rights/],
   ])('%s, %o: a warning with what to do', (state, more, detail, todo) => {
     expect(checkContent({ ...listed, state, ...more })).toEqual({
       name: 'content',

@@ -24,12 +24,15 @@ export function checkContent(facts: ContainerdFacts): Finding {
   }
   if (wrong > 0) {
     return warn(
-      `${wrong} files in ${folder} are not what their names say; they are never shared`,
+      `files in ${folder} that are not what their names say, and never shared: ${wrong}`,
       "the agent's log names them; check the disk, and remove the images that they belong to, so that they are pulled again",
     );
   }
   if (unreadable > 0)
-    return warn(`${unreadable} files in ${folder} cannot be read`, "the agent's log names them; check their rights");
+    return warn(
+      `files in ${folder} that cannot be read: ${unreadable}`,
+      "the agent's log names them; check their rights",
+    );
   const toHash = waiting === 0 ? '' : `; ${waiting} more are hashed first`;
   return ok(`${blobs} blobs, ${megabytes(bytes)}, are shared from ${folder}${toHash}`);
 }
