@@ -75,7 +75,7 @@ export class ContentShelf {
   readonly #dependencies: ContentShelfDependencies;
   readonly #entries = new Map<BlobId, Entry>();
   readonly #byDigest = new Map<Digest, Entry>();
-  /** To be hashed. The second one goes first, and has a lane of its own. */
+  /** To be hashed. The urgent ones go first, and have a lane of their own. */
   readonly #waiting = new Set<Entry>();
   readonly #urgent = new Set<Entry>();
   readonly #lanes = new Map<'background' | 'urgent', Promise<void>>();
@@ -244,7 +244,11 @@ export class ContentShelf {
     };
     this.#lanes.set(
       lane,
-      work().finally(() => this.#lanes.delete(lane)),
+      work().finally(() => {
+        this.#lanes.delete(lane);
+        // What came in the moment between.
+        this.#work();
+      }),
     );
   }
 

@@ -136,7 +136,8 @@ export class ContentWatch {
       // Listened to first, so that no change falls between.
       const listening = this.#listen(api, signal).finally(() => {
         ended.abort();
-        this.#wake?.();
+        // Also when it ends during a listing, nobody waits for the next turn.
+        this.#changed();
       });
       listening.catch(() => undefined);
       while (!signal.aborted) {
