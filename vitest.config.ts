@@ -20,7 +20,7 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'unit',
-          include: ['packages/*/src/**/*.test.ts', 'test/docs/**/*.test.ts', 'bench/**/*.test.ts'],
+          include: ['packages/*/src/**/*.test.ts', 'test/{docs,chaos}/**/*.test.ts', 'bench/**/*.test.ts'],
           // They mostly wait or compute by themselves; the others drive whole clusters and have the machine to themselves.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },

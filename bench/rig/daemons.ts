@@ -29,6 +29,8 @@ export interface AgentPlan {
   readonly originUrl: string;
   /** Node's own. */
   readonly nodeArguments: readonly string[];
+  /** Further settings of the agent. */
+  readonly agentArguments?: readonly string[];
 }
 
 /** A daemon whose ready line can be waited for. */
@@ -83,6 +85,7 @@ export function startAgent(plan: AgentPlan): ReadyDaemon<unknown> {
     ...['--tracker', tracker.url, '--join-token', `@${tracker.joinTokenFile}`],
     ...['--registry', `${REGISTRY}=${plan.originUrl}`],
     ...['--log-level', 'warn'],
+    ...(plan.agentArguments ?? []),
   ]);
 }
 

@@ -85,6 +85,15 @@ export class RigNetwork implements AsyncDisposable {
     return { name, address, namespace };
   }
 
+  /** As when somebody pulls the plug: the host keeps its address and routes, and nothing passes. */
+  async cut(host: Host): Promise<void> {
+    await run('ip', ['-n', this.#bridge.name, 'link', 'set', host.name, 'down']);
+  }
+
+  async mend(host: Host): Promise<void> {
+    await run('ip', ['-n', this.#bridge.name, 'link', 'set', host.name, 'up']);
+  }
+
   /** Of a shaped link, since it was made. */
   async counts(host: Host): Promise<{ up: LinkCount; down: LinkCount }> {
     const [up, down] = await Promise.all([

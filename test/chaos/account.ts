@@ -1,0 +1,71 @@
+/** What a run tells at its end: how many pulls and faults there were, and everything around what was not as it must be. */
+import type { Life } from './chaos-daemon.ts';
+import type { FaultRecord } from './fault.ts';
+import type { PullRecord, Verdict } from './judge.ts';
+import { linesBetween } from './log-check.ts';
+
+const MiB = 1024 ** 2;
+const BEFORE_MS = 12_000;
+const MOST_LINES = 40;
+
+export interface JudgedPull {
+  readonly pull: PullRecord;
+  readonly verdict: Verdict;
+}
+
+export interface Tally {
+  readonly seed: number;
+  readonly pulls: readonly JudgedPull[];
+  readonly faults: readonly FaultRecord[];
+  readonly peakRssBytes: number;
+}
+
+export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string[] {
+  const count = (type: Verdict['type']): number => pulls.filter(({ verdict }) => verdict.type === type).length;
+  const seconds = pulls.map(({ pull }) => (pull.endedMs - pull.beganMs) / 1_000).sort((a, b) => a - b);
+  const at = (share: number): string => (seconds[Math.floor(share * (seconds.length - 1))] ?? Number.NaN).toFixed(1);
+  const kinds = [...Map.groupBy(faults, ({ kind }) => kind)].map(([kind, all]) => `${kind} ${all.length}`);
+  return [
+    `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused, ${count('failed')} failed`,
+    `  a pull took ${at(0.5)} s in the middle, ${at(0.95)} s at the 95th percentile, ${at(1)} s at most`,
+    `  ${faults.length} faults: ${kinds.sort().join(', ')}`,
+    `  an agent took at most ${(peakRssBytes / MiB).toFixed(0)} MiB`,
+    ...pulls.flatMap(({ pull, verdict }) => (verdict.type === 'well' ? [] : [`  ${pullLine(pull, verdict)}`])),
+  ];
+}
+
+function pullLine({ node, image, beganMs, endedMs, failure }: PullRecord, verdict: Verdict): string {
+  const pulled = `${node} ${image} ${time(beganMs)} to ${time(endedMs)}`;
+  if (verdict.type === 'excused') return `excused: ${pulled}: ${verdict.because.map(faultText).join(', ')}: ${failure}`;
+  return verdict.type === 'failed' ? `FAILED: ${pulled}: ${verdict.reason}` : pulled;
+}
+
+/** @param lives of the node's agent; @param epochMs when the run began */
+export function failureAccount(
+  { pull, verdict }: JudgedPull,
+  faults: readonly FaultRecord[],
+  lives: readonly Life[],
+  epochMs: number,
+): string {
+  const fromMs = pull.beganMs - BEFORE_MS;
+  const near = faults.filter(
+    ({ beganMs, endedMs }) => beganMs <= pull.endedMs && (endedMs ?? Number.POSITIVE_INFINITY) >= fromMs,
+  );
+  const logs = lives.flatMap(({ log }) => linesBetween(log, epochMs + fromMs, epochMs + pull.endedMs, MOST_LINES));
+  return [
+    pullLine(pull, verdict),
+    `  held all the time, by blob: ${pull.holders.map((places) => places.join('+') || 'nobody').join(', ')}`,
+    '  faults from a little before it to its end:',
+    ...near.map((fault) => `    ${faultText(fault)}`),
+    `  its agent's log of that time:`,
+    ...logs.map((line) => `    ${line}`),
+  ].join('\n');
+}
+
+function faultText({ kind, place, beganMs, endedMs }: FaultRecord): string {
+  return `${kind} at ${place} ${time(beganMs)} to ${endedMs === undefined ? '…' : time(endedMs)}`;
+}
+
+function time(ms: number): string {
+  return `${(ms / 1_000).toFixed(1)} s`;
+}

@@ -1,0 +1,70 @@
+/**
+ * Which pulls went as they must. A pull must end well and within its time, whatever goes on; it may fail only when in its
+ * time the registry could not be reached and not all of the image was within reach of the node's agent.
+ */
+import type { FaultRecord, Place } from './fault.ts';
+
+/** Whatever is broken in the meantime: every fault is over long before that. */
+export const PULL_DEADLINE_MS = 75_000;
+/** After a fault: until then others may not know again of an agent and of what it holds. */
+const SETTLED_MS = 10_000;
+
+export interface PullRecord {
+  readonly node: Place;
+  readonly image: string;
+  readonly beganMs: number;
+  readonly endedMs: number;
+  readonly failure: string | undefined;
+  /** Whether everything of the image was in the runtime's store and hashed to its name; of a pull that failed, false. */
+  readonly isComplete: boolean;
+  /** For each blob of the image, the nodes whose agents held it both when the pull began and when it ended. */
+  readonly holders: readonly (readonly Place[])[];
+}
+
+export type Verdict =
+  | { readonly type: 'well' }
+  /** The faults that kept the registry from it. */
+  | { readonly type: 'excused'; readonly because: readonly FaultRecord[] }
+  | { readonly type: 'failed'; readonly reason: string };
+
+export function verdictOf(pull: PullRecord, faults: readonly FaultRecord[]): Verdict {
+  const tookMs = pull.endedMs - pull.beganMs;
+  if (tookMs > PULL_DEADLINE_MS) return failed(`it took ${(tookMs / 1_000).toFixed(0)} s`);
+  if (pull.failure === undefined) {
+    return pull.isComplete
+      ? { type: 'well' }
+      : failed('it ended well, and yet the content is not complete or not right');
+  }
+  const because = faults.filter((fault) => isOutage(fault, pull.node) && touches(fault, pull.beganMs, pull.endedMs));
+  if (because.length === 0) return failed(`it failed, and the registry could be reached: ${pull.failure}`);
+  const sources = withinReach(pull, faults);
+  if (sources === undefined) return { type: 'excused', because };
+  return failed(`it failed, and all of the image was within reach, at ${sources.join(', ')}: ${pull.failure}`);
+}
+
+function failed(reason: string): Verdict {
+  return { type: 'failed', reason };
+}
+
+/** Whether the fault keeps a node from the registry. */
+function isOutage({ kind, place }: FaultRecord, node: Place): boolean {
+  return place === 'origin' || (place === node && kind === 'link-cut');
+}
+
+/** One node for each blob that the node's own agent lacked, when nothing was in the way of getting all of them there. */
+function withinReach({ node, holders, beganMs, endedMs }: PullRecord, faults: readonly FaultRecord[]) {
+  const isCalm = (place: Place): boolean =>
+    !faults.some((fault) => fault.place === place && touches(fault, beganMs - SETTLED_MS, endedMs));
+  if (!isCalm(node) || !isCalm('tracker')) return undefined;
+  const sources = new Set<Place>();
+  for (const places of holders) {
+    const source = places.find((place) => place === node) ?? places.find(isCalm);
+    if (source === undefined) return undefined;
+    sources.add(source);
+  }
+  return [...sources];
+}
+
+function touches({ beganMs, endedMs = Number.POSITIVE_INFINITY }: FaultRecord, fromMs: number, toMs: number): boolean {
+  return beganMs <= toMs && endedMs >= fromMs;
+}
