@@ -1,7 +1,7 @@
 /** What a run tells at its end: how many pulls and faults there were, and everything around what was not as it must be. */
 import type { Life } from './chaos-daemon.ts';
 import type { FaultRecord } from './fault.ts';
-import type { PullRecord, Verdict } from './judge.ts';
+import type { Lack, PullRecord, Verdict } from './judge.ts';
 import { linesBetween } from './log-check.ts';
 
 const MiB = 1024 ** 2;
@@ -24,9 +24,10 @@ export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string
   const count = (type: Verdict['type']): number => pulls.filter(({ verdict }) => verdict.type === type).length;
   const seconds = pulls.map(({ pull }) => (pull.endedMs - pull.beganMs) / 1_000).sort((a, b) => a - b);
   const at = (share: number): string => (seconds[Math.floor(share * (seconds.length - 1))] ?? Number.NaN).toFixed(1);
+  const unheld = pulls.filter(({ verdict }) => verdict.type === 'excused' && verdict.and.type === 'held-by-nobody');
   const kinds = [...Map.groupBy(faults, ({ kind }) => kind)].map(([kind, all]) => `${kind} ${all.length}`);
   return [
-    `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused, ${count('failed')} failed`,
+    `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused (${unheld.length}: nobody held it), ${count('failed')} failed`,
     `  a pull took ${at(0.5)} s in the middle, ${at(0.95)} s at the 95th percentile, ${at(1)} s at most`,
     `  ${faults.length} faults: ${kinds.sort().join(', ')}`,
     `  an agent took at most ${(peakRssBytes / MiB).toFixed(0)} MiB`,
@@ -36,8 +37,16 @@ export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string
 
 function pullLine({ node, image, beganMs, endedMs, failure }: PullRecord, verdict: Verdict): string {
   const pulled = `${node} ${image} ${time(beganMs)} to ${time(endedMs)}`;
-  if (verdict.type === 'excused') return `excused: ${pulled}: ${verdict.because.map(faultText).join(', ')}: ${failure}`;
+  if (verdict.type === 'excused') {
+    const { because, and } = verdict;
+    return `excused: ${pulled}: ${because.map(faultText).join(', ')}; ${lackText(and)}: ${failure}`;
+  }
   return verdict.type === 'failed' ? `FAILED: ${pulled}: ${verdict.reason}` : pulled;
+}
+
+function lackText(lack: Lack): string {
+  if (lack.type === 'held-by-nobody') return `nobody held ${lack.blobs} of its blobs`;
+  return lack.faults.map(faultText).join(', ');
 }
 
 /** @param lives of the node's agent; @param epochMs when the run began */

@@ -23,9 +23,15 @@ export interface PullRecord {
 
 export type Verdict =
   | { readonly type: 'well' }
-  /** The faults that kept the registry from it. */
-  | { readonly type: 'excused'; readonly because: readonly FaultRecord[] }
+  /** The faults that kept the registry from it, and why nobody else could give what it needed. */
+  | { readonly type: 'excused'; readonly because: readonly FaultRecord[]; readonly and: Lack }
   | { readonly type: 'failed'; readonly reason: string };
+
+export type Lack =
+  /** So many of its blobs were held by no agent all the time. */
+  | { readonly type: 'held-by-nobody'; readonly blobs: number }
+  /** What was between the node and those who held it. */
+  | { readonly type: 'in-the-way'; readonly faults: readonly FaultRecord[] };
 
 export function verdictOf(pull: PullRecord, faults: readonly FaultRecord[]): Verdict {
   const tookMs = pull.endedMs - pull.beganMs;
@@ -37,9 +43,9 @@ export function verdictOf(pull: PullRecord, faults: readonly FaultRecord[]): Ver
   }
   const because = faults.filter((fault) => isOutage(fault, pull.node) && touches(fault, pull.beganMs, pull.endedMs));
   if (because.length === 0) return failed(`it failed, and the registry could be reached: ${pull.failure}`);
-  const sources = withinReach(pull, faults);
-  if (sources === undefined) return { type: 'excused', because };
-  return failed(`it failed, and all of the image was within reach, at ${sources.join(', ')}: ${pull.failure}`);
+  const and = lackOf(pull, faults);
+  if (and !== undefined) return { type: 'excused', because, and };
+  return failed(`it failed, and all of the image was within reach: ${pull.failure}`);
 }
 
 function failed(reason: string): Verdict {
@@ -51,18 +57,18 @@ function isOutage({ kind, place }: FaultRecord, node: Place): boolean {
   return place === 'origin' || (place === node && kind === 'link-cut');
 }
 
-/** One node for each blob that the node's own agent lacked, when nothing was in the way of getting all of them there. */
-function withinReach({ node, holders, beganMs, endedMs }: PullRecord, faults: readonly FaultRecord[]) {
-  const isCalm = (place: Place): boolean =>
-    !faults.some((fault) => fault.place === place && touches(fault, beganMs - SETTLED_MS, endedMs));
-  if (!isCalm(node) || !isCalm('tracker')) return undefined;
-  const sources = new Set<Place>();
+/** What kept the node's agent from getting all of the image from agents; undefined when nothing did. */
+function lackOf({ node, holders, beganMs, endedMs }: PullRecord, faults: readonly FaultRecord[]): Lack | undefined {
+  const hurting = (place: Place): FaultRecord[] =>
+    faults.filter((fault) => fault.place === place && touches(fault, beganMs - SETTLED_MS, endedMs));
+  const blobs = holders.filter((places) => places.length === 0).length;
+  if (blobs > 0) return { type: 'held-by-nobody', blobs };
+  const inTheWay = new Set([...hurting(node), ...hurting('tracker')]);
   for (const places of holders) {
-    const source = places.find((place) => place === node) ?? places.find(isCalm);
-    if (source === undefined) return undefined;
-    sources.add(source);
+    if (places.includes(node) || places.some((place) => hurting(place).length === 0)) continue;
+    for (const fault of places.flatMap(hurting)) inTheWay.add(fault);
   }
-  return [...sources];
+  return inTheWay.size === 0 ? undefined : { type: 'in-the-way', faults: [...inTheWay] };
 }
 
 function touches({ beganMs, endedMs = Number.POSITIVE_INFINITY }: FaultRecord, fromMs: number, toMs: number): boolean {

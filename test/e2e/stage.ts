@@ -21,6 +21,8 @@ export interface StageOptions {
   readonly withCredentials?: readonly number[];
   /** Whether there is a tracker. @default true */
   readonly tracker?: boolean;
+  /** Further settings of every agent. @default none */
+  readonly moreArguments?: readonly string[];
 }
 
 /** What every suite starts from: a real registry that holds an image, and agents that know the registry. */
@@ -65,8 +67,12 @@ export class Stage implements AsyncDisposable {
       nodes: options.nodes ?? 1,
       folder: folder.path,
       tracker: options.tracker ?? true,
-      agentArguments: (index) =>
-        options.withCredentials?.includes(index) ? ['--config', configFile] : ['--registry', `${name}=${registry.url}`],
+      agentArguments: (index) => [
+        ...(options.withCredentials?.includes(index)
+          ? ['--config', configFile]
+          : ['--registry', `${name}=${registry.url}`]),
+        ...(options.moreArguments ?? []),
+      ],
     });
     resources.defer(() => cluster.stop());
     await registry.settle();
