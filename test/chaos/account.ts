@@ -7,6 +7,10 @@ import { linesBetween } from './log-check.ts';
 const MiB = 1024 ** 2;
 const BEFORE_MS = 12_000;
 const MOST_LINES = 40;
+/** What is told of each sort of pull. */
+const MOST_PULLS = 12;
+const SLOWEST_PULLS = 3;
+const MOST_FAILURE_CHARACTERS = 160;
 
 export interface JudgedPull {
   readonly pull: PullRecord;
@@ -26,20 +30,32 @@ export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string
   const at = (share: number): string => (seconds[Math.floor(share * (seconds.length - 1))] ?? Number.NaN).toFixed(1);
   const unheld = pulls.filter(({ verdict }) => verdict.type === 'excused' && verdict.and.type === 'held-by-nobody');
   const kinds = [...Map.groupBy(faults, ({ kind }) => kind)].map(([kind, all]) => `${kind} ${all.length}`);
+  const odd = pulls.filter(({ verdict }) => verdict.type !== 'well');
+  const tookMs = ({ pull }: JudgedPull): number => pull.endedMs - pull.beganMs;
+  const slowest = [...pulls].sort((a, b) => tookMs(b) - tookMs(a)).slice(0, SLOWEST_PULLS);
   return [
     `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused (${unheld.length}: nobody held it), ${count('failed')} failed`,
     `  a pull took ${at(0.5)} s in the middle, ${at(0.95)} s at the 95th percentile, ${at(1)} s at most`,
     `  ${faults.length} faults: ${kinds.sort().join(', ')}`,
     `  an agent took at most ${(peakRssBytes / MiB).toFixed(0)} MiB`,
-    ...pulls.flatMap(({ pull, verdict }) => (verdict.type === 'well' ? [] : [`  ${pullLine(pull, verdict)}`])),
+    `  the slowest pulls:`,
+    ...slowest.map(
+      ({ pull }) => `    ${pulledText(pull)}; ${faultsAround(pull, faults).map(faultText).join(', ') || 'no fault'}`,
+    ),
+    ...odd.slice(0, MOST_PULLS).map(({ pull, verdict }) => `  ${pullLine(pull, verdict)}`),
+    ...(odd.length > MOST_PULLS ? [`  and ${odd.length - MOST_PULLS} more that did not end well`] : []),
   ];
 }
 
-function pullLine({ node, image, beganMs, endedMs, failure }: PullRecord, verdict: Verdict): string {
-  const pulled = `${node} ${image} ${time(beganMs)} to ${time(endedMs)}`;
+function pulledText({ node, image, beganMs, endedMs }: PullRecord): string {
+  return `${node} ${image} ${time(beganMs)} to ${time(endedMs)}`;
+}
+
+function pullLine(pull: PullRecord, verdict: Verdict): string {
+  const pulled = pulledText(pull);
   if (verdict.type === 'excused') {
     const { because, and } = verdict;
-    return `excused: ${pulled}: ${because.map(faultText).join(', ')}; ${lackText(and)}: ${failure}`;
+    return `excused: ${pulled}: ${because.map(faultText).join(', ')}; ${lackText(and)}: ${pull.failure?.slice(-MOST_FAILURE_CHARACTERS)}`;
   }
   return verdict.type === 'failed' ? `FAILED: ${pulled}: ${verdict.reason}` : pulled;
 }
@@ -57,18 +73,23 @@ export function failureAccount(
   epochMs: number,
 ): string {
   const fromMs = pull.beganMs - BEFORE_MS;
-  const near = faults.filter(
-    ({ beganMs, endedMs }) => beganMs <= pull.endedMs && (endedMs ?? Number.POSITIVE_INFINITY) >= fromMs,
-  );
   const logs = lives.flatMap(({ log }) => linesBetween(log, epochMs + fromMs, epochMs + pull.endedMs, MOST_LINES));
   return [
     pullLine(pull, verdict),
     `  held all the time, by blob: ${pull.holders.map((places) => places.join('+') || 'nobody').join(', ')}`,
     '  faults from a little before it to its end:',
-    ...near.map((fault) => `    ${faultText(fault)}`),
+    ...faultsAround(pull, faults).map((fault) => `    ${faultText(fault)}`),
     `  its agent's log of that time:`,
     ...logs.map((line) => `    ${line}`),
   ].join('\n');
+}
+
+/** From a little before the pull to its end. */
+function faultsAround(pull: PullRecord, faults: readonly FaultRecord[]): FaultRecord[] {
+  const fromMs = pull.beganMs - BEFORE_MS;
+  return faults.filter(
+    ({ beganMs, endedMs = Number.POSITIVE_INFINITY }) => beganMs <= pull.endedMs && endedMs >= fromMs,
+  );
 }
 
 function faultText({ kind, place, beganMs, endedMs }: FaultRecord): string {

@@ -43,8 +43,8 @@ export class ChaosField implements AsyncDisposable {
     await using ground = new AsyncDisposableStack();
     const folder = ground.use(await DaemonFolder.create('chaos'));
     const registryFolder = folder.join('registry');
-    await mkdir(registryFolder);
-    const images = await pushAll(folder, registryFolder, nodeCount);
+    const trackerFolder = folder.join('tracker');
+    for (const path of [registryFolder, trackerFolder]) await mkdir(path);
     const network = ground.use(await RigNetwork.create(RigName.ofThisProcess(), 'cubic'));
     const hosts = {
       origin: await network.attach('origin', LINK_BITS_PER_SECOND),
@@ -56,9 +56,6 @@ export class ChaosField implements AsyncDisposable {
     }
     await using daemons = new AsyncDisposableStack();
     const origin = daemons.use(new ChaosOrigin(hosts.origin, registryFolder));
-    await origin.start();
-    const trackerFolder = folder.join('tracker');
-    await mkdir(trackerFolder);
     const tracker = new ChaosDaemon(
       (): ReadyDaemon<TrackerAddress> => startTracker({ host: hosts.tracker, dataFolder: trackerFolder }),
     );
@@ -66,10 +63,14 @@ export class ChaosField implements AsyncDisposable {
     daemons.use(tracker);
     const nodes: ChaosNode[] = [];
     daemons.defer(async () => void (await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))));
-    await inLanes(hosts.nodes, async (host, index) => {
+    // To make the images is this process's own work, and no agent asks for any before they are there.
+    const pushed = pushAll(folder, registryFolder, nodeCount);
+    const started = inLanes(hosts.nodes, async (host, index) => {
       const plan = { place: nodePlace(index), host, originUrl: origin.url, tracker: address, folder };
       nodes[index] = await ChaosNode.start(plan, signal);
     });
+    const [images] = await Promise.all([pushed, started]);
+    await origin.start();
     const all = [hosts.origin, hosts.tracker, ...hosts.nodes];
     return new ChaosField({ network, origin, tracker, nodes, images, hosts: all }, daemons.move(), ground.move());
   }
