@@ -6,6 +6,7 @@ import { mkdir, readdir } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect, test } from 'vitest';
+import { attempt } from '../../test/support/daemon/process.ts';
 import { removeLeftovers } from './leftovers.ts';
 import { checkLinks } from './link-check.ts';
 import { Namespace } from './namespace.ts';
@@ -47,6 +48,25 @@ testRig(
       expect(up.bytes).toBeGreaterThan(rates.duplex![0]);
     }
     expect(await ours(rig)).toEqual([]);
+  },
+  TIMEOUT_MS,
+);
+
+testRig(
+  'a link that is cut carries nothing until it is mended',
+  async () => {
+    await using network = await RigNetwork.create(RigName.ofThisProcess(), 'reno');
+    const [near, far] = [await network.attach('near', LINK), await network.attach('far', LINK)];
+    // Nothing listens there, so that an answer is a refusal.
+    const script = `const s = require('net').connect(9, '${far.address}');
+      s.setTimeout(2_000, () => process.exit(3)).on('error', ({ code }) => process.exit(code === 'ECONNREFUSED' ? 0 : 3))`;
+    const asked = near.namespace.command(process.execPath, ['-e', script]);
+    const reaches = async (): Promise<boolean> => (await attempt(asked.program, asked.args)).code === 0;
+    expect(await reaches()).toBe(true);
+    await network.cut(far);
+    expect(await reaches()).toBe(false);
+    await network.mend(far);
+    await expect.poll(reaches, { timeout: 10_000 }).toBe(true);
   },
   TIMEOUT_MS,
 );

@@ -21,10 +21,14 @@ export interface Tally {
   readonly seed: number;
   readonly pulls: readonly JudgedPull[];
   readonly faults: readonly FaultRecord[];
+  /** By all nodes, in pulls that ended well, those at the end included. */
+  readonly pulledBytes: number;
+  /** What the registry's link carried meanwhile, with all headers. */
+  readonly originBytes: number;
   readonly peakRssBytes: number;
 }
 
-export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string[] {
+export function tallyLines({ seed, pulls, faults, pulledBytes, originBytes, peakRssBytes }: Tally): string[] {
   const count = (type: Verdict['type']): number => pulls.filter(({ verdict }) => verdict.type === type).length;
   const seconds = pulls.map(({ pull }) => (pull.endedMs - pull.beganMs) / 1_000).sort((a, b) => a - b);
   const at = (share: number): string => (seconds[Math.floor(share * (seconds.length - 1))] ?? Number.NaN).toFixed(1);
@@ -37,7 +41,7 @@ export function tallyLines({ seed, pulls, faults, peakRssBytes }: Tally): string
     `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused (${unheld.length}: nobody held it), ${count('failed')} failed`,
     `  a pull took ${at(0.5)} s in the middle, ${at(0.95)} s at the 95th percentile, ${at(1)} s at most`,
     `  ${faults.length} faults: ${kinds.sort().join(', ')}`,
-    `  an agent took at most ${(peakRssBytes / MiB).toFixed(0)} MiB`,
+    `  the registry sent ${mebibytes(originBytes)} for ${mebibytes(pulledBytes)} that were pulled; an agent took at most ${mebibytes(peakRssBytes)} of memory`,
     `  the slowest pulls:`,
     ...slowest.map(
       ({ pull }) => `    ${pulledText(pull)}; ${faultsAround(pull, faults).map(faultText).join(', ') || 'no fault'}`,
@@ -94,6 +98,10 @@ function faultsAround(pull: PullRecord, faults: readonly FaultRecord[]): FaultRe
 
 function faultText({ kind, place, beganMs, endedMs }: FaultRecord): string {
   return `${kind} at ${place} ${time(beganMs)} to ${endedMs === undefined ? '…' : time(endedMs)}`;
+}
+
+function mebibytes(bytes: number): string {
+  return `${(bytes / MiB).toFixed(0)} MiB`;
 }
 
 function time(ms: number): string {

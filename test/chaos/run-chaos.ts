@@ -67,11 +67,13 @@ class ChaosRun {
     const weighing = this.#weighUntil(over.signal);
     const pulls: PullRecord[] = [];
     await Promise.all([this.#playFaults(schedule), this.#pullInLoops(pulls)]);
-    await this.#untilReady();
+    if (!this.#signal.aborted) await this.#untilReady();
     const lastPulls: PullRecord[] = [];
-    await this.#pullEach(lastPulls);
+    if (!this.#signal.aborted) await this.#pullEach(lastPulls);
     over.abort();
     await weighing;
+    this.#signal.throwIfAborted();
+    const originBytes = (await this.#field.network.counts(this.#field.origin.host)).up.bytes;
     await inLanes(this.#field.nodes, (node) => this.#verify(node));
     const left = await this.#field.endProcesses();
     if (left.length > 0) this.#problems.push(`processes are left: ${left.join(', ')}`);
@@ -81,8 +83,17 @@ class ChaosRun {
     const lives = this.#field.nodes.flatMap(({ agent }) => agent.lives);
     const peakRssBytes = Math.max(...lives.map((life) => life.peakRssBytes));
     if (peakRssBytes > MAX_RSS_BYTES) this.#problems.push(`an agent took ${peakRssBytes} bytes of memory`);
-    const problems = this.#problems;
-    return { seed, pulls: judged, lastPulls: judgedLast, faults: this.#faults, peakRssBytes, problems };
+    const pulledBytes = this.#bytesOf([...judged, ...judgedLast]);
+    return {
+      seed,
+      pulls: judged,
+      lastPulls: judgedLast,
+      faults: this.#faults,
+      pulledBytes,
+      originBytes,
+      peakRssBytes,
+      problems: this.#problems,
+    };
   }
 
   #now(): number {
@@ -93,7 +104,7 @@ class ChaosRun {
   async #playFaults(schedule: readonly Fault[]): Promise<void> {
     const underWay = new Map<Place, Promise<void>>();
     for (const fault of schedule) {
-      await sleep(Math.max(0, fault.startMs - this.#now()));
+      await sleep(Math.max(0, fault.startMs - this.#now()), undefined, { signal: this.#signal }).catch(() => undefined);
       const before = underWay.get(fault.place) ?? Promise.resolve();
       underWay.set(
         fault.place,
@@ -123,7 +134,7 @@ class ChaosRun {
     const loops = nodes.map((node, index) => {
       const random = seededRandom(seed + index + 1);
       const options = { shared: images.shared, own: images.own[index]!, random, untilMs: durationMs };
-      return pullInLoop(node, options, this.#puller(pulls));
+      return this.#client(node, pullInLoop(node, options, this.#puller(pulls)));
     });
     await Promise.all(loops);
   }
@@ -132,12 +143,29 @@ class ChaosRun {
   async #pullEach(pulls: PullRecord[]): Promise<void> {
     const { nodes, images } = this.#field;
     const all = [...images.shared, ...images.own];
-    const rounds = nodes.map(async (node, index) => {
+    const round = async (node: ChaosNode, index: number): Promise<void> => {
       for (const image of [...all.slice(index), ...all.slice(0, index)]) {
         await pullAndRemove(node, image, this.#puller(pulls));
       }
-    });
-    await Promise.all(rounds);
+    };
+    await Promise.all(nodes.map((node, index) => this.#client(node, round(node, index))));
+  }
+
+  /** Never throws. */
+  async #client(node: ChaosNode, work: Promise<void>): Promise<void> {
+    try {
+      await work;
+    } catch (error) {
+      this.#problems.push(`the client of ${node.place}: ${error instanceof Error ? error.message : String(error)}`);
+    }
+  }
+
+  /** Of those that ended well. */
+  #bytesOf(pulls: readonly JudgedPull[]): number {
+    const { shared, own } = this.#field.images;
+    const sizes = new Map([...shared, ...own].map(({ repository, totalBytes }) => [repository, totalBytes]));
+    const well = pulls.filter(({ verdict }) => verdict.type === 'well');
+    return well.reduce((sum, { pull }) => sum + (sizes.get(pull.image) ?? 0), 0);
   }
 
   #puller(pulls: PullRecord[]): PullerDependencies {
