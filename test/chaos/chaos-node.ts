@@ -19,7 +19,8 @@ const CACHE_SIZE = '48MiB';
 const MIN_FREE_DISK = '4MiB';
 /** Cache, index, and blobs that are removed while somebody reads them. */
 const DISK_BYTES: number = 96 * 1024 ** 2;
-const FILLER_BLOCK_BYTES = 64 * 1024;
+/** Of tmpfs: with blocks of this, nothing is left. */
+const PAGE_BYTES = 4_096;
 
 export interface NodePlan {
   readonly place: Place;
@@ -96,15 +97,14 @@ export class ChaosNode implements AsyncDisposable {
     return digestsOf(image).every((digest) => held.has(digest));
   }
 
-  /** Writes until nothing more fits. */
+  /** Writes until nothing more fits; what the agent frees meanwhile is taken as well, as far as the disk is large. */
   async fillDisk(): Promise<void> {
-    await attempt('dd', ['if=/dev/zero', `of=${this.#filler}`, `bs=${FILLER_BLOCK_BYTES}`]);
-    // What is left is less than a block.
-    await attempt('dd', ['if=/dev/zero', `of=${this.#filler}-rest`, 'bs=1']);
+    const blocks = DISK_BYTES / PAGE_BYTES;
+    await attempt('dd', ['if=/dev/zero', `of=${this.#filler}`, `bs=${PAGE_BYTES}`, `count=${blocks}`]);
   }
 
   async freeDisk(): Promise<void> {
-    for (const file of [this.#filler, `${this.#filler}-rest`]) await rm(file, { force: true });
+    await rm(this.#filler, { force: true });
   }
 
   async isReady(): Promise<boolean> {
