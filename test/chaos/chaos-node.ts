@@ -12,7 +12,6 @@ import type { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt, type CommandResult, run } from '../support/daemon/process.ts';
 import { ChaosDaemon } from './chaos-daemon.ts';
 import type { Place } from './fault.ts';
-import { digestsOf } from './image-set.ts';
 
 /** Less than all images take, so that blobs come and go. */
 const CACHE_SIZE = '48MiB';
@@ -90,11 +89,6 @@ export class ChaosNode implements AsyncDisposable {
   async held(): Promise<Set<string>> {
     const names = await readdir(join(this.#disk, 'data/blobs/sha256')).catch(() => []);
     return new Set(names.map((name) => `sha256:${name.split('@')[0]}`));
-  }
-
-  async holdsAll(image: BenchImage): Promise<boolean> {
-    const held = await this.held();
-    return digestsOf(image).every((digest) => held.has(digest));
   }
 
   /** Writes until nothing more fits; what the agent frees meanwhile is taken as well, as far as the disk is large. */

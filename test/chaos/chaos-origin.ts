@@ -37,7 +37,8 @@ export class ChaosOrigin implements AsyncDisposable {
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    if (this.#daemon !== undefined) process.kill(this.#daemon.pid, signal);
+    const daemon = this.#daemon;
+    if (daemon !== undefined && daemon.process.ended === undefined) process.kill(daemon.pid, signal);
   }
 
   async fallSick(signal: AbortSignal): Promise<void> {

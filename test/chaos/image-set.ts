@@ -9,6 +9,7 @@ const SHARED: Readonly<Record<string, readonly number[]>> = {
   mixed: [8 * MiB, 2 * MiB, 300 * KiB, 5],
   small: Array.from({ length: 24 }, (_, index) => (index + 1) * 20 * KiB),
 };
+export const SHARED_IMAGES: number = Object.keys(SHARED).length;
 const OWN_BYTES = 6 * MiB;
 
 export interface ImageSet {

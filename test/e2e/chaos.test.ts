@@ -6,6 +6,7 @@ import { randomInt } from 'node:crypto';
 import { expect, test } from 'vitest';
 import { tallyLines } from '../chaos/account.ts';
 import { FAULT_KINDS } from '../chaos/fault.ts';
+import { SHARED_IMAGES } from '../chaos/image-set.ts';
 import { runChaos } from '../chaos/run-chaos.ts';
 import { describeSuite } from './suite.ts';
 
@@ -40,7 +41,9 @@ describeSuite('containerd', 'chaos', () => {
     const reading = await runChaos({ seed, nodes: NODES, durationMs: seconds * 1_000 }, signal);
     process.stderr.write(`${tallyLines(reading).join('\n')}\n`);
     expect(reading.problems, `SHOAL_CHAOS_SEED=${seed}\n${reading.problems.join('\n\n')}`).toEqual([]);
-    expect(reading.lastPulls.map(({ verdict }) => verdict.type)).toEqual(Array(NODES * (3 + NODES)).fill('well'));
+    expect(reading.lastPulls.map(({ verdict }) => verdict.type)).toEqual(
+      Array(NODES * (SHARED_IMAGES + NODES)).fill('well'),
+    );
     const well = reading.pulls.filter(({ verdict }) => verdict.type === 'well');
     for (const [node, pulls] of Map.groupBy(well, ({ pull }) => pull.node)) {
       expect(pulls.length, node).toBeGreaterThanOrEqual(LEAST_PULLS_PER_NODE);
