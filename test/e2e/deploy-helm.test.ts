@@ -223,6 +223,17 @@ describeSuite('helm', 'the Helm chart', () => {
     });
   });
 
+  test('traces go to the collector that the values name, and nowhere by default', async () => {
+    const environmentWith = async (values: object): Promise<Record<string, string>> =>
+      envOf(find(await objects(values), 'DaemonSet', 'shoal-agent').spec.template.spec.containers[0]);
+    expect(Object.keys(await environmentWith({}))).not.toContain('SHOAL_OTLP_ENDPOINT');
+    const tracing = { otlpEndpoint: 'http://otel-collector:4318', samplePercent: 5 };
+    expect(await environmentWith({ agent: { tracing } })).toMatchObject({
+      SHOAL_OTLP_ENDPOINT: 'http://otel-collector:4318',
+      SHOAL_TRACE_SAMPLE: '5',
+    });
+  });
+
   test('the pods run as they are written: tracker and agent start with their arguments, variables, Secret and settings', async () => {
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await DaemonFolder.create('helm'));

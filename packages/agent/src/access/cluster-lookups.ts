@@ -24,6 +24,7 @@ import {
   type ResolvedManifest,
 } from '../origin/origin-client.ts';
 import { unlessAborted } from '../origin/unless-aborted.ts';
+import { within } from '../tracing/span.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
 import { acceptClass } from './accept-class.ts';
 import type { AskingScopes } from './asking-scope.ts';
@@ -99,7 +100,14 @@ export class ClusterLookups {
     const subject = { registry, repository: name, reference: question.reference, scope, accept };
     const { freshMs } = this.#tags(registry);
     const oldestMs = this.#distrusted.get(keyOf(question)) ?? Number.NEGATIVE_INFINITY;
-    const turn = freshMs === 0 ? undefined : await this.#askCluster(subject, freshMs, oldestMs, call.signal);
+    const turn =
+      freshMs === 0
+        ? undefined
+        : await within(call.span, { name: 'tracker reference', kind: 'client' }, async (span) => {
+            const said = await this.#askCluster(subject, freshMs, oldestMs, call.signal);
+            span?.set({ 'shoal.turn': said?.turn ?? 'none' });
+            return said;
+          });
     // The registry's challenge must come from the registry: a member could send the client's password anywhere with another.
     if (turn?.turn === 'refused' && turn.code !== 'unauthorized') throw refusal(registry, turn.code);
     if (turn?.turn === 'told' && fits(question, turn)) {

@@ -40,6 +40,9 @@ export interface Metrics {
   trackerCall(call: string, result: string, seconds: number): void;
   lease(source: string): void;
   audit(result: string): void;
+  /** To the collector of traces. */
+  spansSent(count: number): void;
+  spansDropped(cause: string, count: number): void;
   /** Asked at each scrape; the last one given counts. */
   observe(gauges: () => Promise<AgentGauges>): void;
   readonly contentType: string;
@@ -203,6 +206,17 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
     labelNames: ['result'],
     registers,
   });
+  const spansSent = new Counter({
+    name: 'shoal_trace_spans_sent_total',
+    help: 'Spans that the collector of traces took.',
+    registers,
+  });
+  const spansDropped = new Counter({
+    name: 'shoal_trace_spans_dropped_total',
+    help: 'Spans that were thrown away: queue (more ended than could be sent), export (the collector did not take them).',
+    labelNames: ['cause'],
+    registers,
+  });
   registerGauges(registry, () => gauges);
   observeProcess(registry);
 
@@ -237,6 +251,8 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
     pieceRejected: (reason) => piecesRejected.inc({ reason }),
     lease: (source) => leases.inc({ source }),
     audit: (result) => audits.inc({ result }),
+    spansSent: (count) => spansSent.inc(count),
+    spansDropped: (cause, count) => spansDropped.inc({ cause }, count),
     observe(given) {
       gauges = given;
     },

@@ -79,6 +79,15 @@ function isPlain(url: URL): boolean {
   return url.username === '' && url.password === '' && url.hash === '';
 }
 
+const otlpUrl = text(
+  (value) => {
+    const url = URL.parse(value);
+    return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
+  },
+  'is not the address of a collector',
+  'write it like http://otel-collector:4318',
+);
+
 const registryHost = text(
   (value) => normaliseRegistryHost(value) !== undefined,
   'is not a registry host',
@@ -295,6 +304,14 @@ export const agentConfigSchema = z
           .int()
           .min(defaults.MIN_PIECE_MEMORY_BYTES, { error: 'is less than one piece can take; give at least 4MiB' })
           .default(defaults.DEFAULT_PIECE_MEMORY_BYTES),
+      })
+      .prefault({}),
+    tracing: z
+      .strictObject({
+        /** Base address of a collector that takes OTLP over HTTP. @default nothing is traced */
+        endpoint: otlpUrl.optional(),
+        /** Of the requests that bring no trace of their own, the share that begins one. */
+        samplePercent: wholeNumber(0, 100, ' per cent').default(defaults.DEFAULT_TRACE_SAMPLE_PERCENT),
       })
       .prefault({}),
     log: logSchema.prefault({}),

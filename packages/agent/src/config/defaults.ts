@@ -25,6 +25,8 @@ export const DEFAULT_TAG_FRESH_MS = 30_000;
 export const DEFAULT_PEER_MAX_CONNECTIONS = 64;
 /** Pieces on their way from other agents, over all pulls: 48 MiB. */
 export const DEFAULT_PIECE_MEMORY_BYTES: number = 48 * 2 ** 20;
+/** Of the requests that bring no trace of their own, per cent. */
+export const DEFAULT_TRACE_SAMPLE_PERCENT = 100;
 export const DEFAULT_LOG_LEVEL = 'info';
 /** `auto`: readable on a terminal, JSON elsewhere. */
 export const DEFAULT_LOG_FORMAT = 'auto';

@@ -6,6 +6,7 @@
 import { applyRange, type Digest, parseRangeHeader, type RangeHeader } from '@shoal/oci';
 import type { Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
+import { within } from '../tracing/span.ts';
 import { type Answer, type BodyStream, unsatisfiableRange } from './answer.ts';
 import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
 
@@ -17,7 +18,11 @@ export async function answerBlob(
   sources: Sources,
 ): Promise<Answer> {
   const { client } = exchange;
-  const verdict = await sources.access.mayRead({ repository, digest, kind: 'blob', client }, originCall(exchange));
+  const verdict = await within(exchange.span, { name: 'access check', kind: 'internal' }, async (span) => {
+    const said = await sources.access.mayRead({ repository, digest, kind: 'blob', client }, originCall(exchange, span));
+    span?.set({ 'shoal.allowed': said.allowed, 'shoal.refusal': said.allowed ? undefined : said.error.code });
+    return said;
+  });
   if (!verdict.allowed) throw verdict.error;
   const hint = verdict.sizeBytes;
   const headers = headersOf(digest);
@@ -31,6 +36,7 @@ export async function answerBlob(
     kind: 'blob',
     asker: verdict.asker,
     pullId: exchange.pullId,
+    span: exchange.span,
     ...(hint === undefined ? {} : { sizeHintBytes: hint }),
   } as const;
   const reader = await openReader(exchange, sources, digest, source, likelyStart(range, hint));

@@ -6,6 +6,7 @@ import type { References } from '../access/reference-resolver.ts';
 import type { ClientAuthorization } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { BlobReader, PullSource, Pulls } from '../pull/pulls.ts';
+import type { Span } from '../tracing/span.ts';
 
 export interface Sources {
   pulls: Pulls;
@@ -23,15 +24,17 @@ export interface Exchange {
   /** What the client sent in Authorization. */
   client: ClientAuthorization | undefined;
   logger: Logger;
+  /** Of this request, where it is traced. */
+  span: Span | undefined;
   /** Aborts when the client has gone or the mirror closes. */
   signal: AbortSignal;
   /** Aborts when an answer is due, and with `signal`. */
   due: AbortSignal;
 }
 
-/** Lookups may take until the answer is due. */
-export function originCall(exchange: Exchange): OriginCall {
-  return { signal: exchange.due, pullId: exchange.pullId };
+/** Lookups may take until the answer is due. @param span what they are done for */
+export function originCall(exchange: Exchange, span: Span | undefined = exchange.span): OriginCall {
+  return { signal: exchange.due, pullId: exchange.pullId, span };
 }
 
 /**

@@ -17,6 +17,7 @@ import {
 import type { Asker } from '../origin/asker.ts';
 import { OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
+import { within } from '../tracing/span.ts';
 import { type Answer, unsatisfiableRange } from './answer.ts';
 import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
 
@@ -51,7 +52,11 @@ export async function answerManifest(
 
 async function resolveTag(repository: Repository, tag: string, exchange: Exchange, sources: Sources): Promise<Wanted> {
   const { accept = MANIFEST_ACCEPT, client } = exchange;
-  const found = await sources.references.resolve({ repository, tag, accept, client }, originCall(exchange));
+  const found = await within(exchange.span, { name: 'reference resolution', kind: 'internal' }, async (span) => {
+    const said = await sources.references.resolve({ repository, tag, accept, client }, originCall(exchange, span));
+    span?.set({ 'shoal.digest': said.digest, 'shoal.stale': said.stale });
+    return said;
+  });
   await sources.access.record(repository, found, []);
   const { sizeBytes, mediaType, asker } = found;
   return { digest: found.digest, sizeHintBytes: sizeBytes, mediaType: plain(mediaType), asker };
@@ -71,7 +76,11 @@ async function checkAccess(
     client,
     ...(accept === undefined ? {} : { accept }),
   } as const;
-  const verdict = await sources.access.mayRead(request, originCall(exchange));
+  const verdict = await within(exchange.span, { name: 'access check', kind: 'internal' }, async (span) => {
+    const said = await sources.access.mayRead(request, originCall(exchange, span));
+    span?.set({ 'shoal.allowed': said.allowed, 'shoal.refusal': said.allowed ? undefined : said.error.code });
+    return said;
+  });
   if (!verdict.allowed) throw verdict.error;
   const { sizeBytes, mediaType, asker } = verdict;
   return { digest, sizeHintBytes: sizeBytes, mediaType: plain(mediaType), asker };
@@ -88,6 +97,7 @@ async function readManifest(
     kind: 'manifest',
     asker,
     pullId: exchange.pullId,
+    span: exchange.span,
     accept: exchange.accept ?? MANIFEST_ACCEPT,
     ...(sizeHintBytes === undefined ? {} : { sizeHintBytes }),
     ...(mediaType === undefined ? {} : { mediaType }),

@@ -19,6 +19,7 @@ import type { Logger } from 'pino';
 import { ClientAuthorization } from '../origin/asker.ts';
 import { OriginError } from '../origin/origin-client.ts';
 import { PullError } from '../pull/pull-error.ts';
+import type { RequestTracer, Span } from '../tracing/span.ts';
 import {
   type Answer,
   type AnswerResult,
@@ -34,6 +35,7 @@ import { answerDue, type Exchange, type Sources } from './exchange.ts';
 import { hasPassedAgent } from './loop.ts';
 import { answerManifest } from './manifest-answer.ts';
 import { answerRelay } from './relay-answer.ts';
+import { beginSpan, endSpan } from './request-span.ts';
 import { parseRoute, type Route } from './route.ts';
 import { type StreamOutcome, streamBody } from './stream-body.ts';
 
@@ -81,6 +83,8 @@ export interface MirrorObserver {
 export interface MirrorDependencies extends Sources {
   logger: Logger;
   observer: MirrorObserver;
+  /** @default nothing is traced */
+  tracer?: RequestTracer | undefined;
   /** Milliseconds; only differences count. */
   now: () => number;
 }
@@ -190,20 +194,25 @@ class MirrorServer implements Mirror {
   }
 
   async #serve(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { observer, now } = this.#dependencies;
+    const { observer, now, tracer } = this.#dependencies;
     const startedMs = now();
     const route = this.#route(request);
     const logger = this.#dependencies.logger.child({ pullId: request.id, kind: route.kind, method: request.method });
     if ('namespace' in route && route.namespace !== undefined) void reply.header('oci-namespace', route.namespace);
 
+    const span = beginSpan(tracer, route, request);
     const gone = new AbortController();
     const onClose = () => gone.abort(new OriginError('cancelled', 'the client has gone'));
     this.#running.add(gone);
     reply.raw.once('close', onClose);
     let result: RequestResult = 'client-gone';
     try {
-      const answer = await this.#decide(route, request, logger, gone.signal);
-      const onFirstByte = (): void => observer.onFirstByte(route.kind, (now() - startedMs) / 1000);
+      const answer = await this.#decide(route, request, { logger, span, signal: gone.signal });
+      const onFirstByte = (): void => {
+        const waitedMs = now() - startedMs;
+        observer.onFirstByte(route.kind, waitedMs / 1000);
+        span?.set({ 'shoal.first_byte_ms': Math.round(waitedMs) });
+      };
       result = await this.#send(reply, answer, logger, onFirstByte);
     } finally {
       this.#running.delete(gone);
@@ -213,6 +222,7 @@ class MirrorServer implements Mirror {
       const seconds = (now() - startedMs) / 1000;
       logger.debug({ url: request.raw.url, range: request.headers.range, result, seconds }, 'request');
       observer.onRequest({ kind: route.kind, result, seconds });
+      if (span !== undefined) endSpan(span, reply, result);
     }
   }
 
@@ -227,7 +237,11 @@ class MirrorServer implements Mirror {
   }
 
   /** Never rejects: whatever goes wrong is a 404, or the registry's own challenge. */
-  async #decide(route: Route, request: FastifyRequest, logger: Logger, signal: AbortSignal): Promise<Answer> {
+  async #decide(
+    route: Route,
+    request: FastifyRequest,
+    { logger, span, signal }: { logger: Logger; span: Span | undefined; signal: AbortSignal },
+  ): Promise<Answer> {
     const deadline = new AbortController();
     const deadlineMs = this.#options.answerDeadlineMs ?? DEFAULT_ANSWER_DEADLINE_MS;
     const timer = setTimeout(() => deadline.abort(answerDue()), deadlineMs);
@@ -242,6 +256,7 @@ class MirrorServer implements Mirror {
       ifRange: Array.isArray(ifRange) ? ifRange[0] : ifRange,
       accept,
       logger,
+      span,
       signal,
       due: AbortSignal.any([signal, deadline.signal]),
     };

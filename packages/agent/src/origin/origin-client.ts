@@ -4,6 +4,7 @@
  * Credentials never appear in an error, a log line or an address.
  */
 import type { Digest } from '@shoal/oci';
+import type { Span } from '../tracing/span.ts';
 import type { Asker } from './asker.ts';
 
 /** An upstream repository. `registry` is a normalised host (`docker.io`, `ghcr.io`, `127.0.0.1:5000`). */
@@ -95,6 +96,8 @@ export interface OriginCall {
   asker?: Asker;
   /** Called when a request goes out on a connection; before that it may wait for one. */
   onSent?: () => void;
+  /** What it is done for, where that is traced. Nothing of it is sent to the registry. */
+  span?: Span | undefined;
 }
 
 /**

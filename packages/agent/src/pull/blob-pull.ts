@@ -33,6 +33,8 @@ export interface BlobPullDependencies extends SwarmDriverDependencies {
   store: BlobStore;
   barred: BarredMembers;
   logger: Logger;
+  /** A piece of this blob came and was kept; `from` is a PeerId or `origin`. */
+  onPieceKept?: (from: string, sizeBytes: number) => void;
   /** A complete blob did not match its digest, and this came of it. `stopped`: its signer was barred meanwhile. */
   onAudit?: (result: AuditResult['found'] | 'stopped') => void;
 }
@@ -294,6 +296,7 @@ export class BlobPull {
   async #keep(piece: KeptPiece, from: string): Promise<void> {
     if (this.#state !== 'running') return;
     await this.#keeper.keep(piece, from);
+    this.#dependencies.onPieceKept?.(from, piece.bytes.length);
     this.#driver.react({ type: 'piece', index: piece.index, from });
     this.#waiters.wake();
   }

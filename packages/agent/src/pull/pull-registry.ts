@@ -14,6 +14,7 @@ import type { PeerRecord } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import { OriginError } from '../origin/origin-client.ts';
 import { type PartialBlob, StoreError } from '../store/blob-store.ts';
+import { PullTrace } from '../tracing/pull-trace.ts';
 import { BarredMembers } from './barred-members.ts';
 import { BlobPull, type BlobPullDependencies, type PullProgress } from './blob-pull.ts';
 import { findSize, type SizeSources } from './blob-size.ts';
@@ -50,6 +51,8 @@ export interface PullRegistryDependencies extends Omit<BlobPullDependencies, 'ba
 
 interface Entry {
   pull: BlobPull;
+  /** Where the request that began it is traced. */
+  trace: PullTrace | undefined;
   readers: number;
   linger: NodeJS.Timeout | undefined;
 }
@@ -88,11 +91,13 @@ export class PullRegistry implements Pulls {
     const { store, onStoreBytes, onLookup } = this.#dependencies;
     const handle = await store.open(blob);
     onLookup?.(handle !== undefined);
+    if (handle !== undefined) source.span?.set({ 'shoal.source': 'store' });
     if (handle !== undefined) return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
     const entry = await this.#entry(blob, source, deadline);
     if (entry === undefined) return this.#openPassThrough(blob, source, start, signal, deadline);
     entry.pull.addSource(source);
+    if (entry.trace !== undefined) source.span?.link(entry.trace.span);
     const reader = this.#reader(entry, source);
     try {
       await this.#decided(entry.pull, source, start, signal, deadline);
@@ -187,13 +192,29 @@ export class PullRegistry implements Pulls {
     }
     const originOnly = this.#distrusted.has(blob);
     const options = { blob, sizeBytes, zone: this.#options.zone, source, originOnly };
-    const entry: Entry = { pull: new BlobPull(options, partial, this.#dependencies), readers: 0, linger: undefined };
+    const trace = source.span && new PullTrace(source.span, options, { ...this.#dependencies, now: clock });
+    const pull = new BlobPull(options, partial, trace === undefined ? this.#dependencies : this.#watchedBy(trace));
+    const entry: Entry = { pull, trace, readers: 0, linger: undefined };
     this.#entries.set(blob, entry);
     const startedAtMs = clock();
     void entry.pull.ended.then(() => this.#pullEnded(blob, entry, (clock() - startedAtMs) / 1000));
     entry.pull.start();
     this.#lingerIfUnread(blob, entry);
     return entry;
+  }
+
+  #watchedBy(trace: PullTrace): BlobPullDependencies {
+    const { onPieceFailed } = this.#dependencies;
+    return {
+      ...this.#dependencies,
+      origin: trace.origin,
+      tracker: trace.tracker,
+      onPieceKept: (from, sizeBytes) => trace.pieceKept(from, sizeBytes),
+      onPieceFailed: (cause) => {
+        onPieceFailed?.(cause);
+        trace.pieceFailed(cause);
+      },
+    };
   }
 
   #sizeSources(blob: BlobId): SizeSources {
@@ -207,6 +228,7 @@ export class PullRegistry implements Pulls {
     if (code === 'mismatch') this.#distrusted.set(blob, true);
     const result = failure === undefined ? 'done' : code === 'closed' ? 'stopped' : 'failed';
     this.#dependencies.onPullEnded?.(result, entry.pull.source, seconds);
+    entry.trace?.end(result, entry.pull.source);
     if (failure !== undefined && this.#entries.get(blob) === entry) this.#entries.delete(blob);
     else this.#lingerIfUnread(blob, entry);
   }
@@ -219,6 +241,7 @@ export class PullRegistry implements Pulls {
       passThrough(this.#dependencies.origin, source, digestOf(blob), range, signal);
     return new PullReader(entry.pull, source.mediaType, through, () => {
       entry.readers--;
+      source.span?.set({ 'shoal.source': entry.pull.source });
       // Nobody comes back for what no client asked for.
       this.#lingerIfUnread(blob, entry, entry.pull.inBackground ? 0 : LINGER_MS);
     });
@@ -286,6 +309,7 @@ export class PullRegistry implements Pulls {
     deadline: AbortSignal,
   ): Promise<BlobReader> {
     const { origin } = this.#dependencies;
+    source.span?.set({ 'shoal.source': 'origin', 'shoal.kept': false });
     const digest = digestOf(blob);
     const sizeBytes = await findSize(blob, source, this.#sizeSources(blob), deadline);
     const stop = new AbortController();

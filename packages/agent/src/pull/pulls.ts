@@ -6,6 +6,7 @@ import type { Digest } from '@shoal/oci';
 import { type Asker, askerKey } from '../origin/asker.ts';
 import type { OriginCall, Repository } from '../origin/origin-client.ts';
 import type { RateLane } from '../rate/rate-limit.ts';
+import type { Span } from '../tracing/span.ts';
 
 /** Where a blob may be read from, should neither store nor peers have it. */
 export interface PullSource {
@@ -22,10 +23,12 @@ export interface PullSource {
   pullId: string;
   /** No client waits for it: it gives way to what clients read, and passes below the lane's rate. */
   background?: { lane: RateLane | undefined };
+  /** Of the request that asks for it, where that is traced. */
+  span?: Span | undefined;
 }
 
-export function callFor({ pullId, asker }: PullSource, signal: AbortSignal): OriginCall {
-  return { pullId, asker, signal };
+export function callFor({ pullId, asker, span }: PullSource, signal: AbortSignal): OriginCall {
+  return { pullId, asker, signal, span };
 }
 
 /** Whether the registry that both are of would tell both the same. */
