@@ -9,7 +9,8 @@ import type { Finding } from '../../packages/cli/src/doctor/finding.ts';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt, run } from '../support/daemon/process.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
-import { runShoal, runShoalWith } from '../support/run-shoal.ts';
+import { presentMain, startBuild } from '../support/old-build.ts';
+import { agentOnFreePorts, runShoal, runShoalWith } from '../support/run-shoal.ts';
 import { describeWith } from './requirement.ts';
 
 const REGISTRY = 'registry.test';
@@ -74,7 +75,7 @@ describe('a cluster of two', () => {
     resources.defer(() => cluster.stop());
   });
 
-  test('healthy: nothing is wrong, and whoever was dialled knows that both ways work', async () => {
+  test('healthy: nothing is wrong, and each was dialled back by the other', async () => {
     let both = [await doctor(0), await doctor(1)];
     // They meet through the tracker, at the latest with the next announcement.
     for (
@@ -95,9 +96,46 @@ describe('a cluster of two', () => {
         `origin ${REGISTRY} ok`,
       ]);
     }
-    expect(both.map(({ state }) => state('peers')).sort()).toEqual(['ok', 'warn']);
-    const dialler = both.find(({ state }) => state('peers') === 'warn')!;
-    expect(dialler.todo('peers')).toContain('peer-announce');
+    for (const [node, { checks }] of both.entries()) {
+      const [own, other] = [cluster.agents[node]!, cluster.agents[1 - node]!];
+      expect(checks.find(({ name }) => name === 'peers')).toMatchObject({
+        state: 'ok',
+        detail: expect.stringContaining(`both ways work: ${own.peerAddresses[0]} answered ${other.peerId}`),
+      });
+    }
+  });
+
+  test('an agent that others cannot dial at what it announces: it is said who tried, and what to do', async () => {
+    const [folderOfIts, closed] = [await DaemonFolder.create('unreachable'), '/ip4/127.0.0.2/tcp/9'];
+    resources.use(folderOfIts);
+    const settings = ['--peer-announce', closed, '--tracker', cluster.tracker!.url];
+    const token = [
+      '--join-token',
+      `@${cluster.tracker!.joinTokenFile}`,
+      '--cache-size',
+      '64MiB',
+      '--min-free-disk',
+      '16MiB',
+    ];
+    const agent = await startBuild(
+      presentMain,
+      'agent',
+      agentOnFreePorts(folderOfIts.path, ...settings, ...token).slice(1),
+    );
+    await using _ = agent.process;
+    const only = ['--admin', new URL(agent.ready.admin!).host, '--only', 'peers'];
+    let finding = await told({}, ...only);
+    for (let tries = 0; tries < 15 && !/did not answer/.test(finding.checks[0]!.detail); tries++) {
+      await sleep(1_000);
+      finding = await told({}, ...only);
+    }
+    expect(finding.checks[0]).toMatchObject({
+      state: 'fail',
+      detail: expect.stringMatching(
+        /others cannot dial this agent: \/ip4\/127\.0\.0\.2\/tcp\/9 did not answer 12D3KooW/,
+      ),
+      todo: expect.stringContaining('open TCP 9 to the other nodes'),
+    });
   });
 
   test('a person reads it', async () => {

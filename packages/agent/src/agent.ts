@@ -234,6 +234,7 @@ async function start(
         onBytesSent: (bytes) => metrics.bytes('peer', 'out', bytes),
         onBytesReceived: (bytes) => metrics.bytes('peer', 'in', bytes),
         onKnownPeer: (peer) => void knownPeers.remember(peer),
+        onStranger: () => metrics.strangerMet(),
       },
     },
   ).catch((error: unknown) => {
@@ -413,6 +414,7 @@ async function start(
       trackerReachable: client.reachable(),
       members: client.clusterSize(),
       peers: peers.connected(),
+      strangers: peers.strangers(),
       cache: store.usage(),
       containerd: content?.report(),
       bytes: {

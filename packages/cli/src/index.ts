@@ -11,7 +11,7 @@ export {
   startCluster,
 } from './demo/cluster.ts';
 export { type ImagePlan, type WrittenImage, writeImage } from './demo/image-layout.ts';
-export { type Sample, sumOf } from './demo/prometheus.ts';
+export { parseMetrics, type Sample, sumOf } from './demo/prometheus.ts';
 export { type PulledImage, type PullTarget, pullImage } from './demo/pull-client.ts';
 export { PullFailure, type PullFailureCode } from './demo/pull-failure.ts';
 export { sharedLibrariesOf } from './demo/shared-libraries.ts';

@@ -20,6 +20,7 @@ const STATUS: AgentStatus = {
     { peerId: '12D3KooWone', zone: 'eu-west-1a' },
     { peerId: '12D3KooWtwo', zone: 'eu-west-1b' },
   ],
+  strangers: [],
   cache: { bytes: 12 * GB, blobs: 431, quotaBytes: 50 * GB },
   bytes: { fromPeers: 4 * GB, fromOrigin: 0.3 * GB, fromStore: GB, toPeers: 3.9 * GB, toClients: 5.3 * GB },
   pulls: [

@@ -42,6 +42,8 @@ const statusSchema = z.object({
   members: z.number(),
   /** Connected now. */
   peers: z.array(z.object({ peerId: text, zone: text })),
+  /** Agents that speak no version of the protocol that this one does; not told by one of an earlier version. */
+  strangers: z.array(z.object({ peerId: text.optional(), host: text, versions: z.array(text).optional() })).default([]),
   cache: z.object({ bytes: z.number(), blobs: z.number(), quotaBytes: z.number() }),
   /** What containerd keeps beside it, where the agent was told of one. */
   containerd: containerdSchema.optional(),
@@ -120,6 +122,7 @@ export function statusText(status: AgentStatus): string {
       'members',
       `${peers.length} connected${zones > 1 ? ` in ${zones} zones` : ''}, of ${Math.max(members - 1, peers.length)} others`,
     ],
+    ...status.strangers.map((stranger) => ['version', `${strangerText(stranger)}: nothing is traded with it`]),
     ['cache', `${megabytes(cache.bytes)} of ${megabytes(cache.quotaBytes)}, ${cache.blobs} blobs`],
     ...(status.containerd === undefined ? [] : [['runtime', containerdLine(status.containerd)]]),
     [
@@ -132,6 +135,12 @@ export function statusText(status: AgentStatus): string {
   const shown = pulls.slice(0, MAX_PULLS_SHOWN).map(pullLine);
   const more = pulls.length > shown.length ? [`  and ${pulls.length - shown.length} more\n`] : [];
   return [...lines, ...shown, ...more].join('');
+}
+
+/** Who speaks another language, and which. */
+export function strangerText({ peerId, host, versions }: AgentStatus['strangers'][number]): string {
+  const who = peerId === undefined ? `an agent at ${host}` : `member ${peerId} at ${host}`;
+  return `${who} speaks ${versions === undefined ? 'a version that it does not tell' : versions.join(', ')}`;
 }
 
 function trackerLine({ trackers, trackerReachable }: AgentStatus): string {

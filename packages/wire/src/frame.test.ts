@@ -9,6 +9,7 @@ import {
   MAX_CONTROL_BODY_BYTES,
   MAX_HAVE_INDEXES,
 } from './control-frame.ts';
+import { type DialBackFrame, decodeDialBackBody, encodeDialBackFrame, MAX_DIALLED_BACK } from './dial-back-frame.ts';
 import { FrameAssembler, FrameError } from './frame.ts';
 import {
   decodePieceAnswer,
@@ -226,5 +227,40 @@ describe('attestations', () => {
         expect(equal).toBe(same);
       }),
     );
+  });
+});
+
+describe('dial-back frames', () => {
+  const address = fc.string({ maxLength: 60, unit: 'grapheme' }).filter((text) => Buffer.byteLength(text) <= 256);
+  const frame: fc.Arbitrary<DialBackFrame> = fc.oneof(
+    fc.record({ type: fc.constantFrom('ask' as const, 'refuse' as const) }),
+    fc.record({
+      type: fc.constant('answer' as const),
+      tried: fc.array(fc.record({ address, reached: fc.boolean() }), { maxLength: MAX_DIALLED_BACK }),
+    }),
+  );
+
+  test('come back as they were, and never half', () => {
+    fc.assert(
+      fc.property(frame, (sent) => {
+        const body = encodeDialBackFrame(sent).subarray(4);
+        expect(decodeDialBackBody(body)).toEqual(sent);
+        expect(() => decodeDialBackBody(body.subarray(0, -1))).toThrow(FrameError);
+        expect(() => decodeDialBackBody(Buffer.concat([body, Buffer.alloc(1)]))).toThrow(FrameError);
+      }),
+    );
+  });
+
+  test('never crash the decoder', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 0, max: 5 }), fc.uint8Array({ maxLength: 100 }), (type, bytes) =>
+        onlyFrameErrors(() => decodeDialBackBody(Buffer.from([1, type, ...bytes]))),
+      ),
+    );
+  });
+
+  test('about more addresses than may be asked for are not made', () => {
+    const tried = Array.from({ length: MAX_DIALLED_BACK + 1 }, () => ({ address: 'x'.repeat(256), reached: true }));
+    expect(() => encodeDialBackFrame({ type: 'answer', tried })).toThrow(expect.objectContaining({ code: 'too-long' }));
   });
 });

@@ -2,6 +2,7 @@
 
 export * from './attestation.ts';
 export * from './control-frame.ts';
+export * from './dial-back-frame.ts';
 export { FrameAssembler, FrameError, type FrameErrorCode } from './frame.ts';
 export { formatJoinToken, type JoinToken, parseJoinToken } from './join-token.ts';
 export { ed25519KeyOfPeerId, peerIdOfEd25519Key } from './peer-id-key.ts';

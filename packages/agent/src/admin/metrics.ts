@@ -40,6 +40,8 @@ export interface Metrics {
   trackerCall(call: string, result: string, seconds: number): void;
   lease(source: string): void;
   audit(result: string): void;
+  /** An agent speaks no version of the protocol that this one does. */
+  strangerMet(): void;
   /** To the collector of traces. */
   spansSent(count: number): void;
   spansDropped(cause: string, count: number): void;
@@ -206,6 +208,11 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
     labelNames: ['result'],
     registers,
   });
+  const strangers = new Counter({
+    name: 'shoal_peer_version_mismatches_total',
+    help: 'Connections with agents that ended because they speak no version of the protocol that this one does.',
+    registers,
+  });
   const spansSent = new Counter({
     name: 'shoal_trace_spans_sent_total',
     help: 'Spans that the collector of traces took.',
@@ -251,6 +258,7 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
     pieceRejected: (reason) => piecesRejected.inc({ reason }),
     lease: (source) => leases.inc({ source }),
     audit: (result) => audits.inc({ result }),
+    strangerMet: () => strangers.inc(),
     spansSent: (count) => spansSent.inc(count),
     spansDropped: (cause, count) => spansDropped.inc({ cause }, count),
     observe(given) {

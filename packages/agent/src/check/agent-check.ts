@@ -2,7 +2,8 @@
  * Facts for `shoal doctor`, told by the agent that runs: only it sees the disk with its own rights, the tracker with its own identity,
  * the registries with its own credentials and proxies of names. It tells what is, and judges nothing.
  *
- *   POST /v1/check {}                        ─► facts()          the tracker is asked, the disk written to, the own addresses dialled
+ *   POST /v1/check {}                        ─► facts()          the tracker is asked, the disk written to, the own addresses dialled, from here
+ *                                                                 and by members
  *   POST /v1/check {"registry":"ghcr.io"}    ─► registry(host)   that registry is asked for itself
  *
  * The same question asked twice at a time is answered once.
@@ -10,7 +11,9 @@
 
 import type { OriginClient } from '../origin/origin-client.ts';
 import type { RateLimitReading } from '../origin/rate-limits.ts';
-import type { PeerNetwork } from '../peers/peer-network.ts';
+import type { DialBackFinding, PeerNetwork, PeerReach } from '../peers/peer-network.ts';
+import type { StrangeAgent } from '../peers/tls/tls-transport.ts';
+import { PROTOCOL_VERSIONS } from '../peers/tls/versions.ts';
 import type { RuntimeContentReport } from '../runtime-content/runtime-content.ts';
 import type { BlobStore } from '../store/blob-store.ts';
 import { checkTracker, type TrackerStanding } from '../tracker-client/tracker-check.ts';
@@ -36,7 +39,7 @@ export interface AgentCheckOptions {
 export interface AgentCheckDependencies {
   identity: { peerId: string; sign: (bytes: Uint8Array) => Uint8Array };
   upSeconds: () => number;
-  peers: Pick<PeerNetwork, 'addresses' | 'links'>;
+  peers: Pick<PeerNetwork, 'addresses' | 'links'> & PeerReach;
   tracker: Pick<TrackerClient, 'reachable' | 'clusterSize' | 'membership'>;
   store: Pick<BlobStore, 'usage'>;
   /** Undefined when this agent was not told of a containerd. */
@@ -61,6 +64,11 @@ export interface AgentFacts {
     outbound: number;
     inbound: number;
     inboundSoFar: number;
+    /** What members found that were asked to dial this agent back. */
+    dialledBack: DialBackFinding[];
+    /** Agents that speak none of `versions`. */
+    strangers: StrangeAgent[];
+    versions: readonly string[];
   };
   trackers: TrackerStanding[];
   /** By the agent's own link, which is looked at every few seconds. */
@@ -107,9 +115,10 @@ export class AgentCheck {
     const { identity, upSeconds, peers, tracker, store, runtimeContent, clock } = this.#dependencies;
     const { signal } = this.#closing;
     const announced = peers.addresses();
-    const [standings, answered, data] = await Promise.all([
+    const [standings, answered, dialledBack, data] = await Promise.all([
       Promise.all(trackers.map((url) => checkTracker({ url, joinToken, zone }, { identity, clock, signal }))),
       answering(announced, signal),
+      peers.dialBack(signal),
       checkDataFolder(dataDir),
     ]);
     const { bytes: cacheBytes, quotaBytes } = store.usage();
@@ -120,7 +129,15 @@ export class AgentCheck {
       upSeconds: upSeconds(),
       zone,
       mirror,
-      peers: { listen: peerListen, announced, answering: answered, ...peers.links() },
+      peers: {
+        listen: peerListen,
+        announced,
+        answering: answered,
+        ...peers.links(),
+        dialledBack,
+        strangers: peers.strangers(),
+        versions: PROTOCOL_VERSIONS,
+      },
       trackers: standings,
       trackerReachable: tracker.reachable(),
       members: tracker.clusterSize(),

@@ -30,6 +30,7 @@ test('35: says nothing means the documented defaults, loopback for the mirror', 
     access: { tagFreshMs: 30_000, tagStaleMs: 604_800_000, grantMs: 300_000, outageMs: 43_200_000 },
     peers: { uploadSlots: 6, maxConnections: 64 },
     limits: { pieceMemoryBytes: 50_331_648 },
+    tracing: { samplePercent: 100 },
     log: { level: 'info', format: 'auto' },
   });
 });

@@ -3,7 +3,7 @@ import { yamux } from '@chainsafe/libp2p-yamux';
 import { generateKeyPairFromSeed } from '@libp2p/crypto/keys';
 import { type Identify, identify } from '@libp2p/identify';
 import { createLibp2p, type Libp2p } from 'libp2p';
-import { tlsTransport } from './tls/tls-transport.ts';
+import { type TlsTransportOptions, tlsTransport } from './tls/tls-transport.ts';
 
 const MAX_STREAM_WINDOW_BYTES = 4 * 1024 * 1024;
 /** Anything below twice the window lets a paused reader lose its stream. */
@@ -31,13 +31,15 @@ export async function createNode(options: {
   maxConnections: number;
   /** Asked before anything is said on a connection from elsewhere. @default everybody is let in */
   hasRoom?: () => boolean;
+  versions?: TlsTransportOptions['versions'];
+  onStranger?: TlsTransportOptions['onStranger'];
 }): Promise<Node> {
-  const { hasRoom = () => true } = options;
+  const { hasRoom = () => true, privateKeySeed, versions, onStranger } = options;
   return createLibp2p({
     start: false,
     privateKey: await generateKeyPairFromSeed('Ed25519', options.privateKeySeed),
     addresses: { listen: [...options.listen], announce: [...options.announce] },
-    transports: [tlsTransport({ privateKeySeed: options.privateKeySeed, hasRoom })],
+    transports: [tlsTransport({ privateKeySeed, hasRoom, versions, onStranger })],
     streamMuxers: [
       yamux({
         maxMessageSize: MAX_FRAME_BYTES,

@@ -13,18 +13,20 @@ import type { Connection, Stream } from '@libp2p/interface';
 import { multiaddr } from '@multiformats/multiaddr';
 import type { BlobId } from '@shoal/oci';
 import { type PieceMap, pieceCountOf, type Random } from '@shoal/swarm';
-import { CONTROL_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
+import { CONTROL_PROTOCOL, DIAL_BACK_PROTOCOL, type PeerRecord, PIECE_PROTOCOL } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { dialableAddresses } from './addresses.ts';
 import { type Piece, signAttestation, signerOf } from './attesting.ts';
 import { CertificateChecker } from './certificate.ts';
+import { DialBack } from './dial-back.ts';
 import { Dialer } from './dialer.ts';
 import { privateKeyOfSeed } from './ed25519-key.ts';
 import { FreshPieceWindow } from './fresh-pieces.ts';
 import { createNode, type Node } from './libp2p-node.ts';
 import { type LinkOwner, PeerLink } from './peer-link.ts';
 import {
+  type DialBackFinding,
   type FetchedPiece,
   type Holdings,
   PeerError,
@@ -34,6 +36,9 @@ import {
 } from './peer-network.ts';
 import { linkLanes, type PeerRates, type TunablePeerNetwork, uploadRates } from './peer-rates.ts';
 import { PieceServer } from './piece-server.ts';
+import { Strangers } from './strangers.ts';
+import { agentContext, type StrangeAgent } from './tls/tls-transport.ts';
+import { PROTOCOL_VERSIONS } from './tls/versions.ts';
 
 export const DEFAULT_MAX_CONNECTIONS = 64;
 export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
@@ -52,6 +57,8 @@ const IDLE_LINK_MS = 30_000;
 /** A link that ends sooner, without a piece, counts as a failed dial: most likely the peer had no room. */
 const SHORT_LINK_MS = 5_000;
 const MAX_BARRED = 4096;
+/** Members that are asked to dial this agent back. */
+const ASKED_TO_DIAL_BACK = 3;
 
 export interface PeerNetworkOptions extends Omit<PeerRates, 'downloadLane'> {
   /** Multiaddrs, e.g. /ip4/0.0.0.0/tcp/7301. */
@@ -65,6 +72,8 @@ export interface PeerNetworkOptions extends Omit<PeerRates, 'downloadLane'> {
   maxConnections?: number;
   /** Pieces asked of one peer at once. @default 4 */
   pieceStreamsPerPeer?: number;
+  /** What is spoken with other agents, newest first. @default PROTOCOL_VERSIONS */
+  versions?: readonly string[];
   /** How often certificates are looked at: renewed ones are shown, links of members without a current one end. @default 30 s */
   renewalIntervalMs?: number;
 }
@@ -87,6 +96,8 @@ export interface PeerNetworkHooks {
   onBytesReceived?: (bytes: number) => void;
   /** Members connected now. */
   onPeers?: (count: number) => void;
+  /** An agent was met that speaks nothing that this one does. */
+  onStranger?: () => void;
   /** A member was met: worth remembering for the next start. */
   onKnownPeer?: (peer: PeerRecord) => void;
 }
@@ -103,6 +114,8 @@ export async function startPeerNetwork(
     announce: options.announce ?? [],
     maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS,
     hasRoom: () => network?.hasRoom ?? false,
+    versions: options.versions,
+    onStranger: (stranger) => network?.onStranger(stranger),
   });
   network = new Libp2pPeerNetwork(node, options, dependencies);
   try {
@@ -126,6 +139,8 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   readonly #checker = new CertificateChecker();
   readonly #dialer: Dialer;
   readonly #server: PieceServer;
+  readonly #dialBack: DialBack;
+  readonly #strangers: Strangers;
   readonly #now: () => number;
   #rates: PeerRates;
   readonly #fresh: FreshPieceWindow;
@@ -165,6 +180,12 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
       now: this.#now,
       onBytesSent: (bytes) => this.#hooks.onBytesSent?.(bytes),
     });
+    this.#dialBack = new DialBack({ context: agentContext(options.privateKeySeed), now: this.#now });
+    this.#strangers = new Strangers({
+      versions: options.versions ?? PROTOCOL_VERSIONS,
+      logger: this.#logger,
+      onMet: () => this.#hooks.onStranger?.(),
+    });
     this.#fresh = new FreshPieceWindow(
       { windowMs: TELL_TOGETHER_MS },
       {
@@ -182,6 +203,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
       const link = this.#links.get(detail.connection.id);
       if (link === undefined) return;
       link.listenAddresses = dialableAddresses(detail.listenAddrs.map(String));
+      link.signedAddresses = dialableAddresses((detail.signedPeerRecord?.addresses ?? []).map(String));
       this.#reportKnown(link);
     });
     // libp2p remembers every peer for hours; whoever keeps making up PeerIds would fill its memory.
@@ -194,6 +216,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
       maxInboundStreams: MAX_INBOUND_PIECE_STREAMS,
       maxOutboundStreams: (this.#options.pieceStreamsPerPeer ?? DEFAULT_PIECE_STREAMS_PER_PEER) * 2,
     });
+    await node.handle(DIAL_BACK_PROTOCOL, (stream, connection) => this.#onDialBack(stream, connection), oneStream);
     await node.start();
     this.#renewal = setInterval(() => {
       for (const link of this.#links.values()) link.renew();
@@ -217,6 +240,22 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   connected(): { peerId: string; zone: string }[] {
     return [...this.#members.values()].map(({ peerId, zone }) => ({ peerId, zone }));
+  }
+
+  strangers(): StrangeAgent[] {
+    return this.#strangers.all();
+  }
+
+  /** Those met last: the chance is best that they know the addresses that this agent has now. */
+  async dialBack(signal: AbortSignal): Promise<DialBackFinding[]> {
+    const links = [...this.#members.values()].slice(-ASKED_TO_DIAL_BACK);
+    return await Promise.all(
+      links.map(async (link) => {
+        const answer = await link.askDialBack(this.#dialBack, signal);
+        const { peerId, zone } = link;
+        return { peerId, zone, outcome: answer.outcome, tried: answer.outcome === 'answered' ? answer.tried : [] };
+      }),
+    );
   }
 
   want(blob: BlobId, listener: WantListener): { close(): void } {
@@ -312,8 +351,13 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     this.#fresh.stop();
     for (const timer of this.#retiring) clearTimeout(timer);
     this.#dialer.stop();
+    this.#dialBack.stop();
     for (const link of this.#links.values()) link.close(new Error('stopping'));
     await this.#node.stop();
+  }
+
+  onStranger(stranger: StrangeAgent): void {
+    this.#strangers.met(stranger);
   }
 
   // From the links.
@@ -336,6 +380,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
       this.#forget(other);
     }
     this.#members.set(link.peerId, link);
+    this.#strangers.forget(link.peerId);
     this.#hooks.onPeers?.(this.#members.size);
     this.#logger.debug({ peer: link.peerId, zone: link.zone }, 'peer connected');
     for (const blob of this.#wants.keys()) link.want(blob);
@@ -404,6 +449,15 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
       return;
     }
     this.#server.serve(stream, link, (error) => link.close(error));
+  }
+
+  #onDialBack(stream: Stream, connection: Connection): void {
+    const link = this.#linkOf(connection);
+    if (!link?.open) {
+      stream.abort(new Error('no HELLO yet'));
+      return;
+    }
+    void this.#dialBack.serve(stream, { peerId: link.peerId, host: link.host, addresses: link.signedAddresses });
   }
 
   /** Undefined when nothing may be said on this connection. */

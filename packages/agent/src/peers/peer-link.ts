@@ -28,6 +28,7 @@ import { TokenBucket } from '../rate/token-bucket.ts';
 import type { Membership } from '../tracker-client/tracker-client.ts';
 import { type Attested, checkAttestation, type Piece } from './attesting.ts';
 import { type CertificateChecker, isCurrent, type MemberCertificate } from './certificate.ts';
+import type { DialBack, DialBackAnswer } from './dial-back.ts';
 import type { FreshPieces } from './fresh-pieces.ts';
 import { type FetchedPiece, type Holdings, PeerError, type PieceFetchOptions } from './peer-network.ts';
 import { PiecePool } from './piece-pool.ts';
@@ -85,6 +86,8 @@ export class PeerLink implements Requester {
   uploadLane: RateLane | undefined;
   /** Where the peer listens, as far as it said. */
   listenAddresses: string[] = [];
+  /** The same by a record that its own key signed. */
+  signedAddresses: string[] = [];
   /** When the last piece was sent or came, or the link was made. */
   #tradedAtMs: number;
   #hasTraded = false;
@@ -161,6 +164,16 @@ export class PeerLink implements Requester {
   /** The address of the other end that this one dialled; without /p2p. */
   get dialedAddress(): string | undefined {
     return this.dialedByUs ? this.#connection.remoteAddr.toString().replace(/\/p2p\/[^/]+$/, '') : undefined;
+  }
+
+  /** The other end's address, an IP address or a name. */
+  get host(): string {
+    return this.#connection.remoteAddr.getComponents()[0]?.value ?? '';
+  }
+
+  /** Has the peer dial this agent. */
+  askDialBack(dialBack: DialBack, signal: AbortSignal): Promise<DialBackAnswer> {
+    return dialBack.ask(this.#connection, signal);
   }
 
   /** The dialer's part: opens the control stream and says HELLO. Failing closes the link. */

@@ -5,7 +5,8 @@
  */
 import type { BlobId } from '@shoal/oci';
 import type { PieceMap } from '@shoal/swarm';
-import type { PeerRecord } from '@shoal/wire';
+import type { DialledBack, PeerRecord } from '@shoal/wire';
+import type { StrangeAgent } from './tls/tls-transport.ts';
 
 /**
  * `busy`: try again after `retryAfterMs`. `not-held`: the peer no longer has it. `gone`: the connection ended.
@@ -90,6 +91,24 @@ export interface PeerLinks {
   inbound: number;
   /** Since the start, dialled by others. */
   inboundSoFar: number;
+}
+
+/** What a member answered that was asked to dial this agent back. */
+export interface DialBackFinding {
+  peerId: string;
+  zone: string;
+  /** `unsupported`: an earlier build. `refused`: it was asked lately. `failed`: no answer in time. */
+  outcome: 'answered' | 'unsupported' | 'refused' | 'failed';
+  /** Of this agent, as it announces them. */
+  tried: readonly DialledBack[];
+}
+
+/** How this agent and the others reach each other; for whoever looks for what is wrong. */
+export interface PeerReach {
+  /** Agents met lately that speak no version of the protocol that this one does. */
+  strangers(): StrangeAgent[];
+  /** Has a few connected members dial this agent back; three seconds at most. */
+  dialBack(signal: AbortSignal): Promise<DialBackFinding[]>;
 }
 
 export interface PeerNetwork {

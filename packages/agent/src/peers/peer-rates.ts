@@ -1,7 +1,7 @@
 /** How many pieces go to peers at once, and how fast pieces come and go: as set now, and as lanes for each link. */
 import { DEFAULT_UPLOAD_SLOTS } from '@shoal/swarm';
 import { type RateLane, RateLimit } from '../rate/rate-limit.ts';
-import type { PeerNetwork } from './peer-network.ts';
+import type { PeerNetwork, PeerReach } from './peer-network.ts';
 import type { PieceServerOptions } from './piece-server.ts';
 
 export interface PeerRates {
@@ -17,7 +17,7 @@ export interface PeerRates {
   downloadLane?: RateLane | undefined;
 }
 
-export interface TunablePeerNetwork extends PeerNetwork {
+export interface TunablePeerNetwork extends PeerNetwork, PeerReach {
   /** For the pieces that are begun from here on. */
   retune(rates: PeerRates): void;
   /** Pieces on their way to peers, and requests for pieces that wait. */

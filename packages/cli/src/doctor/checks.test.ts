@@ -36,6 +36,9 @@ const peers: AgentFacts['peers'] = {
   outbound: 3,
   inbound: 2,
   inboundSoFar: 4,
+  dialledBack: [],
+  strangers: [],
+  versions: ['shoal/3'],
 };
 const facts: AgentFacts = {
   version: '1.2.3',
@@ -253,6 +256,47 @@ describe('peers', () => {
       state: 'warn',
       todo: expect.stringContaining('peer-announce'),
     });
+  });
+
+  test('members that dialled it back say which address answered whom, and what to do about those that did not', () => {
+    const [own, bridge] = ['/ip4/10.0.0.7/tcp/7301', '/ip4/172.17.0.1/tcp/7399'];
+    const by = (peerId: string, ...tried: [address: string, reached: boolean][]) => ({
+      peerId,
+      zone: 'a',
+      outcome: 'answered' as const,
+      tried: tried.map(([address, reached]) => ({ address, reached })),
+    });
+    const reach = (...dialledBack: AgentFacts['peers']['dialledBack']) => withPeers({ inboundSoFar: 0, dialledBack });
+    expect(reach(by('P1', [own, true]), by('P2', [own, true]))).toMatchObject({
+      state: 'ok',
+      detail: expect.stringContaining(`both ways work: ${own} answered P1, P2`),
+    });
+    const partly = reach(by('P1', [own, true], [bridge, false]));
+    expect(partly).toMatchObject({ state: 'warn', detail: expect.stringContaining(`${bridge} did not answer P1`) });
+    expect(partly.todo).toContain(
+      `open TCP 7399 to the other nodes, or set peer-announce in /etc/shoal/agent.yaml to ${own} alone`,
+    );
+    // Whoever connects through an address translation was dialled once, and still cannot be by what it announces.
+    const never = withPeers({ dialledBack: [by('P1', [own, false])] });
+    expect(never).toMatchObject({ state: 'fail', detail: expect.stringContaining(`${own} did not answer P1`) });
+    expect(never.todo).toContain('open TCP 7301');
+    // Those that do not know the question prove nothing either way.
+    expect(reach({ ...by('P1'), outcome: 'unsupported' })).toMatchObject({
+      state: 'warn',
+      todo: expect.stringMatching(/^try/),
+    });
+  });
+
+  test('agents of another version are named, with what they speak', () => {
+    const strangers = [{ peerId: 'P9', host: '10.0.0.9', versions: ['shoal/5', 'shoal/4'] }, { host: '10.0.0.8' }];
+    expect(withPeers({ strangers })).toMatchObject({
+      state: 'warn',
+      detail: expect.stringMatching(
+        /member P9 at 10\.0\.0\.9 speaks shoal\/5, shoal\/4; an agent at 10\.0\.0\.8 speaks a version that it does not tell; this agent speaks shoal\/3/,
+      ),
+      todo: expect.stringContaining('update the older'),
+    });
+    expect(withPeers({ strangers, outbound: 0, inbound: 0 })).toMatchObject({ state: 'fail' });
   });
 
   test('nobody connected is a failure, but for an agent that has just started', () => {

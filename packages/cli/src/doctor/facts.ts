@@ -23,6 +23,20 @@ const peersSchema = z.object({
   outbound: z.number(),
   inbound: z.number(),
   inboundSoFar: z.number(),
+  /** Members that were asked to dial this agent back. These three are not told by an agent of an earlier version. */
+  dialledBack: z
+    .array(
+      z.object({
+        peerId: text,
+        zone: text,
+        outcome: z.enum(['answered', 'unsupported', 'refused', 'failed']),
+        tried: z.array(z.object({ address: text, reached: z.boolean() })),
+      }),
+    )
+    .default([]),
+  /** Agents that speak none of `versions`. */
+  strangers: z.array(z.object({ peerId: text.optional(), host: text, versions: z.array(text).optional() })).default([]),
+  versions: z.array(text).default([]),
 });
 
 const dataSchema = z.object({

@@ -1,15 +1,31 @@
 /**
- * Whether this agent is connected to others, and others can dial it. The latter is proven by a connection that another member began;
- * nothing else proves it, and where none came it is said so.
+ * Whether this agent is connected to others, and others can dial it. The latter is proven by members that were asked to dial it
+ * back, address by address; where none could be asked (earlier builds, or asked just now), by a connection that another member
+ * began. Nothing else proves it, and where there is neither it is said so.
  */
+import { strangerText } from '../status-command.ts';
 import type { AgentFacts } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 import { isLoopbackMultiaddr } from './hosts.ts';
 
 /** Acquaintances are asked of the tracker every 10 s. */
 const MEETING_TIME_S = 30;
+const MAX_STRANGERS_NAMED = 3;
 
 export function checkPeers(facts: AgentFacts | undefined): Finding {
+  const finding = checkReach(facts);
+  const { strangers = [], versions = [] } = facts?.peers ?? {};
+  if (facts === undefined || strangers.length === 0) return finding;
+  const others = strangers.slice(0, MAX_STRANGERS_NAMED).map(strangerText);
+  const more = strangers.length > others.length ? [`${strangers.length - others.length} more`] : [];
+  const detail = `${[...others, ...more].join('; ')}; this agent speaks ${versions.join(', ')}: nothing is traded between them`;
+  const { warn, fail } = named('peers');
+  const update = 'update the older of the two; until then each pulls from the others, or from the registry';
+  if (finding.state === 'fail') return fail(`${finding.detail}; ${detail}`, `${update}; ${finding.todo}`);
+  return warn(`${finding.detail}; ${detail}`, finding.todo === undefined ? update : `${update}; ${finding.todo}`);
+}
+
+function checkReach(facts: AgentFacts | undefined): Finding {
   const { ok, warn, fail, skip } = named('peers');
   if (facts === undefined) return skip('only an agent that runs has connections');
   const { peers, trackers, members, upSeconds } = facts;
@@ -32,6 +48,22 @@ export function checkPeers(facts: AgentFacts | undefined): Finding {
     return fail(detail, `open the peer port (TCP 7301) between the nodes, both ways; ${proof}`);
   }
   const counted = `connected to ${connected} of ${others} others: ${outbound} dialled by this agent, ${inbound} by them`;
+  const shown = dialledBack(peers);
+  if (shown !== undefined) {
+    const { reached, missed, text } = shown;
+    if (missed.length === 0) return ok(`${counted}; both ways work: ${text}`);
+    const open = `open TCP ${[...new Set(missed.map(portOf))].join(', ')} to the other nodes`;
+    if (reached.length > 0) {
+      return warn(
+        `${counted}; others reach it, but not at every address that it announces: ${text}`,
+        `${open}, or set peer-announce in /etc/shoal/agent.yaml to ${reached.join(', ')} alone`,
+      );
+    }
+    return fail(
+      `${counted}; others cannot dial this agent: ${text}`,
+      `${open} (firewall, security group), or set peer-announce in /etc/shoal/agent.yaml to where they reach this node; ${proof}`,
+    );
+  }
   if (inboundSoFar > 0) return ok(`${counted}; both ways work`);
   if (announced.every(isLoopbackMultiaddr)) {
     return warn(
@@ -46,6 +78,40 @@ export function checkPeers(facts: AgentFacts | undefined): Finding {
     );
   }
   return warn(`${counted}; not proven that others can dial this agent, nobody has since it started`, proof);
+}
+
+interface DialledBack {
+  /** Addresses at which somebody reached this agent, and those at which nobody who tried did. */
+  reached: string[];
+  missed: string[];
+  text: string;
+}
+
+/** Undefined when no member dialled any address. */
+function dialledBack({ dialledBack: findings }: AgentFacts['peers']): DialledBack | undefined {
+  const byAddress = new Map<string, { reachedBy: string[]; missedBy: string[] }>();
+  for (const { peerId, tried } of findings) {
+    for (const { address, reached } of tried) {
+      const seen = byAddress.get(address) ?? { reachedBy: [], missedBy: [] };
+      byAddress.set(address, seen);
+      (reached ? seen.reachedBy : seen.missedBy).push(peerId);
+    }
+  }
+  if (byAddress.size === 0) return undefined;
+  const all = [...byAddress];
+  const told = all.map(([address, { reachedBy, missedBy }]) => {
+    const answered = reachedBy.length > 0 ? [`answered ${reachedBy.join(', ')}`] : [];
+    return `${address} ${[...answered, ...(missedBy.length > 0 ? [`did not answer ${missedBy.join(', ')}`] : [])].join(' and ')}`;
+  });
+  return {
+    reached: all.filter(([, { reachedBy }]) => reachedBy.length > 0).map(([address]) => address),
+    missed: all.filter(([, { reachedBy }]) => reachedBy.length === 0).map(([address]) => address),
+    text: told.join('; '),
+  };
+}
+
+function portOf(address: string): string {
+  return /\/tcp\/(\d+)/.exec(address)?.[1] ?? '7301';
 }
 
 function howToProve(announced: readonly string[]): string {

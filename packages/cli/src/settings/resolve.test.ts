@@ -95,6 +95,8 @@ describe('precedence', () => {
       'download-rate': '100MB',
       'download-rate-per-peer': '1048576',
       'piece-memory': '16MiB',
+      'otlp-endpoint': 'http://10.0.0.5:4318',
+      'trace-sample': '5%',
       'log-level': 'debug',
       'log-format': 'json',
     };

@@ -15,11 +15,16 @@ import { getNetConfig, getThinWaistAddresses, ipPortToMultiaddr } from '@libp2p/
 import type { Multiaddr } from '@multiformats/multiaddr';
 import { HandshakeLimits } from './handshake-limits.ts';
 import { TlsConnection } from './tls-connection.ts';
+import type { StrangeAgent } from './tls-transport.ts';
+import { commonVersion, VERSIONS_QUESTION, versionsAnswer, versionsIn } from './versions.ts';
 
 const HANDSHAKE_TIMEOUT_MS = 5_000;
 
 export interface TlsListenerOptions extends CreateListenerOptions {
   tls: TLSSocketOptions;
+  /** What this agent speaks, newest first. */
+  versions: readonly string[];
+  onStranger: (stranger: StrangeAgent) => void;
   socketOptions: { noDelay: boolean; keepAlive: boolean; keepAliveInitialDelay: number };
   /** Who is at the other end. @throws when it has not proved it */
   peerOf: (socket: TLSSocket) => PeerId;
@@ -87,7 +92,9 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
       shaken();
       this.#sockets.delete(socket);
     });
-    const secured = new TLSSocket(socket, { ...tls, isServer: true });
+    const ALPNCallback = ({ protocols }: { protocols: string[] }): string | undefined =>
+      this.#choose(protocols, socket);
+    const secured = new TLSSocket(socket, { ...tls, isServer: true, ALPNCallback });
     const failed = (error: Error): void => {
       log('handshake or connection failed - %e', error);
       socket.destroy();
@@ -96,8 +103,20 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
     secured.on('error', failed).on('_tlsError', failed);
     secured.once('secure', () => {
       shaken();
-      void this.#upgrade(secured);
+      if (secured.alpnProtocol === VERSIONS_QUESTION) secured.end(versionsAnswer(this.#options.versions));
+      else void this.#upgrade(secured);
     });
+  }
+
+  /** Undefined ends the handshake with the alert that nothing offered is spoken here. */
+  #choose(offered: readonly string[], socket: Socket): string | undefined {
+    const { versions, onStranger } = this.#options;
+    const chosen = commonVersion([...versions, VERSIONS_QUESTION], offered);
+    const others = versionsIn(offered);
+    if (chosen === undefined && others.length > 0) {
+      onStranger({ peerId: undefined, host: socket.remoteAddress ?? '', versions: others });
+    }
+    return chosen;
   }
 
   async #upgrade(socket: TLSSocket): Promise<void> {

@@ -1,0 +1,133 @@
+/** A cluster in the middle of an upgrade: an earlier build and the present one, side by side. */
+import { parseMetrics, pullImage, sumOf } from '@shoal/cli';
+import { request } from 'undici';
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
+import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
+import { FaultOrigin } from '../support/fault-origin.ts';
+import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
+import { OldBuild, presentMain, type RunningBuild, startBuild } from '../support/old-build.ts';
+import { runShoal } from '../support/run-shoal.ts';
+import { registryName } from '../support/shoal-cluster.ts';
+
+const MiB = 1024 * 1024;
+/** How much more than the image the registry may send. */
+const MAX_ORIGIN_RATIO = 1.02;
+const ANY = '127.0.0.1:0';
+
+let old: OldBuild;
+let resources: AsyncDisposableStack;
+let folder: DaemonFolder;
+let origin: FaultOrigin;
+let trackerSettings: string[];
+
+beforeAll(async () => {
+  old = await OldBuild.checkOut();
+});
+afterAll(() => old?.[Symbol.asyncDispose]());
+beforeEach(async () => {
+  resources = new AsyncDisposableStack();
+  folder = resources.use(await DaemonFolder.create('versions'));
+  origin = resources.use(await FaultOrigin.start());
+});
+afterEach(() => resources.disposeAsync());
+
+async function startTracker(main: string): Promise<void> {
+  const tracker = await startBuild(main, 'tracker', ['--listen', ANY, '--data', folder.join('tracker')]);
+  resources.use(tracker.process);
+  trackerSettings = ['--tracker', tracker.ready.url!, '--join-token', `@${tracker.ready.joinTokenFile}`];
+}
+
+async function startAgent(main: string, name: string): Promise<RunningBuild> {
+  const own = ['--name', name, '--data', folder.join(name), '--mirror', ANY, '--admin', ANY];
+  const more = ['--peer-listen', '/ip4/127.0.0.1/tcp/0', '--registry', `${registryName}=${origin.url}`];
+  const agent = await startBuild(main, 'agent', [...own, ...more, ...trackerSettings]);
+  resources.use(agent.process);
+  return agent;
+}
+
+/** Every blob is compared with its digest. */
+async function pull(agent: RunningBuild, { repository, tag }: ImageFixture): Promise<void> {
+  const platform = { os: 'linux', architecture: 'amd64' };
+  await pullImage({ mirrorUrl: agent.ready.mirror!, registry: registryName, repository, reference: tag, platform });
+}
+
+/** Smaller than 32 MiB each: a size that every build cuts into the same pieces. */
+async function newImage(seed: string): Promise<ImageFixture> {
+  const image = await buildImage({ seed, repository: 'org/img', tag: seed, layers: [12 * MiB, 5 * MiB, 70_000] });
+  origin.add(image);
+  return image;
+}
+
+async function metric(agent: RunningBuild, name: string, labels: Record<string, string> = {}): Promise<number> {
+  const { body } = await request(`${agent.ready.admin}/metrics`);
+  return sumOf(parseMetrics(await body.text()), name, labels);
+}
+
+const fromPeers = (agent: RunningBuild): Promise<number> =>
+  metric(agent, 'shoal_bytes_total', { source: 'peer', direction: 'in' });
+
+async function meet(...agents: RunningBuild[]): Promise<void> {
+  for (const agent of agents) {
+    await expect.poll(() => metric(agent, 'shoal_peers'), { timeout: 30_000 }).toBe(agents.length - 1);
+  }
+}
+
+/** Each pulls an image that the other one has read: all of it comes from there, and the registry sends both once. */
+async function tradeBothWays(one: RunningBuild, other: RunningBuild): Promise<void> {
+  await meet(one, other);
+  let total = 0;
+  for (const [first, second] of [
+    [one, other],
+    [other, one],
+  ] as const) {
+    const image = await newImage(`by-${first.ready.peerId?.slice(-8).toLowerCase()}`);
+    await pull(first, image);
+    const before = await fromPeers(second);
+    await pull(second, image);
+    total += image.totalBytes;
+    expect((await fromPeers(second)) - before).toBeGreaterThanOrEqual(image.totalBytes);
+  }
+  expect(origin.stats().blobBytes).toBeLessThanOrEqual(MAX_ORIGIN_RATIO * total);
+}
+
+test('an old agent and a new one trade under a new tracker, and at the same time read an image once', async () => {
+  await startTracker(presentMain);
+  const [before, now] = await Promise.all([startAgent(old.main, 'old'), startAgent(presentMain, 'new')]);
+  await tradeBothWays(before, now);
+  origin.resetStats();
+  const image = await newImage('together');
+  await Promise.all([pull(before, image), pull(now, image)]);
+  expect(origin.stats().blobBytes).toBeLessThanOrEqual(MAX_ORIGIN_RATIO * image.totalBytes);
+
+  // What the old one does not know is told so, and the two go on.
+  const { stdout } = await runShoal('doctor', '--json', '--only', 'peers', '--admin', new URL(now.ready.admin!).host);
+  expect(JSON.parse(stdout).checks).toMatchObject([
+    { name: 'peers', detail: expect.stringContaining('connected to 1') },
+  ]);
+  await meet(before, now);
+});
+
+test('new agents, and an old one, trade under an old tracker', async () => {
+  await startTracker(old.main);
+  const [before, now] = await Promise.all([startAgent(old.main, 'old'), startAgent(presentMain, 'new')]);
+  await tradeBothWays(before, now);
+});
+
+test('agents without a common version pull from the registry, and say who speaks what', async () => {
+  await using other = await OldBuild.checkOut();
+  await other.speak('shoal/2');
+  await startTracker(presentMain);
+  const [before, now] = await Promise.all([startAgent(other.main, 'old'), startAgent(presentMain, 'new')]);
+  const image = await newImage('apart');
+  await Promise.all([pull(before, image), pull(now, image)]);
+  expect(await fromPeers(now)).toBe(0);
+  await expect.poll(() => metric(now, 'shoal_peer_version_mismatches_total'), { timeout: 30_000 }).toBeGreaterThan(0);
+  expect(now.process.log).toContain('speaks no version of the protocol');
+  const at = ['--admin', new URL(now.ready.admin!).host];
+  const status = await runShoal('status', ...at);
+  expect(status.stdout).toMatch(/version +(an agent at 127\.0\.0\.1|member 12D3\w+ at 127\.0\.0\.1) speaks/);
+  const doctor = await runShoal('doctor', '--json', '--only', 'peers', ...at);
+  const [peers] = JSON.parse(doctor.stdout).checks;
+  expect(peers.detail).toContain('this agent speaks shoal/3');
+  expect(peers.todo).toContain('update the older');
+});

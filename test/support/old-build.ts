@@ -1,0 +1,114 @@
+// An earlier build: the source of a commit of this repository in a folder of its own, with what is installed for the present
+// one. Node runs it as it runs the present one.
+//
+//   await using old = await OldBuild.checkOut();
+//   const agent = await startBuild(old.main, 'agent', ['--data', …]);
+import { mkdir, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { DaemonFolder } from './daemon/daemon-folder.ts';
+import { attempt, DaemonProcess } from './daemon/process.ts';
+
+/** The build that clusters are upgraded from. Move it when what is traded changes and earlier ones need not trade any more. */
+const OLD_COMMIT = 'd4e85c0';
+const checkout = join(import.meta.dirname, '../..');
+const SCOPE_OF_OURS = '@shoal';
+
+/** The command of the present build. */
+export const presentMain: string = mainOf(checkout);
+
+export class OldBuild implements AsyncDisposable {
+  readonly #folder: DaemonFolder;
+
+  private constructor(folder: DaemonFolder) {
+    this.#folder = folder;
+  }
+
+  /** @throws Error when the commit is not there, as in a shallow clone */
+  static async checkOut(): Promise<OldBuild> {
+    await using resources = new AsyncDisposableStack();
+    const folder = resources.use(await DaemonFolder.create('old'));
+    const archive = `${folder.path}.tar`;
+    resources.defer(() => rm(archive, { force: true }));
+    const { code, stderr } = await attempt('git', ['-C', checkout, 'archive', '-o', archive, OLD_COMMIT, 'packages']);
+    if (code !== 0) {
+      throw new Error(
+        `commit ${OLD_COMMIT} of this repository is needed, and is not there (${stderr.trim()}): get its history, e.g. git fetch --unshallow`,
+      );
+    }
+    const unpacked = await attempt('tar', ['-xf', archive, '-C', folder.path]);
+    if (unpacked.code !== 0) throw new Error(`tar: ${unpacked.stderr}`);
+    await rm(archive);
+    for (const name of await readdir(folder.join('packages'))) await link(folder.path, name);
+    resources.move();
+    return new OldBuild(folder);
+  }
+
+  /** Its command. */
+  get main(): string {
+    return mainOf(this.#folder.path);
+  }
+
+  /** The same build, had it spoken another version of the protocol between agents. */
+  async speak(version: string): Promise<void> {
+    const file = this.#folder.join('packages/agent/src/peers/tls/tls-transport.ts');
+    const before = await readFile(file, 'utf8');
+    const after = before.replace("'shoal/3'", `'${version}'`);
+    if (after === before) throw new Error(`${file} names no version`);
+    await writeFile(file, after);
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#folder[Symbol.asyncDispose]();
+  }
+}
+
+export interface RunningBuild {
+  readonly process: DaemonProcess;
+  /** What it announced when it was ready. */
+  readonly ready: Readonly<Record<string, string>>;
+}
+
+/** Starts a command that tells in a line of JSON when it is ready. */
+export async function startBuild(
+  main: string,
+  command: 'agent' | 'tracker',
+  args: readonly string[],
+): Promise<RunningBuild> {
+  let ready: Record<string, string> | undefined;
+  const daemon = new DaemonProcess({
+    name: command,
+    program: process.execPath,
+    args: ['--conditions=source', main, command, ...args],
+    onLine: (line, stream) => {
+      if (stream === 'stdout' && line.startsWith('{')) ready = JSON.parse(line) as Record<string, string>;
+    },
+  });
+  try {
+    return { process: daemon, ready: await daemon.ready(() => ready) };
+  } catch (error) {
+    await daemon.stop();
+    throw error;
+  }
+}
+
+/** Gives a package what is installed for the present one, but its own workspace's packages instead of the present ones. */
+async function link(folder: string, name: string): Promise<void> {
+  const installed = join(checkout, 'packages', name, 'node_modules');
+  const wanted = join(folder, 'packages', name, 'node_modules');
+  await mkdir(wanted, { recursive: true });
+  // Packages without dependencies have no folder.
+  for (const entry of await readdir(installed).catch(() => [])) {
+    if (entry.startsWith('.')) continue;
+    const isScope = entry.startsWith('@');
+    if (isScope) await mkdir(join(wanted, entry));
+    for (const part of isScope ? await readdir(join(installed, entry)) : ['']) {
+      const target =
+        entry === SCOPE_OF_OURS ? join(folder, 'packages', part) : await realpath(join(installed, entry, part));
+      await symlink(target, join(wanted, entry, part));
+    }
+  }
+}
+
+function mainOf(folder: string): string {
+  return join(folder, 'packages/cli/src/main.ts');
+}
