@@ -13,6 +13,8 @@ const MiB = 1024 * 1024;
 /** How much more than the image the registry may send. */
 const MAX_ORIGIN_RATIO = 1.02;
 const ANY = '127.0.0.1:0';
+/** Three processes from source, on a machine that may have other things to do. */
+const timeout = 180_000;
 
 let old: OldBuild;
 let resources: AsyncDisposableStack;
@@ -90,7 +92,9 @@ async function tradeBothWays(one: RunningBuild, other: RunningBuild): Promise<vo
   expect(origin.stats().blobBytes).toBeLessThanOrEqual(MAX_ORIGIN_RATIO * total);
 }
 
-test('an old agent and a new one trade under a new tracker, and at the same time read an image once', async () => {
+test('an old agent and a new one trade under a new tracker, and at the same time read an image once', {
+  timeout,
+}, async () => {
   await startTracker(presentMain);
   const [before, now] = await Promise.all([startAgent(old.main, 'old'), startAgent(presentMain, 'new')]);
   await tradeBothWays(before, now);
@@ -99,21 +103,23 @@ test('an old agent and a new one trade under a new tracker, and at the same time
   await Promise.all([pull(before, image), pull(now, image)]);
   expect(origin.stats().blobBytes).toBeLessThanOrEqual(MAX_ORIGIN_RATIO * image.totalBytes);
 
-  // What the old one does not know is told so, and the two go on.
-  const { stdout } = await runShoal('doctor', '--json', '--only', 'peers', '--admin', new URL(now.ready.admin!).host);
-  expect(JSON.parse(stdout).checks).toMatchObject([
-    { name: 'peers', detail: expect.stringContaining('connected to 1') },
-  ]);
+  // What the old one does not know it says, and the two go on.
+  const check = await request(`${now.ready.admin}/v1/check`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: '{}',
+  });
+  expect(await check.body.json()).toMatchObject({ peers: { dialledBack: [{ outcome: 'unsupported', tried: [] }] } });
   await meet(before, now);
 });
 
-test('new agents, and an old one, trade under an old tracker', async () => {
+test('an old agent and a new one trade under an old tracker', { timeout }, async () => {
   await startTracker(old.main);
   const [before, now] = await Promise.all([startAgent(old.main, 'old'), startAgent(presentMain, 'new')]);
   await tradeBothWays(before, now);
 });
 
-test('agents without a common version pull from the registry, and say who speaks what', async () => {
+test('agents without a common version pull from the registry, and say who speaks what', { timeout }, async () => {
   await using other = await OldBuild.checkOut();
   await other.speak('shoal/2');
   await startTracker(presentMain);

@@ -19,7 +19,7 @@ import { ClusterLookups } from './access/cluster-lookups.ts';
 import { ReferenceResolver } from './access/reference-resolver.ts';
 import { startAdmin } from './admin/admin.ts';
 import { CacheDesk } from './admin/cache-desk.ts';
-import { createMetrics, type Metrics } from './admin/metrics.ts';
+import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
@@ -45,7 +45,7 @@ import type { BlobRecord, BlobStore } from './store/blob-store.ts';
 import { Expiry } from './store/expiry.ts';
 import { freeDiskBytes } from './store/free-space.ts';
 import { openStore } from './store/open-store.ts';
-import type { Tracing } from './tracing/open-telemetry.ts';
+import { configuredTracing } from './tracing/configured-tracing.ts';
 import { TracedOrigin } from './tracing/traced-origin.ts';
 import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
 import type { Membership } from './tracker-client/tracker-client.ts';
@@ -202,7 +202,7 @@ async function start(
   );
   tracker = client;
 
-  const tracing = await tracingOf(config, { name, version, peerId: identity.peerId }, metrics, logger);
+  const tracing = await configuredTracing(config, { name, version, peerId: identity.peerId }, { metrics, logger });
   if (tracing !== undefined) stops.push(() => tracing.close());
   const { limits } = config;
   const downloads = new ChangingLimit(limits.downloadBytesPerSecond);
@@ -455,29 +455,6 @@ async function start(
     peerId: identity.peerId,
     peerAddresses: peers.addresses(),
   };
-}
-
-/** Undefined, and none of its libraries loaded, when no endpoint is configured. */
-async function tracingOf(
-  { tracing: { endpoint, samplePercent }, zone }: AgentConfig,
-  agent: { name: string; version: string; peerId: string },
-  metrics: Metrics,
-  logger: Logger,
-): Promise<Tracing | undefined> {
-  if (endpoint === undefined) return undefined;
-  const { startTracing } = await import('./tracing/open-telemetry.ts');
-  let warned = false;
-  return startTracing(
-    { ...agent, zone, endpoint, sampleRatio: samplePercent / 100 },
-    {
-      onSent: (count) => metrics.spansSent(count),
-      onDropped: (cause, count) => {
-        metrics.spansDropped(cause, count);
-        if (!warned) logger.warn({ cause, endpoint }, 'spans are dropped: the collector does not take them in time');
-        warned = true;
-      },
-    },
-  );
 }
 
 /** The host's name as it can name a node. */

@@ -248,6 +248,8 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   /** Those met last: the chance is best that they know the addresses that this agent has now. */
   async dialBack(signal: AbortSignal): Promise<DialBackFinding[]> {
+    // Whoever has no room for another connection answers nobody.
+    if (!this.hasRoom) return [];
     const links = [...this.#members.values()].slice(-ASKED_TO_DIAL_BACK);
     return await Promise.all(
       links.map(async (link) => {

@@ -102,9 +102,13 @@ export class TlsListener extends TypedEventEmitter<ListenerEvents> implements Li
     // What breaks the protocol after the handshake is told by the second name alone.
     secured.on('error', failed).on('_tlsError', failed);
     secured.once('secure', () => {
+      // It counts as a handshake under way, and has no more time than one, until the other side is gone, too.
+      if (secured.alpnProtocol === VERSIONS_QUESTION) {
+        secured.end(versionsAnswer(this.#options.versions));
+        return;
+      }
       shaken();
-      if (secured.alpnProtocol === VERSIONS_QUESTION) secured.end(versionsAnswer(this.#options.versions));
-      else void this.#upgrade(secured);
+      void this.#upgrade(secured);
     });
   }
 

@@ -122,6 +122,20 @@ describe('connections', () => {
     expect(node.getConnections()).toEqual([]);
   });
 
+  it('end with whoever asks what is spoken here, once that is told, also when he stays', {
+    timeout: 2 * TIMEOUT_MS,
+  }, async () => {
+    const socket = connectTcp({ port, host: '127.0.0.1', allowHalfOpen: true });
+    const client = tlsClient({ ...ofAgent(), socket, ALPNProtocols: ['shoal-versions/1'] });
+    let told = '';
+    client.on('data', (chunk) => {
+      told += String(chunk);
+    });
+    await closed(client);
+    expect(told).toBe('shoal/3\n');
+    expect(node.getConnections()).toEqual([]);
+  });
+
   it('end with whoever does not speak TLS', async () => {
     const client = connectTcp(port, '127.0.0.1').on('error', () => {});
     clients.push(client);
