@@ -137,3 +137,7 @@ test('agents without a common version pull from the registry, and say who speaks
   expect(peers.detail).toContain('this agent speaks shoal/3');
   expect(peers.todo).toContain('update the older');
 });
+
+test('without the history of this repository it is said what is missing, and how to get it', async () => {
+  await expect(OldBuild.checkOut('0'.repeat(40))).rejects.toThrow(/commit 0{40} .* is needed.*git fetch --unshallow/);
+});

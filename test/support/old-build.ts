@@ -24,15 +24,15 @@ export class OldBuild implements AsyncDisposable {
   }
 
   /** @throws Error when the commit is not there, as in a shallow clone */
-  static async checkOut(): Promise<OldBuild> {
+  static async checkOut(commit: string = OLD_COMMIT): Promise<OldBuild> {
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await DaemonFolder.create('old'));
     const archive = `${folder.path}.tar`;
     resources.defer(() => rm(archive, { force: true }));
-    const { code, stderr } = await attempt('git', ['-C', checkout, 'archive', '-o', archive, OLD_COMMIT, 'packages']);
+    const { code, stderr } = await attempt('git', ['-C', checkout, 'archive', '-o', archive, commit, 'packages']);
     if (code !== 0) {
       throw new Error(
-        `commit ${OLD_COMMIT} of this repository is needed, and is not there (${stderr.trim()}): get its history, e.g. git fetch --unshallow`,
+        `commit ${commit} of this repository is needed, and is not there (${stderr.trim()}): get its history, e.g. git fetch --unshallow`,
       );
     }
     const unpacked = await attempt('tar', ['-xf', archive, '-C', folder.path]);
