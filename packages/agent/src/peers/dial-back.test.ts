@@ -1,4 +1,6 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import { streamPair } from '@libp2p/utils';
 import { decodeDialBackBody, encodeDialBackFrame } from '@shoal/wire';
 import type { Uint8ArrayList } from 'uint8arraylist';
@@ -25,11 +27,19 @@ async function start(options: Partial<PeerNetworkOptions> = {}): Promise<TestAge
   return agent;
 }
 
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, 'close');
+  return port;
+}
+
 describe('an agent that asks to be dialled back', () => {
   it('is told by each member at which of its addresses it answered', async () => {
     const [member, other] = [await start(), await start()];
-    const listening = agents.length + 20_000 + Math.floor(Math.random() * 20_000);
-    const own = `/ip4/127.0.0.1/tcp/${listening}`;
+    const own = `/ip4/127.0.0.1/tcp/${await freePort()}`;
     const asker = await start({ listen: [own], announce: [own, CLOSED] });
     await connect(asker, member);
     await connect(asker, other);
