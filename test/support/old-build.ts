@@ -9,7 +9,7 @@ import { DaemonFolder } from './daemon/daemon-folder.ts';
 import { attempt, DaemonProcess } from './daemon/process.ts';
 
 /** The build that clusters are upgraded from. Move it when what is traded changes and earlier ones need not trade any more. */
-const OLD_COMMIT = 'd4e85c0';
+const OLD_COMMIT = 'af2eb851994bbe8ef4dd259034d9895f4bd63124';
 const checkout = join(import.meta.dirname, '../..');
 const SCOPE_OF_OURS = '@shoal';
 
