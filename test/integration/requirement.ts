@@ -3,6 +3,8 @@ import { findProgram } from '../support/daemon/programs.ts';
 
 const obstacles = {
   skopeo: () => (findProgram('skopeo') === undefined ? 'skopeo is not installed' : undefined),
+  'systemd-socket-activate': () =>
+    findProgram('systemd-socket-activate') === undefined ? 'systemd-socket-activate is not installed' : undefined,
   root: () => (process.getuid?.() === 0 ? undefined : 'not root, so nothing can be mounted'),
 } as const;
 

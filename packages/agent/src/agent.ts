@@ -22,6 +22,7 @@ import { CacheDesk } from './admin/cache-desk.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
+import { checkPassedSocket } from './config/passed-socket.ts';
 import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
 import { drain } from './drain.ts';
 import { KnownPeers } from './known-peers.ts';
@@ -68,6 +69,8 @@ export interface AgentOptions {
   logger: Logger;
   /** Of the program, as its status tells it. */
   version: string;
+  /** The mirror's listening socket, where it was handed over (`passedMirrorSocket`). */
+  mirrorFd?: number | undefined;
 }
 
 const MEMBERSHIP_NOTE = 'agent/membership';
@@ -102,7 +105,7 @@ export async function startAgent(config: AgentConfig, options: AgentOptions): Pr
 
 async function start(
   config: AgentConfig,
-  { logger, version }: AgentOptions,
+  { logger, version, mirrorFd }: AgentOptions,
   stops: (() => Promise<void>)[],
 ): Promise<Omit<RunningAgent, 'stop'> & { drainAll: () => Promise<void> }> {
   const startedAtMs = performance.now();
@@ -330,7 +333,7 @@ async function start(
   prefetch = ordered;
   stops.push(() => ordered.close());
   const mirror = await startMirror(
-    { ...config.mirror, defaultRegistry: config.defaultRegistry },
+    { ...config.mirror, fd: mirrorFd, defaultRegistry: config.defaultRegistry },
     {
       pulls: registry,
       origin,
@@ -346,9 +349,12 @@ async function start(
       now: () => performance.now(),
     },
   ).catch((error: unknown) => {
-    throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
+    if (mirrorFd === undefined) throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
+    const address = `the socket that is handed over (descriptor ${mirrorFd})`;
+    throw startErrorFrom(error, { kind: 'listen', flag: 'ListenStream= in shoal-agent.socket', address });
   });
   stops.push(async () => void (await mirror.close()));
+  if (mirrorFd !== undefined) await checkPassedSocket(mirror.address, config.mirror);
 
   metrics.observe(async () => {
     const { bytes, blobs, quotaBytes } = store.usage();
@@ -379,6 +385,7 @@ async function start(
       version,
       zone: config.zone,
       mirror: mirror.address,
+      mirrorHandedOver: mirrorFd !== undefined,
       peerListen: config.peerListen,
       trackers: config.trackers,
       joinToken: config.joinToken ?? '',
@@ -445,7 +452,8 @@ async function start(
     draining = true;
     const now = (): number => performance.now();
     const rooms = { mirror, tracker: client, pulls: registry, network: peers, store, now };
-    return drain({ timeoutMs: tuning.drainTimeoutMs }, { ...rooms, logger: logger.child({ room: 'drain' }) });
+    const options = { timeoutMs: tuning.drainTimeoutMs, socketStays: mirrorFd !== undefined };
+    return drain(options, { ...rooms, logger: logger.child({ room: 'drain' }) });
   };
   return {
     drainAll,

@@ -1,7 +1,8 @@
 /**
  * How an agent stops while others rely on it. In this order, and none of it may keep it longer than the time it is given:
  *
- *   1. it is not ready any more; its mirror takes no connection, so runtimes go upstream with what they have not begun
+ *   1. it is not ready any more; its mirror takes no connection, so runtimes go upstream with what they have not begun, or, where
+ *      systemd holds the mirror's socket, wait for the next agent
  *   2. the tracker forgets it, with its leases; peers hear that what is complete here is not offered any more
  *   3. bodies under way go on, from peers and origin as before, until they are sent or the time is over
  *   4. pulls stop; peers get the pieces they have asked for
@@ -29,11 +30,18 @@ export interface DrainDependencies {
   now: () => number;
 }
 
-export async function drain(options: { timeoutMs: number }, dependencies: DrainDependencies): Promise<void> {
+export interface DrainOptions {
+  timeoutMs: number;
+  /** Whether the mirror's socket is somebody else's, who holds it for the next agent. */
+  socketStays: boolean;
+}
+
+export async function drain(options: DrainOptions, dependencies: DrainDependencies): Promise<void> {
   const { mirror, tracker, pulls, network, logger, now } = dependencies;
-  const { timeoutMs } = options;
+  const { timeoutMs, socketStays } = options;
   const startedMs = now();
-  logger.info({ requests: mirror.open, timeoutMs }, 'stopping: requests under way go on, new ones go upstream');
+  const newOnes = socketStays ? 'wait for the next agent' : 'go upstream';
+  logger.info({ requests: mirror.open, timeoutMs }, `stopping: requests under way go on, new ones ${newOnes}`);
   const sent = mirror.close(timeoutMs);
   await Promise.all([pulls.drain(), tracker.leave(), withdrawStored(dependencies)]);
   const cutCount = await sent;

@@ -6,6 +6,7 @@ export { checkDataFolder, type DataFolderStanding } from './check/data-folder.ts
 export { findRegistry, type RegistryFinding } from './check/registry-finding.ts';
 export { type AgentConfig, type AgentConfigInput, agentConfigSchema } from './config/agent-config.ts';
 export * from './config/defaults.ts';
+export { passedMirrorSocket } from './config/passed-socket.ts';
 export { StartError, type StartErrorCode, type StartStep, startErrorFrom } from './config/start-error.ts';
 export { dockerConfigProblem } from './origin/credentials.ts';
 export { createOriginClient } from './origin/undici-origin.ts';

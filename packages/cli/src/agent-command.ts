@@ -22,6 +22,8 @@ Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; fla
 SIGTERM: downloads under way go on for --drain-timeout, and what is asked for meanwhile goes upstream; a second one
 ends it at once. SIGHUP: --config FILE is read again; rates, upload slots, cache size, free disk, piece memory, tag
 times, the drain timeout and the log level change at once, and the log says what takes a restart.
+A listening socket that systemd hands over (LISTEN_FDS, shoal-agent.socket) is taken for the mirror: clients then wait
+for an agent that restarts, and are not refused.
 
 Examples:
   A cache for this machine alone, and a pull through it:
@@ -58,7 +60,7 @@ export function registerAgent(program: Command, io: CliIo, programs: Programs): 
 }
 
 async function runAgent(command: Command, io: CliIo, programs: Programs): Promise<void> {
-  const { agentConfigSchema, StartError, startAgent, startErrorFrom } = await programs.agent();
+  const { agentConfigSchema, passedMirrorSocket, StartError, startAgent, startErrorFrom } = await programs.agent();
   const sources = { program: PROGRAM, flags: flagValues(command), env: io.env };
   const resolve = (): Resolved<AgentConfig> => resolveSettings(agentSettings, agentConfigSchema, sources);
   const started = resolve();
@@ -77,7 +79,8 @@ async function runAgent(command: Command, io: CliIo, programs: Programs): Promis
       await makeDataFolder(config.dataDir).catch((error: unknown) => {
         throw startErrorFrom(error, { kind: 'data', flag: '--data', path: config.dataDir });
       });
-      const agent = await startAgent(config, { logger, version: version() });
+      const mirrorFd = passedMirrorSocket(io.env, process.pid);
+      const agent = await startAgent(config, { logger, version: version(), mirrorFd });
       io.stdout.write(io.stdout.isTTY === true ? readyText(agent, config) : readyJson(agent));
       const apply = async (next: AgentConfig): Promise<void> => {
         drainTimeoutMs = next.drainTimeoutMs;

@@ -19,6 +19,7 @@ export const debianPackages = {
   runc: 'runc',
   skopeo: 'skopeo',
   'systemd-analyze': 'systemd',
+  'systemd-socket-activate': 'systemd',
 } as const;
 
 export type Program = keyof typeof debianPackages;

@@ -27,6 +27,8 @@ export interface AgentCheckOptions {
   zone: string;
   /** `HOST:PORT` as it listens. */
   mirror: string;
+  /** Whether somebody else, systemd, holds the mirror's socket beyond this agent. */
+  mirrorHandedOver: boolean;
   peerListen: readonly string[];
   trackers: readonly string[];
   joinToken: string;
@@ -55,6 +57,7 @@ export interface AgentFacts {
   upSeconds: number;
   zone: string;
   mirror: string;
+  mirrorHandedOver: boolean;
   peers: {
     listen: readonly string[];
     /** Told to others. */
@@ -110,8 +113,9 @@ export class AgentCheck {
   }
 
   async #facts(): Promise<AgentFacts> {
-    const { version, zone, mirror, peerListen, trackers, joinToken, dataDir, minFreeDiskBytes, registries } =
+    const { version, zone, mirror, mirrorHandedOver, peerListen, trackers, joinToken, dataDir, minFreeDiskBytes } =
       this.#options;
+    const { registries } = this.#options;
     const { identity, upSeconds, peers, tracker, store, runtimeContent, clock } = this.#dependencies;
     const { signal } = this.#closing;
     const announced = peers.addresses();
@@ -129,6 +133,7 @@ export class AgentCheck {
       upSeconds: upSeconds(),
       zone,
       mirror,
+      mirrorHandedOver,
       peers: {
         listen: peerListen,
         announced,

@@ -75,6 +75,8 @@ export const agentFactsSchema = z.object({
   upSeconds: z.number(),
   zone: text,
   mirror: text,
+  /** Whether systemd holds the mirror's socket (`shoal-agent.socket`). */
+  mirrorHandedOver: z.boolean().default(false),
   peers: peersSchema,
   trackers: z.array(trackerSchema),
   trackerReachable: z.boolean(),
@@ -105,4 +107,6 @@ export interface PortFact {
   readonly setting: string;
   readonly host: string;
   readonly port: number;
+  /** Whether systemd holds it, so that clients wait for an agent that restarts. */
+  readonly isHandedOver?: boolean;
 }

@@ -1,8 +1,14 @@
-/** Whether the agent listens where it should, or could if it were started, and whether the mirror is this machine's alone. */
+/**
+ * Whether the agent listens where it should, or could if it were started, and whether the mirror is this machine's alone. A mirror's
+ * port that systemd holds for an agent that is not there (`shoal-agent.socket`) is as good as free.
+ */
 
 import type { PortFact } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 import { isLoopbackHost, isWildcardHost } from './hosts.ts';
+
+/** The first process, which is systemd wherever sockets are handed over. */
+const FIRST_PROCESS = /\(pid 1\)$/;
 
 export interface PortDependencies {
   /** Whether something takes a connection there. */
@@ -19,14 +25,15 @@ export async function checkPorts(
   dependencies: PortDependencies,
 ): Promise<Finding> {
   const { ok, warn, fail } = named('ports');
-  const wrong = await Promise.all(ports.map((port) => problemOf(port, agentRuns, dependencies)));
+  const known = agentRuns ? ports : await Promise.all(ports.map((port) => withHolder(port, dependencies)));
+  const wrong = await Promise.all(known.map((port) => problemOf(port, agentRuns, dependencies)));
   const found = wrong.filter((problem) => problem !== undefined);
   const [first] = found;
   if (first !== undefined) {
     const details = found.map(({ detail }) => detail).join('; ');
     return fail(details, found.map(({ todo }) => todo).join('; '));
   }
-  const list = ports.map(({ setting, host, port }) => `${nameOf(setting)} ${shown(host, port)}`).join(', ');
+  const list = known.map(listed).join(', ');
   const mirror = ports.find(({ setting }) => setting === 'mirror');
   if (mirror !== undefined && !isLoopbackHost(mirror.host)) {
     return warn(
@@ -37,8 +44,19 @@ export async function checkPorts(
   return ok(agentRuns ? list : `free: ${list}`);
 }
 
+async function withHolder(fact: PortFact, { obstacle, owner }: PortDependencies): Promise<PortFact> {
+  const { setting, host, port } = fact;
+  if (setting !== 'mirror' || port === 0 || (await obstacle(host, port)) !== 'EADDRINUSE') return fact;
+  return { ...fact, isHandedOver: FIRST_PROCESS.test((await owner(port)) ?? '') };
+}
+
+function listed({ setting, host, port, isHandedOver }: PortFact): string {
+  const holder = isHandedOver === true ? ' (held by systemd: clients wait for the agent)' : '';
+  return `${nameOf(setting)} ${shown(host, port)}${holder}`;
+}
+
 async function problemOf(
-  { setting, host, port }: PortFact,
+  { setting, host, port, isHandedOver }: PortFact,
   agentRuns: boolean,
   { accepts, obstacle, owner }: PortDependencies,
 ): Promise<{ detail: string; todo: string } | undefined> {
@@ -53,6 +71,7 @@ async function problemOf(
       todo: `see its log (journalctl -u shoal-agent), and that no firewall rule drops this port on this machine; else change ${key}`,
     };
   }
+  if (isHandedOver === true) return undefined;
   const code = await obstacle(host, port);
   if (code === undefined) return undefined;
   if (code === 'EADDRINUSE') {

@@ -50,13 +50,13 @@ export async function askAgent(admin: string, signal: AbortSignal): Promise<Agen
 }
 
 export function runningSubject(facts: AgentFacts, admin: string, signal: AbortSignal): Subject {
-  const { mirror, peers, registries, trackers, data } = facts;
+  const { mirror, mirrorHandedOver, peers, registries, trackers, data } = facts;
   const about = { program: PROGRAM, admin, path: '/v1/check', ability: ABILITY, signal };
   return {
     facts,
     mirror,
     ports: [
-      ...portsOf({ mirror }),
+      ...portsOf({ mirror }).map((port) => ({ ...port, isHandedOver: mirrorHandedOver })),
       ...peers.listen.flatMap((address) => portOfMultiaddr(address) ?? []),
       ...portsOf({ admin }),
     ],

@@ -1,0 +1,131 @@
+/** An agent whose mirror's socket is held by others (systemd's socket activation), killed and restarted under its clients. */
+import { createHash } from 'node:crypto';
+import { get, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { request } from 'undici';
+import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ActivatedAgent } from '../support/daemon/activated-agent.ts';
+import { type Content, FaultOrigin, syntheticContent } from '../support/fault-origin.ts';
+import { describeWith } from './requirement.ts';
+
+const MiB = 1024 * 1024;
+/** More than the buffers of both ends of a connection hold. */
+const LARGE_BYTES = 24 * MiB + 3;
+
+describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds', () => {
+  let resources: AsyncDisposableStack;
+  let origin: FaultOrigin;
+  let large: Content;
+  let small: Content;
+
+  beforeEach(async () => {
+    resources = new AsyncDisposableStack();
+    origin = resources.use(await FaultOrigin.start());
+    large = await syntheticContent('activation large', LARGE_BYTES);
+    small = await syntheticContent('activation small', 3 * MiB);
+    for (const content of [large, small]) origin.addBlob('org/app', content);
+  });
+  afterEach(() => resources.disposeAsync());
+
+  async function start(...more: string[]): Promise<ActivatedAgent> {
+    return resources.use(await ActivatedAgent.start(['--registry', `registry.test=${origin.url}`, ...more]));
+  }
+
+  const urlOf = (agent: ActivatedAgent, { digest }: Content) =>
+    `${agent.mirrorUrl}/v2/registry.test/org/app/blobs/${digest}`;
+
+  /** On a connection of its own, so that one that is refused is seen. @throws when the body is not the content */
+  async function pull(agent: ActivatedAgent, content: Content): Promise<void> {
+    const answer = await request(urlOf(agent, content), { reset: true });
+    const hash = createHash('sha256').update(Buffer.from(await answer.body.arrayBuffer()));
+    expect([answer.statusCode, `sha256:${hash.digest('hex')}`]).toEqual([200, content.digest]);
+  }
+
+  const readBytes = ({ digest }: Content) => origin.stats().byDigest[digest]?.bytes ?? 0;
+
+  test('killed between two requests: the next one waits for the next agent, and what was kept is not read again', async () => {
+    const agent = await start();
+    await pull(agent, large);
+    agent.signal('SIGKILL');
+    await pull(agent, large);
+    await pull(agent, small);
+    expect(agent.readyCount).toBe(2);
+    expect([readBytes(large), readBytes(small)]).toEqual([large.sizeBytes, small.sizeBytes]);
+  });
+
+  test('killed in a body: the client goes on at its offset with the next agent, and no byte is read twice that was kept', async () => {
+    const agent = await start();
+    await pull(agent, large);
+    const first = await startBody(urlOf(agent, large));
+    const parts: Buffer[] = [];
+    const broken = (async () => {
+      for await (const chunk of first) {
+        parts.push(chunk as Buffer);
+        if (parts.length === 1) agent.signal('SIGKILL');
+      }
+    })();
+    await expect(broken).rejects.toMatchObject({ code: 'ECONNRESET' });
+    const received = Buffer.concat(parts);
+    expect(received.length).toBeLessThan(LARGE_BYTES);
+    const rest = await request(urlOf(agent, large), { headers: { range: `bytes=${received.length}-` }, reset: true });
+    expect(rest.statusCode).toBe(206);
+    const whole = Buffer.concat([received, Buffer.from(await rest.body.arrayBuffer())]);
+    expect(`sha256:${createHash('sha256').update(whole).digest('hex')}`).toBe(large.digest);
+    expect(readBytes(large)).toBe(LARGE_BYTES);
+  });
+
+  test('told to stop: the body under way ends, what is asked behind it gets no answer, for its client to ask again, and new connections wait', async () => {
+    const agent = await start('--drain-timeout', '30s');
+    await pull(agent, large);
+    const { hostname, port, pathname } = new URL(urlOf(agent, large));
+    const slow = resources.adopt(connect(Number(port), hostname), (socket) => void socket.destroy());
+    slow.write(`GET ${pathname} HTTP/1.1\r\nHost: a\r\n\r\n`);
+    await until(() => slow.readableLength > 0);
+    agent.signal('SIGTERM');
+    await until(() => agent.log.includes('new ones wait for the next agent'));
+    let isAnswered = false;
+    const waiting = pull(agent, small).then(() => {
+      isAnswered = true;
+    });
+    await sleep(300);
+    expect([isAnswered, agent.readyCount]).toEqual([false, 1]);
+    slow.write('GET /v2/ HTTP/1.1\r\nHost: a\r\n\r\n');
+    const all: Buffer[] = [];
+    for await (const chunk of slow) all.push(chunk as Buffer);
+    const body = Buffer.concat(all).subarray(Buffer.concat(all).indexOf('\r\n\r\n') + 4);
+    expect([body.length, `sha256:${createHash('sha256').update(body).digest('hex')}`]).toEqual([
+      LARGE_BYTES,
+      large.digest,
+    ]);
+    await waiting;
+    expect(agent.log).toContain('agent over 0');
+    expect(agent.readyCount).toBe(2);
+  });
+
+  test('a socket at another address than the setting ends the start, with both', async () => {
+    const args = ['--registry', `registry.test=${origin.url}`];
+    const agent = resources.use(await ActivatedAgent.start(args, '127.0.0.1:7399'));
+    const unanswered = request(urlOf(agent, small), { reset: true }).catch((error: Error) => error);
+    await until(() => agent.log.includes('agent over 2'));
+    expect(agent.log).toContain(
+      `shoal agent: the socket that is handed over is at ${new URL(agent.mirrorUrl).host}, and the mirror set to 127.0.0.1:7399. ` +
+        'Make ListenStream= in shoal-agent.socket and mirror in agent.yaml (--mirror) the same',
+    );
+    await agent[Symbol.asyncDispose]();
+    expect(await unanswered).toBeInstanceOf(Error);
+  });
+});
+
+/** The head of the answer to a GET, its body not read yet. */
+function startBody(url: string): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    get(url, { agent: false }, resolve).on('error', reject);
+  });
+}
+
+async function until(holds: () => boolean): Promise<void> {
+  for (const endMs = performance.now() + 15_000; !holds(); await sleep(20)) {
+    if (performance.now() > endMs) throw new Error('it did not come to hold within 15 s');
+  }
+}
