@@ -12,6 +12,7 @@ const origin = ['docker-registry', 'skopeo', 'busybox'] as const;
 export const requirements = {
   containerd: { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
   'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
+  'socket-activation': { programs: ['containerd', 'ctr', 'runc', 'systemd-socket-activate'], root: true },
   dockerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker'], root: true },
   browser: { programs: ['chromium'], root: false },
   prometheus: { programs: ['promtool'], root: false },

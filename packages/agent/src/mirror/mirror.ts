@@ -13,7 +13,7 @@
  * body, and knows neither peers nor the origin's protocol.
  */
 import { randomBytes } from 'node:crypto';
-import type { AddressInfo, Socket } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { ClientAuthorization } from '../origin/asker.ts';
@@ -98,8 +98,8 @@ export interface Mirror {
   readonly open: number;
   /**
    * Takes no connection any more, sends what still comes on those that are there upstream, and lets running downloads go on for
-   * the grace, then cuts them. Again: waits for the same. Resolves to how many were cut. Where the socket was handed over, what
-   * comes meanwhile is left to the next process: connections wait in the socket, those that served before are closed.
+   * the grace, then cuts them. Again: waits for the same. Resolves to how many were cut. Where the socket was handed over,
+   * connections wait in it for the next process.
    */
   close(graceMs?: number): Promise<number>;
 }
@@ -116,8 +116,6 @@ class MirrorServer implements Mirror {
   readonly #dependencies: MirrorDependencies;
   readonly #app: FastifyInstance;
   readonly #running = new Set<AbortController>();
-  /** Connections that have carried a request. */
-  readonly #used = new WeakSet<Socket>();
   #closing: Promise<number> | undefined;
 
   constructor(options: MirrorOptions, dependencies: MirrorDependencies) {
@@ -186,9 +184,6 @@ class MirrorServer implements Mirror {
 
   /** Before routing: what is refused whatever its path. */
   async #screen(request: FastifyRequest, reply: FastifyReply): Promise<void> {
-    const { socket } = request.raw;
-    const isUsed = this.#used.has(socket);
-    this.#used.add(socket);
     void reply.headers({ 'docker-distribution-api-version': 'registry/2.0', 'x-request-id': request.id });
     if (request.method !== 'GET' && request.method !== 'HEAD') {
       this.#dependencies.observer.onRequest({ kind: 'write', result: 'refused', seconds: 0 });
@@ -200,10 +195,6 @@ class MirrorServer implements Mirror {
         'a registry address leads back here',
       );
       await sendAnswer(reply, refusal(508, 'DENIED', 'this request has already passed a Shoal agent'));
-    } else if (this.#closing !== undefined && isUsed && this.#options.fd !== undefined) {
-      // HTTP clients ask again, on a new connection, where one that served before is closed without an answer.
-      reply.hijack();
-      socket.destroySoon();
     } else if (this.#closing !== undefined) {
       this.#dependencies.observer.onRequest({ kind: 'unknown', result: 'not-found', seconds: 0 });
       void reply.header('connection', 'close');
