@@ -174,6 +174,8 @@ test('a reference reported by one is found by another with the same rights, and 
   const record = { ...reference, ...found, resolvedAtMs: Date.now() - 5 };
   expect(await two.findReference(reference)).toBeUndefined();
   expect(two.reachable()).toBe(true);
+  const lookup = { ...reference, accept: 'a', maxAgeMs: 0, waitMs: 0 };
+  expect(await one.lookUpReference(lookup)).toEqual({ turn: 'ask' });
   one.reportReference({ ...record, said: 'found', accept: 'a' });
   await vi.waitFor(async () => expect(await two.findReference(reference)).toEqual(record), soon);
   expect(await two.findReference({ ...reference, scope: 'other' })).toBeUndefined();

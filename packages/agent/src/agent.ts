@@ -349,7 +349,8 @@ async function start(
       now: () => performance.now(),
     },
   ).catch((error: unknown) => {
-    if (mirrorFd === undefined) throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
+    if (mirrorFd === undefined)
+      throw startErrorFrom(error, { kind: 'listen', flag: '--mirror', address: config.mirror });
     const address = `the socket that is handed over (descriptor ${mirrorFd})`;
     throw startErrorFrom(error, { kind: 'listen', flag: 'ListenStream= in shoal-agent.socket', address });
   });

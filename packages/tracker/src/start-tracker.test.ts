@@ -1,11 +1,15 @@
 /** The API as any caller may use it, over real HTTPS. The agent's own client has its tests against it elsewhere. */
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { chmod, mkdtemp, readdir, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { BlobId } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import {
+  attestedBytes,
+  encodeAttestation,
+  type JoinAnswer,
   joinAnswerSchema,
   joinProofBytes,
   MAX_ANNOUNCED_BLOBS,
@@ -65,13 +69,17 @@ function send(path: string, body?: string, headers: Record<string, string> = {})
 }
 
 async function session(audience: 'session' | 'certificate' = 'session'): Promise<Record<string, string>> {
+  return { authorization: `Bearer ${(await newMember())[audience]}` };
+}
+
+async function newMember(): Promise<JoinAnswer & { privateKey: KeyObject }> {
   const { privateKey, publicKey } = generateKeyPairSync('ed25519');
   const peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
   const sentAtMs = Date.now();
   const proof = sign(null, joinProofBytes(peerId, sentAtMs), privateKey).toString('base64url');
   const secret = parseJoinToken(tracker.joinToken)?.secret;
   const { text } = await send('/v1/join', JSON.stringify({ secret, peerId, sentAtMs, proof, zone: 'a' }));
-  return { authorization: `Bearer ${joinAnswerSchema.parse(JSON.parse(text))[audience]}` };
+  return { ...joinAnswerSchema.parse(JSON.parse(text)), privateKey };
 }
 
 function codeOf(reply: Reply): string {
@@ -234,17 +242,22 @@ test('a damaged state is named', async () => {
   tracker = await start();
 });
 
-test('references outlive a restart, each for its own scope; those of old without one are forgotten', async () => {
+test('references outlive a restart, each for its own scope; those of old without one, or without who said so, are forgotten', async () => {
   const query = { registry: 'r', repository: 'a/b', reference: 'latest', scope: 'public' };
   const digest = `sha256:${'a'.repeat(64)}`;
   const record = { ...query, digest, mediaType: 'm', sizeBytes: 1, resolvedAtMs: Date.now() - 1_000 };
   const said = { said: 'found', accept: 'a' };
-  await send('/v1/reference', JSON.stringify({ ...record, ...said }), await session());
-  await send('/v1/reference', JSON.stringify({ ...record, ...said, resolvedAtMs: 1, sizeBytes: 2 }), await session());
+  for (const over of [{}, { resolvedAtMs: 1, sizeBytes: 2 }]) {
+    const asker = await session();
+    await send('/v1/reference/ask', JSON.stringify({ ...query, accept: 'a', maxAgeMs: 0, waitMs: 0 }), asker);
+    await send('/v1/reference', JSON.stringify({ ...record, ...said, ...over }), asker);
+  }
   await tracker.close();
   const level = new Level<string, unknown>(join(dataDir, 'state'), { valueEncoding: 'json' });
   const { scope: _, ...unscoped } = { ...record, reference: 'old' };
   await level.put(`reference!${JSON.stringify(['r', 'a/b', 'old'])}`, unscoped);
+  const unsaid = { ...record, reference: 'unsaid' };
+  await level.put(`reference2!${JSON.stringify(['r', 'a/b', 'unsaid', 'public'])}`, unsaid);
   await level.close();
   tracker = await start();
   const find = async (over: object) =>
@@ -252,6 +265,68 @@ test('references outlive a restart, each for its own scope; those of old without
   expect(JSON.parse((await find({})).text)).toEqual(record);
   expect(codeOf(await find({ scope: 'other' }))).toBe('NOT_FOUND');
   expect(codeOf(await find({ reference: 'old' }))).toBe('NOT_FOUND');
+  expect(codeOf(await find({ reference: 'unsaid' }))).toBe('NOT_FOUND');
+});
+
+test('what a member said a tag is goes with it when it is barred, on disk too, and nobody else’s does', async () => {
+  const query = (reference: string) => ({ registry: 'r', repository: 'a/b', reference, scope: 'public' });
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const [bad, good] = [await session(), await session()];
+  const call = async (path: string, headers: Record<string, string>, body: object) =>
+    await send(path, JSON.stringify(body), headers);
+  for (const [reference, member] of [
+    ['evil', bad],
+    ['good', good],
+  ] as const) {
+    await call('/v1/reference/ask', member, { ...query(reference), accept: 'a', maxAgeMs: 0, waitMs: 0 });
+    const found = { digest, mediaType: 'm', sizeBytes: 1, resolvedAtMs: Date.now() };
+    await call('/v1/reference', member, { ...query(reference), ...found, said: 'found', accept: 'a' });
+    expect((await call('/v1/reference/find', good, query(reference))).status).toBe(200);
+  }
+  const [, claims = ''] = (bad.authorization ?? '').split('.');
+  await tracker.bar(JSON.parse(Buffer.from(claims, 'base64url').toString()).sub, 'test');
+  const remembered = async () => {
+    const answers = ['evil', 'good'].map((reference) => call('/v1/reference/find', good, query(reference)));
+    return (await Promise.all(answers)).map(({ status }) => status);
+  };
+  expect(await remembered()).toEqual([404, 200]);
+  await tracker.close();
+  tracker = await start();
+  expect(await remembered()).toEqual([404, 200]);
+});
+
+test('while a member is suspected, what it said a tag is counts no more, and it says nothing new', async () => {
+  const [accused, reporter, third] = [await newMember(), await newMember(), await newMember()];
+  const call = async (path: string, { session: of }: JoinAnswer, body: object) => {
+    const { status, text } = await send(path, JSON.stringify(body), { authorization: `Bearer ${of}` });
+    return { status, body: JSON.parse(text) };
+  };
+  // Among three, one member's word against another's is not enough to bar anybody.
+  for (const member of [accused, reporter, third]) {
+    await call('/v1/announce', member, { addresses: ['/ip4/127.0.0.1/tcp/1'], blobs: [], withdraw: [] });
+  }
+  const query = { registry: 'r', repository: 'a/b', reference: 'v1', scope: 'public' };
+  const asks = { ...query, accept: 'a', maxAgeMs: 60_000, waitMs: 0 };
+  const digest = `sha256:${'a'.repeat(64)}`;
+  const found = { ...query, accept: 'a', said: 'found', digest, mediaType: 'm', sizeBytes: 1 };
+  const says = (member: JoinAnswer) => call('/v1/reference', member, { ...found, resolvedAtMs: Date.now() });
+  await call('/v1/reference/ask', accused, asks);
+  await says(accused);
+  expect((await call('/v1/reference/ask', third, asks)).body).toMatchObject({ turn: 'told' });
+
+  const piece = { blob: `r/sha256:${'b'.repeat(64)}` as BlobId, sizeBytes: 1, index: 0 };
+  const signed = ({ certificate, privateKey }: typeof accused, byte: number) => {
+    const sha256 = new Uint8Array(32).fill(byte);
+    const signature = sign(null, attestedBytes(piece, sha256), privateKey);
+    return Buffer.from(encodeAttestation({ index: 0, sha256, signature, certificate })).toString('base64');
+  };
+  const report = { ...piece, claim: signed(accused, 1), counter: signed(reporter, 2) };
+  expect(await call('/v1/report', reporter, report)).toEqual({ status: 200, body: { barred: [] } });
+  expect((await call('/v1/reference/find', third, query)).status).toBe(404);
+  expect((await call('/v1/reference/ask', accused, asks)).body).toEqual({ turn: 'ask' });
+  await says(accused);
+  expect((await call('/v1/reference/find', third, query)).status).toBe(404);
+  expect((await call('/v1/reference/ask', third, asks)).body).toEqual({ turn: 'ask' });
 });
 
 test('an identity that is kept elsewhere is used as it is, and nothing is written there', async () => {

@@ -94,6 +94,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       logger,
       clock,
       countOthers: (peerId) => directory.countOthers(peerId),
+      onSuspected: (peerId) => references.distrust(peerId),
       onBarred: (peerId) => {
         directory.forget(peerId);
         leases.forgetAgent(peerId);

@@ -40,7 +40,7 @@ function build() {
     clock: { nowMs: 1_000_000 },
   };
   const now = () => world.clock.nowMs;
-  const lookups = anonymousLookups({ ...world, now });
+  const lookups = anonymousLookups({ ...world, now }, { tags: () => ({ freshMs: 1_000, maxStaleMs: 0 }) });
   admissions = new Admissions({}, { ...world, now });
   const open = (options = {}) => new RepositoryAccess(options, { ...world, admissions, lookups, now });
   const notesUnder = (prefix: string) => [...world.notes.held.keys()].filter((key) => key.startsWith(prefix)).length;

@@ -7,10 +7,11 @@
  *      ▼ our turn; no tracker; waited long enough; an answer that does not fit
  *   2. ask the origin, within `lookupDeadlineMs`
  *      ▼
- *   3. report what it said, or that it did not, so that others need not ask or get their turn at once
+ *   3. if it was our turn: report what it said, or that it did not, so that others need not ask or get their turn at once
  *
  * So the worst case is one wait longer than asking directly, and nothing depends on the tracker. Members share only with
- * those of the same scope (`asking-scope.ts`). With a freshness of 0 the first step is left out.
+ * those of the same scope (`asking-scope.ts`). With a freshness of 0 the first step is left out, and no other member is
+ * believed, neither now nor while the origin cannot be asked.
  */
 import { acceptCovers, MANIFEST_ACCEPT, parseDigest } from '@shoal/oci';
 import { MAX_REFERENCE_WAIT_MS, type ReferenceRecord, type ReferenceReport, type ReferenceTurn } from '@shoal/wire';
@@ -36,9 +37,7 @@ const DEFAULT_LOOKUP_DEADLINE_MS = 4_000;
 const DEFAULT_SHARE_WITHIN_MS = 2_500;
 /** That a repository holds a digest does not change like a tag does. */
 const DIGEST_FRESH_MS: number = 2 * 60_000;
-/** What nobody waits for is not reported again within a minute while it stays the same. */
-const REPORT_AGAIN_AFTER_MS = 60_000;
-const MAX_REMEMBERED_REPORTS = 1_024;
+const MAX_DISTRUSTED = 1_024;
 
 export interface ClusterLookupsOptions {
   /** How old an answer of another member about a tag may be. @default the origin is always asked */
@@ -79,10 +78,8 @@ export class ClusterLookups {
   readonly #lookupDeadlineMs: number;
   readonly #shareWithinMs: number;
   readonly #dependencies: ClusterLookupsDependencies;
-  readonly #reported = new LRUCache<string, { digest: string; atMs: number }>({ max: MAX_REMEMBERED_REPORTS });
-
   /** Since when. */
-  readonly #distrusted = new LRUCache<string, number>({ max: MAX_REMEMBERED_REPORTS });
+  readonly #distrusted = new LRUCache<string, number>({ max: MAX_DISTRUSTED });
 
   constructor(options: ClusterLookupsOptions, dependencies: ClusterLookupsDependencies) {
     this.#tags = options.tags ?? (() => ({ freshMs: 0, maxStaleMs: 0 }));
@@ -126,13 +123,14 @@ export class ClusterLookups {
     return resolvedAtMs < (this.#distrusted.get(keyOf(question)) ?? Number.NEGATIVE_INFINITY);
   }
 
-  /** What any member with the same rights was last told. To be used only when the origin cannot be asked. */
+  /** What a member with the same rights was last told. To be used only when the origin cannot be asked. */
   async lastTold(
     { registry, name }: Repository,
     reference: string,
     asker: Asker,
   ): Promise<ReferenceRecord | undefined> {
     const { scopes, tracker } = this.#dependencies;
+    if (this.#tags(registry).freshMs === 0) return undefined;
     const scope = await scopes.of(registry, asker);
     if (scope === undefined) return undefined;
     return await tracker.findReference({ registry, repository: name, reference, scope });
@@ -166,7 +164,7 @@ export class ClusterLookups {
     const { tracker } = this.#dependencies;
     try {
       const answer = await this.#askOrigin(question, call);
-      if (isAwaited || this.#isNews(subject, answer)) {
+      if (isAwaited) {
         const { digest, mediaType, sizeBytes, resolvedAtMs } = answer;
         tracker.reportReference({ ...subject, said: 'found', digest, mediaType, sizeBytes, resolvedAtMs });
       }
@@ -186,14 +184,6 @@ export class ClusterLookups {
       throw new OriginError('invalid', `${repository.registry} answered another digest`);
     }
     return { ...found, resolvedAtMs: now() };
-  }
-
-  #isNews({ registry, repository, reference }: Subject, { digest, resolvedAtMs }: Answer): boolean {
-    const key = keyOf({ repository: { registry, name: repository }, reference });
-    const before = this.#reported.get(key);
-    if (before?.digest === digest && resolvedAtMs - before.atMs < REPORT_AGAIN_AFTER_MS) return false;
-    this.#reported.set(key, { digest, atMs: resolvedAtMs });
-    return true;
   }
 }
 

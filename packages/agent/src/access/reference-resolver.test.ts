@@ -26,7 +26,10 @@ function build(options: Partial<TagPolicy> = {}, lookupDeadlineMs?: number) {
     clock: { nowMs: 1_000_000 },
   };
   const now = () => world.clock.nowMs;
-  const lookups = anonymousLookups({ ...world, now }, lookupDeadlineMs === undefined ? {} : { lookupDeadlineMs });
+  const lookups = anonymousLookups(
+    { ...world, now },
+    { tags: policy(options), ...(lookupDeadlineMs === undefined ? {} : { lookupDeadlineMs }) },
+  );
   const open = () => {
     const admissions = new Admissions({}, { ...world, now });
     return new ReferenceResolver(policy(options), { ...world, admissions, lookups, now });
@@ -124,15 +127,23 @@ test('22: with the origin down, this agent remembers the last answer across a re
   });
 });
 
-test('with the origin down, the newest of what the cluster knows is given', async () => {
-  const world = build();
-  world.origin.manifests.set(key, answer('a'));
-  await world.resolve();
-  world.origin.failure = down;
-  const record = { registry: 'docker.io', repository: 'library/alpine', reference: 'latest' };
-  world.tracker.records.push({ ...record, ...answer('b'), scope: 'public', resolvedAtMs: world.clock.nowMs + 1 });
-  expect(await world.resolve()).toMatchObject({ ...answer('b'), stale: true });
-});
+test.each([
+  [1_000, 'b'],
+  // Then no other member is believed.
+  [0, 'a'],
+])(
+  'with the origin down and a freshness of %i, the newest of what the cluster knows is given: %s',
+  async (freshMs, newest) => {
+    const world = build({ freshMs });
+    world.origin.manifests.set(key, answer('a'));
+    await world.resolve();
+    world.clock.nowMs += 1_000;
+    world.origin.failure = down;
+    const record = { registry: 'docker.io', repository: 'library/alpine', reference: 'latest' };
+    world.tracker.records.push({ ...record, ...answer('b'), scope: 'public', resolvedAtMs: world.clock.nowMs });
+    expect(await world.resolve()).toMatchObject({ ...answer(newest), stale: true });
+  },
+);
 
 test('32: a stale answer has a type that the client accepts', async () => {
   const world = build();

@@ -21,10 +21,7 @@ const UNIT = 'shoal-agent.socket';
  * The descriptor of the mirror's socket; undefined when this process was handed none.
  * @throws StartError when what was handed over is not one socket, or is for something else
  */
-export function passedMirrorSocket(
-  env: Readonly<Record<string, string | undefined>>,
-  pid: number,
-): number | undefined {
+export function passedMirrorSocket(env: Readonly<Record<string, string | undefined>>, pid: number): number | undefined {
   const { LISTEN_PID: forPid, LISTEN_FDS: count, LISTEN_FDNAMES: names } = env;
   if (count === undefined || forPid !== String(pid) || count === '0') return undefined;
   if (count !== '1') throw wrong(`${shortened(count)} sockets are handed over`, `Have one ListenStream= in ${UNIT}`);

@@ -120,7 +120,10 @@ describe('ports', () => {
   test('the mirror at a socket of systemd is told, whether an agent runs or not; any other port that pid 1 has is taken', async () => {
     const held = 'mirror 127.0.0.1:7300 (held by systemd: clients wait for the agent)';
     const bySystemd = { ...free, obstacle: async () => 'EADDRINUSE', owner: async () => 'systemd (pid 1)' };
-    expect(await checkPorts([{ ...mirror, isHandedOver: true }], true, free)).toMatchObject({ state: 'ok', detail: held });
+    expect(await checkPorts([{ ...mirror, isHandedOver: true }], true, free)).toMatchObject({
+      state: 'ok',
+      detail: held,
+    });
     expect(await checkPorts([mirror], false, bySystemd)).toMatchObject({ state: 'ok', detail: `free: ${held}` });
     expect(await checkPorts([peer], false, bySystemd)).toMatchObject({ state: 'fail' });
   });

@@ -9,6 +9,7 @@ import {
   prefetchIdSchema,
   prefetchProgressSchema,
   prefetchRequestSchema,
+  type ReferenceTurn,
   referenceLookupSchema,
   referenceQuerySchema,
   referenceReportSchema,
@@ -31,6 +32,8 @@ import { type ApiServer, JsonText, MAX_ANNOUNCE_BODY_BYTES } from './server.ts';
 const ORDER_RATE = { perSecond: 1, burst: 10 };
 /** A thousand names and sixteen images. */
 const MAX_ORDER_BODY_BYTES: number = 256 * 1024;
+
+const ASK_YOURSELF: ReferenceTurn = { turn: 'ask' };
 
 export interface Rooms {
   membership: Membership;
@@ -106,7 +109,8 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   });
 
   server.memberCall('/v1/reference/ask', referenceLookupSchema, async (member, lookup) => {
-    const asked = references.ask(member.peerId, lookup);
+    // Who is suspected asks for itself: nobody waits for it, and what it reports is not taken.
+    const asked = disputes.isSuspended(member.peerId) ? ASK_YOURSELF : references.ask(member.peerId, lookup);
     const turn = asked instanceof Promise ? await metrics.waitingLookup(asked) : asked;
     metrics.referenceLookup(turn.turn);
     return turn;

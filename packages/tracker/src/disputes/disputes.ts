@@ -34,6 +34,8 @@ export interface DisputesDependencies {
   clock: () => number;
   /** Members that are there now, besides this one. */
   countOthers: (peerId: string) => number;
+  /** A member is suspected from now on: what it said of other things is not to be believed. */
+  onSuspected: (peerId: string) => void;
   /** A member was barred: whatever else is known of it is to be forgotten. */
   onBarred: (peerId: string) => void;
 }
@@ -103,7 +105,7 @@ export class Disputes {
   }
 
   async #judge(member: Member, request: ReportRequest): Promise<string[]> {
-    const { membership, table, clock, countOthers, logger } = this.#dependencies;
+    const { membership, table, clock, countOthers, onSuspected, logger } = this.#dependencies;
     const piece: Piece = { blob: request.blob, sizeBytes: request.sizeBytes, index: request.index };
     if (piece.index >= pieceCountOf(piece.sizeBytes)) throw refused('the blob has no such piece');
     const counter = await checkStatement(request.counter, piece, membership);
@@ -124,6 +126,7 @@ export class Disputes {
     if (verdict === undefined) throw refused('this member was not asked about that piece');
     logger.warn({ ...piece, counter, claim, barred: verdict.barred }, 'members contradict each other about a piece');
     this.#look(true);
+    if (claim !== undefined && this.#suspended.has(claim.by)) onSuspected(claim.by);
     for (const peerId of verdict.barred) await this.#barOnce(peerId, piece, counter, claim);
     return verdict.barred;
   }

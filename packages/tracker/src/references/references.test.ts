@@ -15,9 +15,12 @@ const digestOf = (letter: string): Digest => parseDigest(`sha256:${letter.repeat
 const tag: ReferenceQuery = { registry: 'ghcr.io', repository: 'org/app', reference: 'v1', scope: 'public' };
 
 class RecordedReferences {
-  readonly records: ReferenceRecord[] = [];
-  recordReference(record: ReferenceRecord): void {
-    this.records.push(record);
+  records: (ReferenceRecord & { by: string })[] = [];
+  recordReference(record: ReferenceRecord, by: string): void {
+    this.records.push({ ...record, by });
+  }
+  forgetReferencesBy(peerId: string): void {
+    this.records = this.records.filter(({ by }) => by !== peerId);
   }
   findReference(query: ReferenceQuery): ReferenceRecord | undefined {
     return this.records.find(({ reference, scope }) => reference === query.reference && scope === query.scope);
@@ -202,7 +205,7 @@ test('a no that comes late does not undo a later yes', async () => {
   expect(await ask('three')).toEqual(told('a'));
 });
 
-test('nothing is taken from who was not to ask, but remembered for the time without an origin', async () => {
+test('nothing is taken from who was not to ask, nor remembered for the time without an origin', async () => {
   const { ask, found, refused, state } = open();
   found('liar', digestOf('e'));
   expect(await ask('one')).toEqual({ turn: 'ask' });
@@ -212,7 +215,12 @@ test('nothing is taken from who was not to ask, but remembered for the time with
   expect(await waiting()).toEqual([undefined]);
   found('one', digestOf('a'));
   expect(await waiting()).toEqual([told('a')]);
-  expect(state.records.map(({ reference, digest }) => [reference, digest])).toContainEqual(['v1', digestOf('a')]);
+  found('two', digestOf('e'));
+  found('one', digestOf('e'));
+  expect(state.records.map(({ reference, digest, by }) => [reference, digest, by])).toEqual([
+    ['v1', digestOf('a'), 'one'],
+    [digestOf('a'), digestOf('a'), 'one'],
+  ]);
 });
 
 test.each([
@@ -245,11 +253,14 @@ test('what a tag is also answers for its digest', async () => {
   expect(state.records.map(({ reference }) => reference)).toEqual(['v1', digestOf('a')]);
 });
 
-test('what a member said is forgotten when it is barred, and its turn given away', async () => {
-  const { references, ask, found } = open();
+test('what a member said is forgotten when it is barred, in both memories, and its turn given away', async () => {
+  const { references, ask, found, state } = open();
+  await ask('good', { reference: 'v2' });
+  found('good', digestOf('b'), { reference: 'v2' });
   await ask('bad');
   found('bad', digestOf('a'));
   references.distrust('bad');
+  expect(state.records.map(({ reference }) => reference)).toEqual(['v2', digestOf('b')]);
   await ask('bad');
   const waiting = watch([ask('one')]);
   references.distrust('bad');

@@ -6,8 +6,8 @@
  * - `State`, on disk: what each reference was last, for the time when its origin cannot be asked.
  *
  * A scope is part of every key of both, so an answer that was given to one credential is never given to another one.
- * The agent that was told to ask is believed, like a member that records what a reference was: an agent that shall
- * trust no other about tags is started with `--tag-fresh 0`.
+ * The agent that was told to ask is believed, in both, and nobody else; what it said is forgotten when it is barred, or suspected. An
+ * agent that shall trust no other about tags is started with `--tag-fresh 0`.
  */
 import {
   MAX_REFERENCE_AGE_MS,
@@ -40,7 +40,7 @@ export interface ReferencesOptions {
 }
 
 export interface ReferencesDependencies {
-  state: Pick<State, 'recordReference' | 'findReference'>;
+  state: Pick<State, 'recordReference' | 'findReference' | 'forgetReferencesBy'>;
   /** Milliseconds since the epoch. */
   clock: () => number;
 }
@@ -81,8 +81,9 @@ export class References {
     return this.#dependencies.state.findReference(query);
   }
 
-  /** The member is barred: nothing is taken from it any more, and what it said is forgotten. */
+  /** The member is barred or suspected: what it said is forgotten, and what it was to ask goes to somebody else. */
   distrust(agent: string): void {
+    this.#dependencies.state.forgetReferencesBy(agent);
     for (const question of this.#questions.values()) question.distrust(agent);
   }
 
@@ -103,14 +104,15 @@ export class References {
   }
 
   #found(agent: string, { said: _, accept, ...record }: Extract<ReferenceReport, { said: 'found' }>): void {
-    const byDigest = { ...record, reference: record.digest };
-    this.#dependencies.state.recordReference(record);
-    this.#dependencies.state.recordReference(byDigest);
     const { digest, mediaType, sizeBytes } = record;
     const question = this.#questions.get(keyOf({ ...record, accept }));
     const found = question?.heard(agent, { digest, mediaType, sizeBytes });
+    if (found === undefined) return;
+    const byDigest = { ...record, reference: digest };
+    this.#dependencies.state.recordReference(record, agent);
+    this.#dependencies.state.recordReference(byDigest, agent);
     // Clients that were told what the tag is ask for the digest next, perhaps at other nodes.
-    if (found !== undefined && record.reference !== digest) this.#question({ ...byDigest, accept }).learn(found);
+    if (record.reference !== digest) this.#question({ ...byDigest, accept }).learn(found);
   }
 
   #question(subject: Subject): SharedQuestion {

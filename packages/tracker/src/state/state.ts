@@ -7,6 +7,7 @@ import { type ReferenceQuery, type ReferenceRecord, referenceRecordSchema } from
 import { Level } from 'level';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
+import { z } from 'zod';
 import { TrackerStartError } from '../start-error.ts';
 
 const DEFAULT_MAX_REFERENCES = 50_000;
@@ -14,9 +15,9 @@ const DEFAULT_MAX_REFERENCES = 50_000;
 const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
-const REFERENCE_PREFIX = 'reference2!';
-/** Without scopes: it is not known to whom these may be told. */
-const UNSCOPED_REFERENCE_PREFIX = 'reference!';
+const REFERENCE_PREFIX = 'reference3!';
+/** Without scopes, and then without who said so: it is not known to whom these may be told, and on whose word. */
+const OLD_REFERENCE_PREFIXES = ['reference!', 'reference2!'];
 
 export interface StateOptions {
   dataDir: string;
@@ -37,14 +38,18 @@ interface Barred {
   atMs: number;
 }
 
+/** With the PeerId of the member that said so. */
+type SaidReference = ReferenceRecord & { by: string };
+const saidReferenceSchema = referenceRecordSchema.extend({ by: z.string() });
+
 /** Undefined: delete. */
-type Writes = Map<string, ReferenceRecord | undefined>;
+type Writes = Map<string, SaidReference | undefined>;
 
 export class State {
   readonly #dependencies: StateDependencies;
   readonly #lifetimeMs: number;
   readonly #level: Level<string, unknown>;
-  readonly #references: LRUCache<string, ReferenceRecord>;
+  readonly #references: LRUCache<string, SaidReference>;
   /** In the order they were barred. */
   readonly #barred = new Map<string, Barred>();
   #pending: Writes = new Map();
@@ -104,23 +109,30 @@ export class State {
     await this.#level.put(`barred!${peerId}`, barred, { sync: true });
   }
 
-  /** The newer resolution wins; a time in the future counts as now. */
-  recordReference(record: ReferenceRecord): void {
+  /** As `by` said. The newer resolution wins; a time in the future counts as now. */
+  recordReference(record: ReferenceRecord, by: string): void {
     const key = keyOf(record);
     const resolvedAtMs = Math.min(record.resolvedAtMs, this.#dependencies.clock());
     const known = this.#references.get(key);
     if (known !== undefined && known.resolvedAtMs >= resolvedAtMs) return;
-    const value = { ...record, resolvedAtMs };
+    const value = { ...record, resolvedAtMs, by };
     this.#references.set(key, value);
     this.#write(key, value);
   }
 
   findReference(query: ReferenceQuery): ReferenceRecord | undefined {
     const key = keyOf(query);
-    const record = this.#references.get(key);
-    if (record === undefined || !this.#isTooOld(record)) return record;
+    const said = this.#references.get(key);
+    if (said === undefined) return undefined;
+    const { by: _, ...record } = said;
+    if (!this.#isTooOld(record)) return record;
     this.#references.delete(key);
     return undefined;
+  }
+
+  /** Forgets all that the member said. */
+  forgetReferencesBy(peerId: string): void {
+    for (const [key, { by }] of [...this.#references]) if (by === peerId) this.#references.delete(key);
   }
 
   async close(): Promise<void> {
@@ -131,12 +143,12 @@ export class State {
   }
 
   async #load(): Promise<void> {
-    const records: [string, ReferenceRecord][] = [];
+    const records: [string, SaidReference][] = [];
     const barred: [string, Barred][] = [];
     for await (const [key, value] of this.#level.iterator()) {
       if (key.startsWith('barred!')) barred.push([key.slice('barred!'.length), value as Barred]);
-      if (key.startsWith(UNSCOPED_REFERENCE_PREFIX)) this.#write(key, undefined);
-      const record = referenceRecordSchema.safeParse(value);
+      if (OLD_REFERENCE_PREFIXES.some((prefix) => key.startsWith(prefix))) this.#write(key, undefined);
+      const record = saidReferenceSchema.safeParse(value);
       if (key.startsWith(REFERENCE_PREFIX) && record.success) records.push([key, record.data]);
     }
     barred.sort(([, one], [, other]) => one.atMs - other.atMs);
@@ -153,7 +165,7 @@ export class State {
   }
 
   /** Many writes of one key within `WRITE_BEHIND_MS` become one; what is pending is bounded by the table's size. */
-  #write(key: string, record: ReferenceRecord | undefined): void {
+  #write(key: string, record: SaidReference | undefined): void {
     this.#pending.set(key, record);
     this.#timer ??= setTimeout(() => this.#flush(), WRITE_BEHIND_MS).unref();
   }
