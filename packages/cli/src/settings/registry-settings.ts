@@ -69,7 +69,7 @@ export const registrySettings: readonly Setting[] = [
     key: 'tag-fresh',
     path: ['access', 'tagFreshMs'],
     placeholder: 'TIME',
-    help: 'how long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself',
+    help: 'how long an answer about a tag serves the whole cluster; 0: every agent asks the registry itself, and believes no other',
     defaultText: '30s',
     reader: duration,
     shape: 'one',
