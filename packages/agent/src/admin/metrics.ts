@@ -5,8 +5,8 @@
  * Labels take few, fixed values; nothing that a client or peer sends becomes a label, but the registry's status class, and of
  * registries that limit their pulls the first 16 names.
  */
+import { observeProcess } from '@shoal/process';
 import { Counter, Gauge, Histogram, type MetricObject, Registry } from 'prom-client';
-import { observeProcess } from './event-loop.ts';
 import { type AgentGauges, registerGauges } from './gauges.ts';
 import { type ByteDirection, type ByteSource, ByteTotals, Tally } from './totals.ts';
 
@@ -225,7 +225,7 @@ export function createMetrics(options: { version?: string } = {}): Metrics {
     registers,
   });
   registerGauges(registry, () => gauges);
-  observeProcess(registry);
+  observeProcess(registry, 'shoal');
 
   return {
     bytes: (source, direction, sizeBytes) => totals.add(source, direction, sizeBytes),

@@ -1,5 +1,5 @@
+import { observeProcess } from '@shoal/process';
 import { Counter, Gauge, Histogram, type MetricObject, Registry } from 'prom-client';
-import { observeProcess } from './event-loop.ts';
 
 /** As `docs/metrics.md` has it. */
 export interface MetricDescription {
@@ -93,7 +93,7 @@ export class TrackerMetrics {
       help: 'Members barred since the tracker started.',
       registers,
     });
-    observeProcess(this.#registry);
+    observeProcess(this.#registry, 'shoal_tracker');
   }
 
   get contentType(): string {
