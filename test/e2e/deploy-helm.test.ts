@@ -1,5 +1,5 @@
 import { once } from 'node:events';
-import { mkdir, stat, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -98,6 +98,24 @@ describeSuite('helm', 'the Helm chart', () => {
         expect(pod.hostPID ?? pod.hostIPC ?? false).toBe(false);
       }
     });
+  });
+
+  test('whoever installs it is told that bars go with the pod, unless a volume keeps them', async () => {
+    await using own = await DaemonFolder.create('notes');
+    await cp(chart, own.join('chart'), { recursive: true });
+    // Helm prints the notes only when it installs; as a template of another name it renders them like any.
+    const notes = await readFile(join(chart, 'templates/NOTES.txt'), 'utf8');
+    await own.write('chart/templates/_notes.tpl', `{{- define "notes" }}${notes}{{ end }}`);
+    const shown =
+      'apiVersion: v1\nkind: ConfigMap\nmetadata: { name: notes }\ndata: { notes: {{ include "notes" . | quote }} }\n';
+    await own.write('chart/templates/notes.yaml', shown);
+    const told = async (values: object): Promise<string> => {
+      const { code, stdout, stderr } = await helm.template(own.join('chart'), { ...image, ...values });
+      expect([code, stderr]).toEqual([0, '']);
+      return find(await helm.read(stdout), 'ConfigMap', 'notes').data.notes;
+    };
+    expect(await told({})).toMatch(/^WARNING: which members are barred .*pod[\s\S]*--set tracker\.data\.kind=pvc$/m);
+    expect(await told({ tracker: { data: { kind: 'pvc' } } })).not.toContain('WARNING');
   });
 
   test('rendering makes no secret and no chance: twice the same, so that an upgrade changes no identity', async () => {

@@ -11,7 +11,6 @@ import { seededRandom } from '@shoal/swarm';
 import { isNodeName, parseJoinToken } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
-import { z } from 'zod';
 import { RepositoryAccess } from './access/access.ts';
 import { Admissions } from './access/admission.ts';
 import { AskingScopes } from './access/asking-scope.ts';
@@ -23,8 +22,9 @@ import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
 import { checkPassedSocket } from './config/passed-socket.ts';
-import { barred, StartError, startErrorFrom, wrongJoinToken, wrongTracker } from './config/start-error.ts';
+import { StartError, startErrorFrom } from './config/start-error.ts';
 import { drain } from './drain.ts';
+import { announceStored, join, meetKnownPeers, savedMembership, saveMembership } from './joining.ts';
 import { KnownPeers } from './known-peers.ts';
 import { startMirror } from './mirror/mirror.ts';
 import { dockerConfigProblem } from './origin/credentials.ts';
@@ -49,7 +49,6 @@ import { openStore } from './store/open-store.ts';
 import { configuredTracing } from './tracing/configured-tracing.ts';
 import { TracedOrigin } from './tracing/traced-origin.ts';
 import { createTrackerClient, type StartableTrackerClient } from './tracker-client/joined-tracker-client.ts';
-import type { Membership } from './tracker-client/tracker-client.ts';
 import { Tuning } from './tuning.ts';
 
 export interface RunningAgent {
@@ -73,13 +72,9 @@ export interface AgentOptions {
   mirrorFd?: number | undefined;
 }
 
-const MEMBERSHIP_NOTE = 'agent/membership';
-const MEET_EVERY_MS = 10_000;
 /** Members that an agent keeps in touch with before it wants anything: a crowd that begins at once begins among these. */
 const ACQUAINTANCES = 8;
 const MAX_RATE_LIMITS = 256;
-
-const membershipSchema = z.object({ certificate: z.string(), clusterKey: z.string(), expiresAtMs: z.number() });
 
 /** @throws StartError, in words for the person who started it */
 export async function startAgent(config: AgentConfig, options: AgentOptions): Promise<RunningAgent> {
@@ -191,7 +186,7 @@ async function start(
     {
       identity,
       addresses: () => network?.addresses() ?? [],
-      onMembership: (membership) => void store.notes.put(MEMBERSHIP_NOTE, JSON.stringify(membership)),
+      onMembership: (membership) => void saveMembership(store, membership),
       savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
       onPeers: (blob, peers) => pulls?.found(blob, peers),
       acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
@@ -487,55 +482,6 @@ async function checkDockerConfigs(paths: readonly string[]): Promise<void> {
 /** Their configured credentials serve every client of this node. */
 function registriesOpenToClients({ registries }: AgentConfig): ReadonlySet<string> {
   return new Set(Object.keys(registries).filter((host) => registries[host]?.openToClients === true));
-}
-
-async function savedMembership(store: BlobStore): Promise<Membership | undefined> {
-  const note = await store.notes.get(MEMBERSHIP_NOTE);
-  try {
-    return note === undefined ? undefined : membershipSchema.parse(JSON.parse(note));
-  } catch {
-    return undefined;
-  }
-}
-
-/** Joins; goes on without a tracker when none answers. @throws StartError when it refuses this agent for good */
-async function join(
-  client: StartableTrackerClient,
-  config: AgentConfig,
-  peerId: string,
-  logger: Logger,
-): Promise<void> {
-  const outcome = await client.start();
-  if (outcome === 'unreachable' && config.trackers.length > 0) {
-    logger.warn(
-      { trackers: config.trackers },
-      'no tracker answers: known members and registries are used until one does',
-    );
-  }
-  if (typeof outcome === 'string') return;
-  const url = config.trackers.join(', ');
-  if (outcome.fatal === 'WRONG_JOIN_TOKEN') throw wrongJoinToken(url);
-  if (outcome.fatal === 'WRONG_PIN') throw wrongTracker(url);
-  if (outcome.fatal === 'BARRED') throw barred(url, peerId);
-  throw new StartError('clock-skew', outcome.message, 'Set the clock, e.g. with timedatectl set-ntp true');
-}
-
-async function announceStored(store: BlobStore, client: StartableTrackerClient): Promise<void> {
-  for await (const { id } of store.list()) client.have([id]);
-}
-
-/** While the tracker is away, keeps in touch with the members met before. */
-function meetKnownPeers(
-  knownPeers: KnownPeers,
-  client: StartableTrackerClient,
-  network: TunablePeerNetwork,
-): () => void {
-  const meet = (): void => {
-    if (!client.reachable()) network.dial(knownPeers.all());
-  };
-  meet();
-  const timer = setInterval(meet, MEET_EVERY_MS);
-  return () => clearInterval(timer);
 }
 
 function identityFailure(error: unknown, dataDir: string): StartError {

@@ -24,6 +24,7 @@ import { Dialer } from './dialer.ts';
 import { privateKeyOfSeed } from './ed25519-key.ts';
 import { FreshPieceWindow } from './fresh-pieces.ts';
 import { createNode, type Node } from './libp2p-node.ts';
+import { MemberLinks } from './member-links.ts';
 import { type LinkOwner, PeerLink } from './peer-link.ts';
 import {
   type DialBackFinding,
@@ -45,15 +46,9 @@ export const DEFAULT_PIECE_STREAMS_PER_PEER = 4;
 /** Piece streams that one peer may open here, whatever it is configured for. */
 const MAX_INBOUND_PIECE_STREAMS = 16;
 export const DEFAULT_RENEWAL_INTERVAL_MS = 30_000;
-/** Two connections of one pair that started within this time are two simultaneous dials; later, the older one is dead. */
-const SIMULTANEOUS_DIAL_MS = 10_000;
-/** What is under way on a connection that lost against its twin may finish. */
-const RETIRE_AFTER_MS = 5_000;
 const MAX_ADDRESSES_PER_PEER = 8;
 /** Pieces that come within this time of each other are told together. */
 const TELL_TOGETHER_MS = 20;
-/** When there is no room, a link on which no piece passed for this long makes place for another peer. */
-const IDLE_LINK_MS = 30_000;
 /** A link that ends sooner, without a piece, counts as a failed dial: most likely the peer had no room. */
 const SHORT_LINK_MS = 5_000;
 const MAX_BARRED = 4096;
@@ -134,7 +129,6 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   readonly #dependencies: PeerNetworkDependencies;
   readonly #hooks: PeerNetworkHooks;
   readonly #logger: Logger;
-  readonly #maxConnections: number;
   readonly #key: KeyObject;
   readonly #checker = new CertificateChecker();
   readonly #dialer: Dialer;
@@ -147,10 +141,8 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   #barred: ReadonlySet<string> = new Set();
   /** Every connection that is not closed, by connection id. */
   readonly #links = new Map<string, PeerLink>();
-  /** The one link that is used for a member. */
-  readonly #members = new Map<string, PeerLink>();
+  readonly #members: MemberLinks;
   readonly #wants = new Map<BlobId, Set<WantListener>>();
-  readonly #retiring = new Set<NodeJS.Timeout>();
   #inboundSoFar = 0;
   #renewal: NodeJS.Timeout | undefined;
   #draining = false;
@@ -163,8 +155,11 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     this.#dependencies = dependencies;
     this.#hooks = dependencies.hooks ?? {};
     this.#logger = dependencies.logger;
-    this.#maxConnections = options.maxConnections ?? DEFAULT_MAX_CONNECTIONS;
     this.#key = privateKeyOfSeed(options.privateKeySeed);
+    this.#members = new MemberLinks(
+      { peerId: this.peerId, maxConnections: options.maxConnections ?? DEFAULT_MAX_CONNECTIONS },
+      { clock: dependencies.clock, onReplaced: (link) => this.#forget(link) },
+    );
     this.#dialer = new Dialer({
       connect: (peer, signal) => this.#connect(peer, signal),
       wanted: (peerId) => this.#isWorthDialling(peerId),
@@ -233,13 +228,13 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   }
 
   links(): PeerLinks {
-    const links = [...this.#members.values()];
+    const links = this.#members.all();
     const outbound = links.filter((link) => link.dialedByUs).length;
     return { outbound, inbound: links.length - outbound, inboundSoFar: this.#inboundSoFar };
   }
 
   connected(): { peerId: string; zone: string }[] {
-    return [...this.#members.values()].map(({ peerId, zone }) => ({ peerId, zone }));
+    return this.#members.all().map(({ peerId, zone }) => ({ peerId, zone }));
   }
 
   strangers(): StrangeAgent[] {
@@ -250,7 +245,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   async dialBack(signal: AbortSignal): Promise<DialBackFinding[]> {
     // Whoever has no room for another connection answers nobody.
     if (!this.hasRoom) return [];
-    const links = [...this.#members.values()].slice(-ASKED_TO_DIAL_BACK);
+    const links = this.#members.all().slice(-ASKED_TO_DIAL_BACK);
     return await Promise.all(
       links.map(async (link) => {
         const answer = await link.askDialBack(this.#dialBack, signal);
@@ -264,12 +259,12 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     const listeners = this.#wants.get(blob) ?? new Set();
     this.#wants.set(blob, listeners);
     listeners.add(listener);
-    const wanting = [...this.#members.values()].filter((link) => link.wantedByPeer(blob));
-    for (const link of this.#members.values()) link.want(blob);
+    const wanting = this.#members.all().filter((link) => link.wantedByPeer(blob));
+    for (const link of this.#members.all()) link.want(blob);
     // Not before the caller has what this returns.
     queueMicrotask(() => {
       for (const link of wanting) {
-        if (!listeners.has(listener) || !this.#isUsed(link) || !link.wantedByPeer(blob)) continue;
+        if (!listeners.has(listener) || !this.#members.isUsed(link) || !link.wantedByPeer(blob)) continue;
         listener.wants(link.peerId, link.zone);
       }
     });
@@ -292,7 +287,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   }
 
   fetchPiece(peerId: string, piece: Piece, options: PieceFetchOptions): Promise<FetchedPiece> {
-    const link = this.#members.get(peerId);
+    const link = this.#members.of(peerId);
     if (link === undefined) return Promise.reject(new PeerError('gone', 'peer is not connected'));
     if (!Number.isInteger(piece.index) || piece.index < 0 || piece.index >= pieceCountOf(piece.sizeBytes)) {
       return Promise.reject(new RangeError(`piece ${piece.index} of a blob of ${piece.sizeBytes} bytes`));
@@ -323,8 +318,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   /** Whether another peer may connect. */
   get hasRoom(): boolean {
-    if (this.#draining) return false;
-    return this.#members.size < this.#maxConnections || this.#idlest() !== undefined;
+    return !this.#draining && this.#members.hasRoom;
   }
 
   retune(rates: PeerRates): void {
@@ -351,7 +345,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     this.#stopping = true;
     clearInterval(this.#renewal);
     this.#fresh.stop();
-    for (const timer of this.#retiring) clearTimeout(timer);
+    this.#members.stop();
     this.#dialer.stop();
     this.#dialBack.stop();
     for (const link of this.#links.values()) link.close(new Error('stopping'));
@@ -366,22 +360,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   onOpen(link: PeerLink): void {
     if (!link.dialedByUs) this.#inboundSoFar++;
-    const other = this.#members.get(link.peerId);
-    if (other === undefined && this.#members.size >= this.#maxConnections) {
-      const idlest = this.#idlest();
-      if (idlest === undefined) {
-        link.close(new Error('enough peers'));
-        return;
-      }
-      idlest.close(new Error('place for a peer that may be of more use'));
-    }
-    if (other !== undefined) {
-      const loser = this.#loserOf(other, link);
-      this.#retire(loser);
-      if (loser === link) return;
-      this.#forget(other);
-    }
-    this.#members.set(link.peerId, link);
+    if (!this.#members.admit(link)) return;
     this.#strangers.forget(link.peerId);
     this.#hooks.onPeers?.(this.#members.size);
     this.#logger.debug({ peer: link.peerId, zone: link.zone }, 'peer connected');
@@ -390,27 +369,27 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   }
 
   onWant(link: PeerLink, blob: BlobId): void {
-    if (!this.#isUsed(link)) return;
+    if (!this.#members.isUsed(link)) return;
     for (const listener of this.#listeners(blob)) listener.wants(link.peerId, link.zone);
   }
 
   onUnwant(link: PeerLink, blob: BlobId): void {
-    if (!this.#isUsed(link) || link.told.has(blob)) return;
+    if (!this.#members.isUsed(link) || link.told.has(blob)) return;
     for (const listener of this.#listeners(blob)) listener.gone(link.peerId);
   }
 
   onMap(link: PeerLink, blob: BlobId, sizeBytes: number, pieces: PieceMap): void {
-    if (!this.#isUsed(link)) return;
+    if (!this.#members.isUsed(link)) return;
     for (const listener of this.#listeners(blob)) listener.map(link.peerId, link.zone, sizeBytes, pieces.clone());
   }
 
   onHaves(link: PeerLink, blob: BlobId, indexes: readonly number[]): void {
-    if (!this.#isUsed(link)) return;
+    if (!this.#members.isUsed(link)) return;
     for (const listener of this.#listeners(blob)) listener.haves(link.peerId, indexes);
   }
 
   onWithdraw(link: PeerLink, blob: BlobId): void {
-    if (!this.#isUsed(link)) return;
+    if (!this.#members.isUsed(link)) return;
     for (const listener of this.#listeners(blob)) {
       listener.gone(link.peerId);
       if (link.wantedByPeer(blob)) listener.wants(link.peerId, link.zone);
@@ -419,12 +398,11 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   onClosed(link: PeerLink): void {
     for (const [id, known] of this.#links) if (known === link) this.#links.delete(id);
-    if (this.#isUsed(link)) {
-      this.#members.delete(link.peerId);
+    if (this.#members.remove(link)) {
       this.#hooks.onPeers?.(this.#members.size);
       this.#forget(link);
     }
-    if (!link.dialedByUs || this.#members.has(link.peerId) || this.#stopping) return;
+    if (!link.dialedByUs || this.#members.of(link.peerId) !== undefined || this.#stopping) return;
     const ageMs = this.#dependencies.clock() - link.startedAtMs;
     if (link.hasTraded || ageMs >= SHORT_LINK_MS) this.#dialer.succeeded(link.peerId);
     else this.#dialer.failed(link.peerId);
@@ -506,46 +484,11 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
 
   #isWorthDialling(peerId: string): boolean {
     if (peerId === this.peerId || this.#barred.has(peerId)) return false;
-    return !this.#members.has(peerId) && this.hasRoom;
-  }
-
-  /** The member with which nothing was traded for the longest time, if that is long. */
-  #idlest(): PeerLink | undefined {
-    let idlest: PeerLink | undefined;
-    for (const link of this.#members.values()) {
-      if (idlest === undefined || link.tradedAtMs < idlest.tradedAtMs) idlest = link;
-    }
-    const sinceMs = this.#dependencies.clock() - IDLE_LINK_MS;
-    return idlest !== undefined && idlest.tradedAtMs <= sinceMs ? idlest : undefined;
-  }
-
-  #isUsed(link: PeerLink): boolean {
-    return this.#members.get(link.peerId) === link;
+    return this.#members.of(peerId) === undefined && this.hasRoom;
   }
 
   #listeners(blob: BlobId): WantListener[] {
     return [...(this.#wants.get(blob) ?? [])];
-  }
-
-  /**
-   * Of two links to one peer, the one to give up. Both ends must choose alike: of two dials that crossed, the one by the
-   * smaller PeerId stays; else the newer, as nobody dials a peer it is connected to.
-   */
-  #loserOf(older: PeerLink, newer: PeerLink): PeerLink {
-    const crossed =
-      older.dialedByUs !== newer.dialedByUs && newer.startedAtMs - older.startedAtMs < SIMULTANEOUS_DIAL_MS;
-    if (!crossed) return older;
-    const ourDialStays = this.peerId < newer.peerId;
-    return newer.dialedByUs === ourDialStays ? older : newer;
-  }
-
-  #retire(link: PeerLink): void {
-    const timer = setTimeout(() => {
-      this.#retiring.delete(timer);
-      link.close(new Error('another connection to this peer is used'));
-    }, RETIRE_AFTER_MS);
-    timer.unref();
-    this.#retiring.add(timer);
   }
 
   /** What this link told of blobs does not hold any more. */
@@ -556,7 +499,7 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
   }
 
   #reportKnown(link: PeerLink): void {
-    if (!this.#isUsed(link)) return;
+    if (!this.#members.isUsed(link)) return;
     const dialed = link.dialedAddress;
     const addresses = [...new Set([...(dialed === undefined ? [] : [dialed]), ...link.listenAddresses])];
     if (addresses.length === 0) return;
