@@ -6,6 +6,7 @@ import { request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { ActivatedAgent } from '../support/daemon/activated-agent.ts';
 import { type Content, FaultOrigin, syntheticContent } from '../support/fault-origin.ts';
+import { runShoal } from '../support/run-shoal.ts';
 import { describeWith } from './requirement.ts';
 
 const MiB = 1024 * 1024;
@@ -51,6 +52,10 @@ describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds
     await pull(agent, small);
     expect(agent.readyCount).toBe(2);
     expect([readBytes(large), readBytes(small)]).toEqual([large.sizeBytes, small.sizeBytes]);
+    const doctor = await runShoal('doctor', '--admin', new URL(agent.adminUrl).host, '--only', 'ports', '--json');
+    expect([doctor.code, doctor.stderr]).toEqual([0, '']);
+    const held = `mirror ${new URL(agent.mirrorUrl).host} (held by systemd: clients wait for the agent)`;
+    expect(doctor.stdout).toContain(held);
   });
 
   test('killed in a body: the client goes on at its offset with the next agent, and no byte is read twice that was kept', async () => {

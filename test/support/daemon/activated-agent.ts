@@ -32,6 +32,7 @@ export class ActivatedAgent implements AsyncDisposable {
   readonly #process: DaemonProcess;
   #pid = 0;
   #ready = 0;
+  #adminUrl = '';
 
   private constructor(folder: DaemonFolder, at: string, args: readonly string[]) {
     this.mirrorUrl = `http://${at}`;
@@ -43,7 +44,9 @@ export class ActivatedAgent implements AsyncDisposable {
       onLine: (line) => {
         const pid = /^agent (\d+)$/.exec(line)?.[1];
         if (pid !== undefined) this.#pid = Number(pid);
-        if (line.includes('"event":"ready"')) this.#ready += 1;
+        if (!line.startsWith('{"event":"ready"')) return;
+        this.#ready += 1;
+        this.#adminUrl = JSON.parse(line).admin;
       },
     });
   }
@@ -66,6 +69,11 @@ export class ActivatedAgent implements AsyncDisposable {
     return this.#pid;
   }
 
+  /** Of the agent that got ready last. */
+  get adminUrl(): string {
+    return this.#adminUrl;
+  }
+
   /** How many agents have got ready so far. */
   get readyCount(): number {
     return this.#ready;
@@ -74,11 +82,6 @@ export class ActivatedAgent implements AsyncDisposable {
   /** Of all agents so far, and the shell's. */
   get log(): string {
     return this.#process.log;
-  }
-
-  /** Waits for the next agent. */
-  async readyAgain(than: number): Promise<void> {
-    await this.#process.ready(() => this.#ready > than);
   }
 
   signal(signal: 'SIGTERM' | 'SIGKILL'): void {

@@ -1,3 +1,4 @@
+import { open } from 'node:fs/promises';
 import { connect } from 'node:net';
 import { OCI_MANIFEST } from '@shoal/oci';
 import { afterEach, expect, test } from 'vitest';
@@ -283,6 +284,12 @@ test("the client's request id follows the pull", async () => {
   const other = (await get(path, { 'x-request-id': 'not plain!' })).headers['x-request-id'];
   expect(other).toMatch(/^[0-9a-f]{12}$/);
   expect(pulls.opened.at(-1)?.source.pullId).toBe(other);
+});
+
+test('a descriptor that is no socket is refused', async () => {
+  const file = await open('/dev/null');
+  await expect(start({ fd: file.fd })).rejects.toMatchObject({ code: 'EINVAL' });
+  await file.close();
 });
 
 test('close cuts a download that outlives the grace', async () => {
