@@ -13,6 +13,7 @@
  * body, and knows neither peers nor the origin's protocol.
  */
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
@@ -149,10 +150,17 @@ class MirrorServer implements Mirror {
 
   async listen(): Promise<void> {
     const { host, port, fd } = this.#options;
-    // With a descriptor Node looks at nothing else; fastify takes a missing host for `localhost`, and listens there too.
-    const where = fd === undefined ? { host, port } : { host: '', fd };
-    await this.#app.listen(where);
-    if (typeof this.#app.server.address() !== 'string') return;
+    if (fd === undefined) {
+      await this.#app.listen({ host, port });
+      return;
+    }
+    // Not by fastify, which knows nothing of descriptors, nor of sockets without an address.
+    const { server } = this.#app;
+    await this.#app.ready();
+    server.listen({ fd });
+    await once(server, 'listening');
+    const bound = server.address();
+    if (bound !== null && typeof bound === 'object') return;
     await this.#app.close();
     throw new Error('it is not a TCP socket');
   }
