@@ -1,6 +1,7 @@
 /** An agent whose mirror's socket is held by others (systemd's socket activation), killed and restarted under its clients. */
 import { createHash } from 'node:crypto';
 import { get, type IncomingMessage } from 'node:http';
+import { connect } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -110,6 +111,17 @@ describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds
     );
     await agent[Symbol.asyncDispose]();
     expect(await unanswered).toBeInstanceOf(Error);
+  });
+
+  test('a socket that is not TCP ends the start', async () => {
+    const agent = resources.use(await ActivatedAgent.start([], '127.0.0.1:7399', true));
+    const client = connect(agent.at).on('error', () => undefined);
+    resources.defer(() => void client.destroy());
+    await until(() => agent.log.includes('agent over 1'));
+    expect(agent.log).toContain(
+      'shoal agent: cannot listen on the socket that is handed over (descriptor 3): it is not a TCP socket. ' +
+        'Check ListenStream= in shoal-agent.socket',
+    );
   });
 });
 

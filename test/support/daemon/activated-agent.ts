@@ -27,7 +27,8 @@ done`;
  * started by the first connection, and again whenever it ends.
  */
 export class ActivatedAgent implements AsyncDisposable {
-  readonly mirrorUrl: string;
+  /** `HOST:PORT`, or a path. */
+  readonly at: string;
   readonly #folder: DaemonFolder;
   readonly #process: DaemonProcess;
   #pid = 0;
@@ -35,7 +36,7 @@ export class ActivatedAgent implements AsyncDisposable {
   #adminUrl = '';
 
   private constructor(folder: DaemonFolder, at: string, args: readonly string[]) {
-    this.mirrorUrl = `http://${at}`;
+    this.at = at;
     this.#folder = folder;
     this.#process = new DaemonProcess({
       name: 'systemd-socket-activate',
@@ -51,10 +52,10 @@ export class ActivatedAgent implements AsyncDisposable {
     });
   }
 
-  /** Listens, and starts nothing yet. `mirror`: what the agent's setting is, where that is not where it listens. */
-  static async start(args: readonly string[], mirror?: string): Promise<ActivatedAgent> {
+  /** Listens, and starts nothing yet. `mirror`: what the agent's setting is, where that is not where it listens. `isUnix`: a socket that is none of TCP. */
+  static async start(args: readonly string[], mirror?: string, isUnix = false): Promise<ActivatedAgent> {
     const folder = await DaemonFolder.create('activated');
-    const at = `127.0.0.1:${await freePort()}`;
+    const at = isUnix ? folder.join('socket') : `127.0.0.1:${await freePort()}`;
     const [command = '', ...rest] = agentOnFreePorts(folder.join('data'), ...args, '--mirror', mirror ?? at);
     const agent = new ActivatedAgent(folder, at, ['--conditions=source', main, command, ...rest]);
     await using unready = new AsyncDisposableStack();
@@ -62,6 +63,10 @@ export class ActivatedAgent implements AsyncDisposable {
     await agent.#process.ready(() => agent.log.includes('Listening on'));
     unready.move();
     return agent;
+  }
+
+  get mirrorUrl(): string {
+    return `http://${this.at}`;
   }
 
   /** Of the agent that runs, or ran last; 0 before the first connection. */
