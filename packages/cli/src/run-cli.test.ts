@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type AgentConfig, agentConfigSchema, StartError, startErrorFrom } from '@shoal/agent';
+import { type AgentConfig, agentConfigSchema, passedMirrorSocket, StartError, startErrorFrom } from '@shoal/agent';
 import { TrackerStartError, trackerConfigSchema } from '@shoal/tracker';
 import { describe, expect, onTestFinished, test } from 'vitest';
 import { fakeIo } from './fake-io.fixture.ts';
@@ -25,7 +25,13 @@ const runningAgent = {
 };
 
 function programs({ startAgent, startTracker }: Fakes): Programs {
-  const agent = { agentConfigSchema, StartError, startErrorFrom, startAgent: startAgent ?? (async () => runningAgent) };
+  const agent = {
+    agentConfigSchema,
+    passedMirrorSocket,
+    StartError,
+    startErrorFrom,
+    startAgent: startAgent ?? (async () => runningAgent),
+  };
   const tracker = { trackerConfigSchema, TrackerStartError, startTracker };
   return { agent: async () => agent, tracker: async () => tracker } as unknown as Programs;
 }
