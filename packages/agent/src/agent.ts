@@ -42,7 +42,7 @@ import { PullRegistry } from './pull/pull-registry.ts';
 import { StoredHoldings } from './pull/stored-holdings.ts';
 import { ChangingLimit } from './rate/changing-limit.ts';
 import type { RuntimeContent } from './runtime-content/runtime-content.ts';
-import type { BlobRecord, BlobStore } from './store/blob-store.ts';
+import type { BlobRecord } from './store/blob-store.ts';
 import { Expiry } from './store/expiry.ts';
 import { freeDiskBytes } from './store/free-space.ts';
 import { openStore } from './store/open-store.ts';
