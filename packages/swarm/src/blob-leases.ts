@@ -3,6 +3,7 @@ import type { BlobId } from '@shoal/oci';
 import { AskRate } from './ask-rate.ts';
 import { pieceCountOf, pieceSizeOf } from './piece.ts';
 import { type Run, Runs } from './runs.ts';
+import { type SavedBlob, type SavedGot, savedRuns } from './saved-leases.ts';
 import type { LeaseSource } from './swarm-event.ts';
 
 const MiB = 1024 * 1024;
@@ -67,6 +68,8 @@ interface Zone {
 }
 
 export class BlobLeases {
+  readonly id: BlobId;
+  readonly sizeBytes: number;
   readonly pieceCount: number;
   readonly pieceBytes: number;
   readonly asks: AskRate = new AskRate();
@@ -85,7 +88,9 @@ export class BlobLeases {
   readonly #run: number;
   readonly #maxLoneRun: number;
 
-  constructor(sizeBytes: number) {
+  constructor(id: BlobId, sizeBytes: number) {
+    this.id = id;
+    this.sizeBytes = sizeBytes;
     this.pieceCount = pieceCountOf(sizeBytes);
     this.unread = Runs.all(this.pieceCount);
     const pieceBytes = pieceSizeOf(sizeBytes);
@@ -93,6 +98,35 @@ export class BlobLeases {
     const runBytes = Math.min(MAX_RUN_BYTES, Math.max(MIN_RUN_BYTES, sizeBytes / RUNS_PER_BLOB));
     this.#run = Math.max(1, Math.ceil(runBytes / pieceBytes));
     this.#maxLoneRun = Math.max(this.#run, Math.ceil(MAX_LONE_RUN_BYTES / pieceBytes));
+  }
+
+  static restored(id: BlobId, saved: SavedBlob): BlobLeases {
+    const blob = new BlobLeases(id, saved.sizeBytes);
+    blob.unread.remove(0, blob.pieceCount);
+    for (const [from, to] of saved.unread) blob.unread.add(from, Math.min(to, blob.pieceCount));
+    for (const { name, lacks, vain, got } of saved.zones.slice(0, MAX_ZONES)) {
+      const zone: Zone = { lacks: new Runs(), vain: new Runs(), got: got.map(gotOf) };
+      for (const [from, to] of lacks) zone.lacks.add(from, to);
+      for (const [from, to] of vain) zone.vain.add(from, to);
+      blob.#zones.set(name, zone);
+    }
+    blob.#elsewhere.push(...saved.elsewhere.map(gotOf));
+    return blob;
+  }
+
+  /** All that is known beside the leases. */
+  save(): SavedBlob {
+    return {
+      sizeBytes: this.sizeBytes,
+      unread: savedRuns(this.unread),
+      zones: [...this.#zones].map(([name, { lacks, vain, got }]) => ({
+        name,
+        lacks: savedRuns(lacks),
+        vain: savedRuns(vain),
+        got: got.map(savedGot),
+      })),
+      elsewhere: this.#elsewhere.map(savedGot),
+    };
   }
 
   noteZone(name: string): void {
@@ -306,6 +340,14 @@ export class BlobLeases {
   }
 }
 
+function savedGot({ agent, from, to }: Got): SavedGot {
+  return [agent, from, to];
+}
+
+function gotOf([agent, from, to]: SavedGot): Got {
+  return { agent, from, to };
+}
+
 /** Later runs win over earlier ones; what touches and has the same agent is joined. */
 function withRun(runs: readonly Got[], added: Got): Got[] {
   const rest = runs.flatMap((run) => {
@@ -330,11 +372,16 @@ export class BlobLeasesMap {
       known = undefined;
     }
     if (known === undefined && this.#blobs.size >= MAX_BLOBS) return undefined;
-    known ??= { sizeBytes, leases: new BlobLeases(sizeBytes), askedAtMs: nowMs };
+    known ??= { sizeBytes, leases: new BlobLeases(blob, sizeBytes), askedAtMs: nowMs };
     known.askedAtMs = nowMs;
     this.#blobs.delete(blob);
     this.#blobs.set(blob, known);
     return known.leases;
+  }
+
+  restore(leases: BlobLeases, nowMs: number): void {
+    if (this.#blobs.size >= MAX_BLOBS) return;
+    this.#blobs.set(leases.id, { sizeBytes: leases.sizeBytes, leases, askedAtMs: nowMs });
   }
 
   /** What somebody asked about lately. */

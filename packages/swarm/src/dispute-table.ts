@@ -35,6 +35,14 @@ interface Dispute {
   witness: { agent: string; untilMs: number } | undefined;
 }
 
+/** A dispute as plain data. */
+export interface SavedDispute extends Omit<Dispute, 'statements' | 'accused' | 'witnesses' | 'witness'> {
+  statements: [member: string, hash: string][];
+  accused: string[];
+  witnesses: string[];
+  witness?: Dispute['witness'];
+}
+
 export class DisputeTable {
   readonly #suspendMs: number;
   /** In the order they began, which is that of their end. */
@@ -46,6 +54,28 @@ export class DisputeTable {
 
   get size(): number {
     return this.#disputes.size;
+  }
+
+  save(): SavedDispute[] {
+    return [...this.#disputes.values()].map(({ statements, accused, witnesses, ...dispute }) => ({
+      ...dispute,
+      statements: [...statements],
+      accused: [...accused],
+      witnesses: [...witnesses],
+    }));
+  }
+
+  /** Goes on with what another table had saved, in its order. */
+  restore(saved: readonly SavedDispute[]): void {
+    for (const { statements, accused, witnesses, witness, ...dispute } of saved.slice(0, MAX_DISPUTES)) {
+      this.#disputes.set(`${dispute.blob} ${dispute.index}`, {
+        ...dispute,
+        witness,
+        statements: new Map(statements),
+        accused: new Set(accused),
+        witnesses: new Set(witnesses),
+      });
+    }
   }
 
   /**

@@ -4,7 +4,7 @@
  */
 export { Audit } from './audit.ts';
 export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS, MAX_PATIENCE } from './blob-swarm.ts';
-export { type Contradiction, DisputeTable } from './dispute-table.ts';
+export { type Contradiction, DisputeTable, type SavedDispute } from './dispute-table.ts';
 export {
   type LeaseAsk,
   type LeaseProgress,
@@ -17,6 +17,7 @@ export { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece
 export { PieceMap } from './piece-map.ts';
 export { type Random, seededRandom } from './random.ts';
 export { mostInFlight } from './request-window.ts';
+export type { SavedBlobLeases } from './saved-leases.ts';
 export type {
   FetchFailure,
   LeaseSource,

@@ -13,8 +13,8 @@
  * A lease lives `leaseTtlMs` from its grant or from its last progress: a holder that stalls or dies loses it to whoever
  * asks next. The tail of a holder that is slow goes to whoever is idle.
  */
-import type { BlobId } from '@shoal/oci';
-import { type BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
+import { type BlobId, registryOf } from '@shoal/oci';
+import { BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { maxHeld } from './held-leases.ts';
 import { bringsSoon, expectedNext, remainingMs, remainingPieces } from './lease-pace.ts';
@@ -23,6 +23,7 @@ import { RegistryLoad } from './registry-load.ts';
 import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
 import type { Run } from './runs.ts';
+import { restoredLease, type SavedBlobLeases, savedLease } from './saved-leases.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
 
 const DEFAULT_MAX_READERS_PER_BLOB = 16;
@@ -64,6 +65,8 @@ export interface LeaseTableOptions {
 export interface LeaseTableDependencies {
   /** A new, unguessable id at each call. */
   newLeaseId: () => string;
+  /** What `save` gives for this blob is another than before. */
+  onChange?: (blob: BlobId) => void;
 }
 
 export interface LeaseAsk {
@@ -103,6 +106,7 @@ export interface LeaseProgress {
 export class LeaseTable {
   readonly #options: Required<LeaseTableOptions>;
   readonly #newLeaseId: () => string;
+  readonly #onChange: (blob: BlobId) => void;
   readonly #blobs = new BlobLeasesMap();
   /** Every lease has the same TTL, and moves to the end when it is extended: the map is in order of expiry. */
   readonly #leases = new Map<string, Lease>();
@@ -125,11 +129,41 @@ export class LeaseTable {
       ...options,
     };
     this.#newLeaseId = dependencies.newLeaseId;
+    this.#onChange = dependencies.onChange ?? (() => undefined);
   }
 
   /** Leases held now. */
   get size(): number {
     return this.#leases.size;
+  }
+
+  /** Whether somebody asked about the blob lately. */
+  knows(id: BlobId): boolean {
+    return this.#blobs.known(id) !== undefined;
+  }
+
+  /** Undefined when nobody asked about the blob lately. */
+  save(id: BlobId, nowMs: number): SavedBlobLeases | undefined {
+    const blob = this.#blobs.known(id);
+    if (blob === undefined) return undefined;
+    const ranges = this.#ranges.of(registryOf(id), nowMs);
+    return { ...blob.save(), leases: blob.leases.map(savedLease), ...(ranges === undefined ? {} : { ranges }) };
+  }
+
+  /** Goes on with what another table had saved of a blob that is unknown here. */
+  restore(id: BlobId, saved: SavedBlobLeases, nowMs: number): void {
+    if (this.#blobs.known(id) !== undefined) return;
+    const blob = BlobLeases.restored(id, saved);
+    const { leaseTtlMs, maxLeases } = this.#options;
+    const registry = registryOf(id);
+    for (const each of saved.leases) {
+      if (this.#leases.size >= maxLeases || this.#leases.has(each.id)) continue;
+      const lease = restoredLease(each, { blob, registry, nowMs, leaseTtlMs });
+      blob.leases.push(lease);
+      this.#hold(lease);
+    }
+    this.#blobs.restore(blob, nowMs);
+    if (saved.ranges !== undefined) this.#ranges.note(registry, saved.ranges, nowMs);
   }
 
   request(ask: LeaseAsk, nowMs: number): LeaseReply {
@@ -195,6 +229,7 @@ export class LeaseTable {
       this.#leases.delete(leaseId);
       this.#leases.set(leaseId, lease);
     }
+    this.#onChange(lease.blob.id);
     return { held: true, to: lease.to };
   }
 
@@ -227,6 +262,7 @@ export class LeaseTable {
   /** The agent does not hold the blob any more: what it alone brought counts as lost. */
   withdrawn(blob: BlobId, agent: string): void {
     this.#blobs.known(blob)?.disown(agent);
+    this.#onChange(blob);
   }
 
   /** Whether this agent is the one that audits the blob now; it stays so for 10 s after its last call. */
@@ -440,11 +476,8 @@ export class LeaseTable {
     const holders = source === 'zone' ? blob.agentsWith(from, to, ask.zone).slice(0, MAX_HOLDERS_TOLD) : [];
     blob.take(lease);
     blob.asks.granted(ask.agent, to - from);
-    this.#leases.set(lease.id, lease);
-    const ofAgent = this.#byAgent.get(ask.agent);
-    if (ofAgent === undefined) this.#byAgent.set(ask.agent, new Set([lease]));
-    else ofAgent.add(lease);
-    if (source === 'origin') this.#countOrigin(ask.registry, 1);
+    this.#hold(lease);
+    this.#onChange(blob.id);
     return { granted: true, leaseId: lease.id, from, to, source, holders };
   }
 
@@ -465,6 +498,14 @@ export class LeaseTable {
     blob.take(lease);
   }
 
+  #hold(lease: Lease): void {
+    this.#leases.set(lease.id, lease);
+    const ofAgent = this.#byAgent.get(lease.agent);
+    if (ofAgent === undefined) this.#byAgent.set(lease.agent, new Set([lease]));
+    else ofAgent.add(lease);
+    if (lease.source === 'origin') this.#countOrigin(lease.registry, 1);
+  }
+
   #drop(lease: Lease): void {
     this.#leases.delete(lease.id);
     lease.blob.giveBack(lease);
@@ -472,6 +513,7 @@ export class LeaseTable {
     ofAgent?.delete(lease);
     if (ofAgent?.size === 0) this.#byAgent.delete(lease.agent);
     if (lease.source === 'origin') this.#countOrigin(lease.registry, -1);
+    this.#onChange(lease.blob.id);
   }
 
   #countOrigin(registry: string, by: 1 | -1): void {
