@@ -30,6 +30,7 @@ Examples:
   shoal tracker
   shoal tracker --listen 10.0.0.5:7302 --data /srv/shoal-tracker
   shoal agent --tracker https://10.0.0.5:7302 --join-token @/srv/shoal-tracker/join-token
+  shoal tracker --identity /etc/shoal/identity --store redis://10.0.0.9:6379/0    # one of several
 `;
 
 export function registerTracker(program: Command, io: CliIo, programs: Programs): void {
@@ -53,7 +54,7 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
   const { config, warnings } = started;
   const { logger, setLevel } = createProcessLog(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
-  const { listen, store } = config;
+  const { listen, store, advertise } = config;
   const dataDir = resolve(config.dataDir);
   const given = config.identityDir === undefined ? {} : { identityDir: resolve(config.identityDir) };
   const joinTokenFile = join(given.identityDir ?? dataDir, 'join-token');
@@ -62,7 +63,7 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
     try {
       await makeDataFolder(dataDir);
       const tracker = await startTracker(
-        { listen, store, dataDir, ...given },
+        { listen, store, dataDir, ...given, ...(advertise !== undefined && { advertise }) },
         { logger, clock: Date.now, random: Math.random },
       );
       const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };

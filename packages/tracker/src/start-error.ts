@@ -6,13 +6,17 @@
  * - `STATE_LOCKED`: another process uses the data directory.
  * - `STATE_DAMAGED`: the embedded store cannot be opened or read.
  * - `STORE_UNKNOWN`: the kind of store asked for does not exist.
+ * - `STORE_UNREACHABLE`: the store that several trackers share cannot be used.
+ * - `IDENTITY_NOT_SHARED`: several trackers are to be one, and this one has no identity that the others have.
  */
 export type TrackerStartErrorCode =
   | 'IDENTITY_DAMAGED'
   | 'IDENTITY_INCOMPLETE'
   | 'STATE_LOCKED'
   | 'STATE_DAMAGED'
-  | 'STORE_UNKNOWN';
+  | 'STORE_UNKNOWN'
+  | 'STORE_UNREACHABLE'
+  | 'IDENTITY_NOT_SHARED';
 
 export class TrackerStartError extends Error {
   readonly code: TrackerStartErrorCode;

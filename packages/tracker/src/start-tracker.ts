@@ -1,26 +1,25 @@
-import { randomBytes, randomUUID } from 'node:crypto';
+import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
-import { DisputeTable, LeaseTable, type Random } from '@shoal/swarm';
-import { LEASE_TTL_MS } from '@shoal/wire';
+import { networkInterfaces } from 'node:os';
+import type { Random } from '@shoal/swarm';
+import { parseJoinToken } from '@shoal/wire';
 import type { Logger } from 'pino';
-import { newLeaseId, serveCalls } from './api/calls.ts';
-import { TrackerMetrics } from './api/metrics.ts';
+import { serveCalls } from './api/calls.ts';
+import { type TrackerCounts, TrackerMetrics } from './api/metrics.ts';
 import { ApiServer } from './api/server.ts';
-import { Directory } from './directory/directory.ts';
-import { Disputes } from './disputes/disputes.ts';
-import { openIdentity, readIdentity } from './identity/identity.ts';
-import { OriginLeases } from './leases/origin-leases.ts';
+import { IDENTITY_FILES, openIdentity, readIdentity, type TrackerIdentity } from './identity/identity.ts';
 import { Membership } from './members/membership.ts';
-import { OrderBook } from './orders/order-book.ts';
-import { References } from './references/references.ts';
+import { openReplica, type ReplicaDependencies } from './replica/open-replica.ts';
+import { NotLeadingError } from './replica/redis-shelf.ts';
+import { type Seat, SoleSeat } from './replica/seat.ts';
+import { openRooms, type Rooms } from './rooms.ts';
 import { TrackerStartError } from './start-error.ts';
-import { State } from './state/state.ts';
+import { LevelShelf } from './state/level-shelf.ts';
+import type { Shelf } from './state/shelf.ts';
 
 export const DEFAULT_SAMPLE_SIZE = 24;
-/** Short enough to be typed. */
-const ORDER_ID_BYTES = 5;
-const EXPIRE_EVERY_MS = 1_000;
+const CLUSTER_NAME_CHARACTERS = 22;
 /** How long closing waits for answers under way. */
 const CLOSE_DEADLINE_MS = 3_000;
 
@@ -30,8 +29,10 @@ export interface TrackerOptions {
   dataDir: string;
   /** A folder with an identity that is only read. @default the data directory, where it is created at the first start */
   identityDir?: string;
-  /** @default 'level' */
-  store?: 'level';
+  /** `level`: in the data directory. A redis:// or rediss:// URL: there, shared by all trackers of this identity. @default 'level' */
+  store?: string;
+  /** https, as the other trackers on the store reach this one. @default where it listens */
+  advertise?: string;
   /** Most peers answered per blob. @default 24 */
   sampleSize?: number;
   /** @default 24 hours */
@@ -49,105 +50,171 @@ export interface Tracker {
   /** https, as agents of this machine reach it; a wildcard address stands as loopback. */
   url: string;
   joinToken: string;
-  /** Shuts a member out, now and after a restart. */
+  /** Whether it answers calls itself: of several trackers on one store, one does. */
+  readonly leads: boolean;
+  /** Shuts a member out, now and after a restart. @throws NotLeadingError */
   bar(peerId: string, reason: string): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** What answers: a seat, and the rooms behind it while they are this process's. */
+interface Place {
+  seat: Seat;
+  rooms: () => Rooms | undefined;
+  takeovers: () => number;
+  /** The API listens. */
+  open(url: string): Promise<void>;
+  /** Nothing new is to be answered here. */
+  leave(): Promise<void>;
   close(): Promise<void>;
 }
 
 /** @throws TrackerStartError, or the error of `listen` */
 export async function startTracker(options: TrackerOptions, dependencies: TrackerDependencies): Promise<Tracker> {
-  const { dataDir, identityDir, sampleSize = DEFAULT_SAMPLE_SIZE, store = 'level' } = options;
+  const { dataDir, identityDir, store = 'level', certificateLifetimeMs } = options;
   const { logger, clock, random } = dependencies;
-  if (store !== 'level')
-    throw new TrackerStartError('STORE_UNKNOWN', `the store ${String(store)} is not known; use level`);
+  const isShared = /^rediss?:\/\//.test(store);
+  if (store !== 'level' && !isShared)
+    throw new TrackerStartError('STORE_UNKNOWN', `the store ${store} is not known; use level, or a redis:// address`);
+  if (isShared && identityDir === undefined) throw notShared();
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   // First, because it locks the directory: nobody else then creates the identity at the same time.
-  const state = await State.open({ dataDir }, { logger, clock });
+  const level = isShared ? undefined : await LevelShelf.open(dataDir);
+  let place: Place | undefined;
   try {
     const identity = identityDir === undefined ? await openIdentity(dataDir, logger) : await readIdentity(identityDir);
-    const directory = new Directory({ sampleSize }, { random, isShunned: (peerId) => disputes.isSuspended(peerId) });
-    const references = new References({}, { state, clock });
-    const leases = new LeaseTable({ leaseTtlMs: LEASE_TTL_MS }, { newLeaseId });
-    const { certificateLifetimeMs } = options;
+    const rooms = (): Rooms | undefined => place?.rooms();
     const membership = new Membership(certificateLifetimeMs === undefined ? {} : { certificateLifetimeMs }, {
       clusterKey: identity.clusterKey,
       joinSecret: identity.joinSecret,
       clock,
-      isBarred: (peerId) => state.isBarred(peerId),
+      isBarred: (peerId) => rooms()?.state.isBarred(peerId) ?? false,
     });
     const metrics = new TrackerMetrics(() => ({
-      agents: directory.agentCount,
-      swarms: directory.swarmCount,
-      entries: directory.entryCount,
-      leases: leases.size,
-      references: state.referenceCount,
-      barred: state.barredCount,
-      suspended: disputes.suspendedCount,
-      orders: orders.openCount,
+      ...countsOf(rooms()),
+      takeovers: place?.takeovers() ?? 0,
       connections: server.connections,
     }));
-    const disputes = new Disputes({
-      table: new DisputeTable(),
-      membership,
-      state,
-      metrics,
-      logger,
-      clock,
-      countOthers: (peerId) => directory.countOthers(peerId),
-      onSuspected: (peerId) => references.distrust(peerId),
-      onBarred: (peerId) => {
-        directory.forget(peerId);
-        leases.forgetAgent(peerId);
-        references.distrust(peerId);
-        orders.distrust(peerId, clock());
-      },
-    });
-    const orders = new OrderBook(
-      {},
-      {
-        newId: () => randomBytes(ORDER_ID_BYTES).toString('hex'),
-        agents: () => directory.agents(),
-        isSuspended: (peerId) => disputes.isSuspended(peerId),
-      },
-    );
-    const server = new ApiServer({ tls: identity.tls, instance: randomUUID() }, { logger, clock, membership, metrics });
-    const originLeases = new OriginLeases({ table: leases, directory, disputes });
-    serveCalls(server, { membership, directory, leases, originLeases, disputes, references, orders, metrics, clock });
+    const openAll = (shelf: Shelf, workShelf?: Shelf): Promise<Rooms> =>
+      openRooms(
+        { sampleSize: options.sampleSize ?? DEFAULT_SAMPLE_SIZE },
+        { shelf, ...(workShelf && { workShelf }), membership, metrics, logger, clock, random },
+      );
+    place =
+      level === undefined
+        ? await shared(store, identity, {
+            logger,
+            monotonic: () => performance.now(),
+            openRooms: openAll,
+            onChange: () => server.closeIdleConnections(),
+            onPassed: (outcome) => metrics.passed(outcome),
+          })
+        : sole(await openAll(level));
+    const { seat } = place;
+    const server: ApiServer = new ApiServer({ tls: identity.tls }, { logger, clock, membership, metrics, seat });
+    serveCalls(server, { rooms: () => rooms() ?? notLeading(), membership, metrics, clock });
     // A copy: fastify writes into what it is given.
     await server.fastify.listen({ ...options.listen });
-
-    const expiry = setInterval(() => {
-      leases.expire(clock());
-      references.expire(clock());
-      orders.expire(clock());
-      for (const peerId of directory.expire(clock())) {
-        leases.forgetAgent(peerId);
-        orders.gone(peerId, 'the agent does not say anything any more', clock());
-      }
-    }, EXPIRE_EVERY_MS).unref();
     const url = urlOf(options.listen.host, server.fastify.server.address());
     logger.info({ url, dataDir }, 'the tracker listens');
+    const placed = place;
+    await placed.open(options.advertise ?? reachableUrl(url, options.listen.host));
     return {
       url,
       joinToken: identity.joinToken,
-      bar: (peerId, reason) => disputes.bar(peerId, reason),
+      get leads() {
+        return rooms() !== undefined;
+      },
+      bar: (peerId, reason) => (rooms() ?? notLeading()).disputes.bar(peerId, reason),
       async close() {
-        clearInterval(expiry);
-        references.close();
+        await placed.leave();
         const cutOff = setTimeout(() => server.fastify.server.closeAllConnections(), CLOSE_DEADLINE_MS);
         await server.fastify.close();
         clearTimeout(cutOff);
-        await state.close();
+        await placed.close();
       },
     };
   } catch (error) {
-    await state.close();
+    if (place === undefined) await level?.close();
+    else {
+      await place.leave();
+      await place.close();
+    }
     throw error;
   }
+}
+
+function sole(rooms: Rooms): Place {
+  return {
+    seat: new SoleSeat(randomUUID()),
+    rooms: () => rooms,
+    takeovers: () => 0,
+    open: async () => undefined,
+    // Whoever waits for another's answer is told to come back.
+    leave: async () => rooms.references.close(),
+    close: () => rooms.close(),
+  };
+}
+
+async function shared(
+  store: string,
+  { tls, joinToken }: TrackerIdentity,
+  dependencies: ReplicaDependencies,
+): Promise<Place> {
+  // Of the pin: replicas with another identity are another cluster, and do not meet.
+  const cluster = parseJoinToken(joinToken)?.pin.slice(0, CLUSTER_NAME_CHARACTERS) ?? '';
+  const { seat, close } = await openReplica({ store, cluster, certificate: tls.cert }, dependencies);
+  return {
+    seat,
+    rooms: () => seat.rooms,
+    takeovers: () => seat.takeovers,
+    open: (url) => seat.start(url),
+    leave: () => seat.resign(),
+    close: async () => close(),
+  };
+}
+
+function countsOf(rooms: Rooms | undefined): Omit<TrackerCounts, 'connections' | 'takeovers'> {
+  return {
+    leading: rooms === undefined ? 0 : 1,
+    agents: rooms?.directory.agentCount ?? 0,
+    swarms: rooms?.directory.swarmCount ?? 0,
+    entries: rooms?.directory.entryCount ?? 0,
+    leases: rooms?.leases.size ?? 0,
+    references: rooms?.state.referenceCount ?? 0,
+    barred: rooms?.state.barredCount ?? 0,
+    suspended: rooms?.disputes.suspendedCount ?? 0,
+    orders: rooms?.orders.openCount ?? 0,
+  };
+}
+
+function notLeading(): never {
+  throw new NotLeadingError();
+}
+
+function notShared(): TrackerStartError {
+  return new TrackerStartError(
+    'IDENTITY_NOT_SHARED',
+    'several trackers on one store are one tracker to their agents, so all of them need the same identity: give each the same ' +
+      `--identity DIR with ${IDENTITY_FILES.join(', ')}. A tracker started once without --store makes them in its data folder.`,
+  );
 }
 
 function urlOf(host: string, address: AddressInfo | string | null): string {
   const port = typeof address === 'object' && address !== null ? address.port : 0;
   const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `https://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
+  return `https://${bracketed(reachable)}:${port}`;
+}
+
+/** A wildcard address says nothing to others: the first address of this machine that is not its own alone stands for it. */
+function reachableUrl(url: string, host: string): string {
+  if (host !== '0.0.0.0' && host !== '::') return url;
+  const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
+  const outer = all.filter(({ internal, address }) => !internal && !address.startsWith('fe80:'));
+  const found = outer.find(({ family }) => family === 'IPv4') ?? (host === '::' ? outer[0] : undefined);
+  return found === undefined ? url : `https://${bracketed(found.address)}:${new URL(url).port}`;
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') ? `[${host}]` : host;
 }

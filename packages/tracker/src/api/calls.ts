@@ -1,5 +1,3 @@
-import { randomUUID } from 'node:crypto';
-import type { LeaseTable } from '@shoal/swarm';
 import {
   announceRequestSchema,
   joinRequestSchema,
@@ -16,12 +14,8 @@ import {
   reportRequestSchema,
 } from '@shoal/wire';
 import { z } from 'zod';
-import type { Directory } from '../directory/directory.ts';
-import type { Disputes } from '../disputes/disputes.ts';
-import type { OriginLeases } from '../leases/origin-leases.ts';
 import type { Membership } from '../members/membership.ts';
-import type { OrderBook } from '../orders/order-book.ts';
-import type { References } from '../references/references.ts';
+import type { Rooms } from '../rooms.ts';
 import { announceAnswerText } from './announce-answer.ts';
 import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
@@ -35,21 +29,17 @@ const MAX_ORDER_BODY_BYTES: number = 256 * 1024;
 
 const ASK_YOURSELF: ReferenceTurn = { turn: 'ask' };
 
-export interface Rooms {
+export interface CallsDependencies {
+  /** As they are at each call. @throws NotLeadingError while there are none */
+  rooms: () => Rooms;
   membership: Membership;
-  directory: Directory;
-  leases: LeaseTable;
-  originLeases: OriginLeases;
-  disputes: Disputes;
-  references: References;
-  orders: OrderBook;
   metrics: TrackerMetrics;
   clock: () => number;
 }
 
 /** Every call of the API, each handed to the room that answers it. */
-export function serveCalls(server: ApiServer, rooms: Rooms): void {
-  const { membership, directory, leases, originLeases, disputes, references, orders, metrics, clock } = rooms;
+export function serveCalls(server: ApiServer, dependencies: CallsDependencies): void {
+  const { rooms, membership, metrics, clock } = dependencies;
 
   server.openCall('/v1/join', joinRequestSchema, async (request) => {
     try {
@@ -66,6 +56,7 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
     '/v1/announce',
     announceRequestSchema,
     (member, request): JsonText => {
+      const { directory, leases, disputes, orders } = rooms();
       const nowMs = clock();
       directory.announce(member, request, nowMs);
       for (const blob of request.withdraw) leases.withdrawn(blob, member.peerId);
@@ -87,28 +78,29 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   );
 
   server.memberCall('/v1/lease', leaseRequestSchema, (member, request) => {
-    const answer = originLeases.ask(member, request, clock());
+    const answer = rooms().originLeases.ask(member, request, clock());
     metrics.leaseRequest(answer.granted ? answer.source : 'refused');
     return answer;
   });
 
   server.memberCall('/v1/lease/renew', leaseRenewalSchema, (member, { leaseId, bytes, next, ranges }) =>
-    leases.renew(leaseId, member.peerId, { bytes, next, ...(ranges === undefined ? {} : { ranges }) }, clock()),
+    rooms().leases.renew(leaseId, member.peerId, { bytes, next, ...(ranges === undefined ? {} : { ranges }) }, clock()),
   );
 
   server.memberCall('/v1/lease/release', leaseReleaseSchema, (member, { leaseId, how, next }) => {
-    leases.release(leaseId, member.peerId, { how, next }, clock());
+    rooms().leases.release(leaseId, member.peerId, { how, next }, clock());
     return {};
   });
 
-  server.memberCall('/v1/report', reportRequestSchema, (member, request) => disputes.report(member, request));
+  server.memberCall('/v1/report', reportRequestSchema, (member, request) => rooms().disputes.report(member, request));
 
   server.memberCall('/v1/reference', referenceReportSchema, (member, report) => {
-    references.report(member.peerId, report);
+    rooms().references.report(member.peerId, report);
     return {};
   });
 
   server.memberCall('/v1/reference/ask', referenceLookupSchema, async (member, lookup) => {
+    const { disputes, references } = rooms();
     // Who is suspected asks for itself: nobody waits for it, and what it reports is not taken.
     const asked = disputes.isSuspended(member.peerId) ? ASK_YOURSELF : references.ask(member.peerId, lookup);
     const turn = asked instanceof Promise ? await metrics.waitingLookup(asked) : asked;
@@ -117,22 +109,23 @@ export function serveCalls(server: ApiServer, rooms: Rooms): void {
   });
 
   server.memberCall('/v1/reference/find', referenceQuerySchema, (_member, query) => {
-    const record = references.find(query);
+    const record = rooms().references.find(query);
     if (record === undefined) throw new ApiError(404, 'NOT_FOUND', 'this reference was not recorded');
     return record;
   });
 
   server.memberCall('/v1/leave', z.object({}), (member) => {
+    const { directory, leases, orders } = rooms();
     directory.forget(member.peerId);
     leases.forgetAgent(member.peerId);
     orders.gone(member.peerId, 'the agent was stopped', clock());
     return {};
   });
 
-  servePrefetchCalls(server, rooms);
+  servePrefetchCalls(server, dependencies);
 }
 
-function servePrefetchCalls(server: ApiServer, { orders, clock }: Rooms): void {
+function servePrefetchCalls(server: ApiServer, { rooms, clock }: CallsDependencies): void {
   const rate = new RateBound(ORDER_RATE, { clock });
 
   server.memberCall(
@@ -140,33 +133,32 @@ function servePrefetchCalls(server: ApiServer, { orders, clock }: Rooms): void {
     prefetchRequestSchema,
     (member, request) => {
       if (!rate.take(member.peerId)) throw new ApiError(429, 'TOO_MANY_REQUESTS', 'too many orders; wait a moment');
-      return orders.place(member.peerId, request, clock());
+      return rooms().orders.place(member.peerId, request, clock());
     },
     { maxBodyBytes: MAX_ORDER_BODY_BYTES },
   );
 
-  server.memberCall('/v1/prefetch/find', prefetchIdSchema, (_member, { id }) => orders.find(id) ?? unknownOrder());
+  server.memberCall(
+    '/v1/prefetch/find',
+    prefetchIdSchema,
+    (_member, { id }) => rooms().orders.find(id) ?? unknownOrder(),
+  );
 
-  server.memberCall('/v1/prefetch/list', z.object({}), () => ({ orders: orders.list() }));
+  server.memberCall('/v1/prefetch/list', z.object({}), () => ({ orders: rooms().orders.list() }));
 
   server.memberCall(
     '/v1/prefetch/cancel',
     prefetchIdSchema,
-    (_member, { id }) => orders.cancel(id, clock()) ?? unknownOrder(),
+    (_member, { id }) => rooms().orders.cancel(id, clock()) ?? unknownOrder(),
   );
 
-  server.memberCall('/v1/prefetch/tasks', z.object({}), (member) => ({ tasks: orders.tasks(member.peerId) }));
+  server.memberCall('/v1/prefetch/tasks', z.object({}), (member) => ({ tasks: rooms().orders.tasks(member.peerId) }));
 
   server.memberCall('/v1/prefetch/progress', prefetchProgressSchema, (member, progress) =>
-    orders.progress(member.peerId, progress, clock()),
+    rooms().orders.progress(member.peerId, progress, clock()),
   );
 }
 
 function unknownOrder(): never {
   throw new ApiError(404, 'NOT_FOUND', 'no such order is known');
-}
-
-/** Unguessable, so that nobody renews a lease they were not given. */
-export function newLeaseId(): string {
-  return randomUUID();
 }

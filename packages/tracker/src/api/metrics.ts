@@ -11,6 +11,9 @@ export interface MetricDescription {
 
 /** What `/metrics` reads at each scrape. */
 export interface TrackerCounts {
+  /** 1: it answers calls itself. */
+  leading: number;
+  takeovers: number;
   agents: number;
   swarms: number;
   entries: number;
@@ -30,6 +33,7 @@ export class TrackerMetrics {
   readonly #joins: Counter<'outcome'>;
   readonly #leaseRequests: Counter<'outcome'>;
   readonly #referenceLookups: Counter<'outcome'>;
+  readonly #passed: Counter<'outcome'>;
   readonly #reports: Counter<'outcome'>;
   readonly #bars: Counter;
   #waitingLookups = 0;
@@ -46,6 +50,9 @@ export class TrackerMetrics {
         },
       });
     };
+    gauge('shoal_tracker_leading', 'Whether this tracker answers calls itself: 1, or 0.', (now) => now.leading);
+    const takeovers = 'Times that this tracker began to lead, of several on one store.';
+    gauge('shoal_tracker_takeovers', takeovers, (now) => now.takeovers);
     gauge('shoal_tracker_agents', 'Agents that announced themselves lately.', (now) => now.agents);
     gauge('shoal_tracker_swarms', 'Blobs that at least one agent holds or wants.', (now) => now.swarms);
     gauge('shoal_tracker_directory_entries', 'Pairs of agent and blob.', (now) => now.entries);
@@ -79,6 +86,12 @@ export class TrackerMetrics {
     this.#referenceLookups = new Counter({
       name: 'shoal_tracker_reference_lookups_total',
       help: 'Lookups of tags and digests by outcome: told or refused without asking the origin again, ask, or wait.',
+      labelNames: ['outcome'],
+      registers,
+    });
+    this.#passed = new Counter({
+      name: 'shoal_tracker_passed_calls_total',
+      help: 'Calls passed on to the tracker that leads, by outcome: ok, or failed (it did not answer, or does not lead any more).',
       labelNames: ['outcome'],
       registers,
     });
@@ -122,6 +135,10 @@ export class TrackerMetrics {
     return answer.finally(() => this.#waitingLookups--);
   }
 
+  passed(outcome: 'ok' | 'failed'): void {
+    this.#passed.inc({ outcome });
+  }
+
   report(outcome: string): void {
     this.#reports.inc({ outcome });
   }
@@ -144,6 +161,8 @@ export class TrackerMetrics {
 /** All that a tracker tells. */
 export function describeTrackerMetrics(): MetricDescription[] {
   const nothing = {
+    leading: 0,
+    takeovers: 0,
     agents: 0,
     swarms: 0,
     entries: 0,

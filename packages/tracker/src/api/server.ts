@@ -17,6 +17,8 @@ import fastify, {
 import type { Logger } from 'pino';
 import type { ZodError, ZodType } from 'zod';
 import type { Member, Membership } from '../members/membership.ts';
+import { PASSED_HEADER } from '../replica/passing.ts';
+import { type ApiCall, PassedAnswer, type Seat } from '../replica/seat.ts';
 import { ApiError } from './api-error.ts';
 import type { TrackerMetrics } from './metrics.ts';
 import { RateBound } from './rate-bound.ts';
@@ -31,6 +33,7 @@ const MAX_SMALL_BODY_BYTES = 16 * 1024;
 /** 1,024 blobs announced and as many withdrawn, all of them sha512. */
 export const MAX_ANNOUNCE_BODY_BYTES: number = 1024 * 1024;
 const MAX_MESSAGE_CHARACTERS = 500;
+const JSON_TYPE = 'application/json; charset=utf-8';
 /**
  * Per address. A whole cluster may sit behind one and start at once, and a wrong secret costs no more than a hash: this
  * only keeps one address from taking all of the tracker. Secrets are too long to be guessed at any rate.
@@ -46,7 +49,6 @@ declare module 'fastify' {
 
 export interface ServerOptions {
   tls: { key: string; cert: string };
-  instance: string;
 }
 
 export interface ServerDependencies {
@@ -54,6 +56,7 @@ export interface ServerDependencies {
   clock: () => number;
   membership: Membership;
   metrics: TrackerMetrics;
+  seat: Seat;
 }
 
 export interface CallOptions {
@@ -77,7 +80,7 @@ export class ApiServer {
 
   constructor(options: ServerOptions, dependencies: ServerDependencies) {
     this.#dependencies = dependencies;
-    const { clock, metrics } = dependencies;
+    const { clock, metrics, seat } = dependencies;
     this.#joinRate = new RateBound(JOIN_RATE, { clock });
     this.#memberRate = new RateBound(MEMBER_RATE, { clock });
     const app = fastify({
@@ -100,7 +103,7 @@ export class ApiServer {
     });
     app.decorateRequest('member', undefined);
     app.addHook('onRequest', async (_request, reply) => {
-      void reply.header(TRACKER_INSTANCE_HEADER, options.instance);
+      void reply.header(TRACKER_INSTANCE_HEADER, seat.instance);
     });
     app.addHook('onResponse', async (request, reply) => {
       metrics.request(request.routeOptions.url ?? 'unknown', reply.statusCode, reply.elapsedTime);
@@ -113,6 +116,10 @@ export class ApiServer {
       await reply.code(refusal.status).send({ error: { code: refusal.code, message: refusal.message } });
     });
     app.get('/healthz', async () => ({ status: 'ok' }));
+    app.get('/readyz', async (_request, reply) => {
+      if (seat.ready) return { status: 'ready' };
+      return reply.code(503).send({ status: 'nobody leads' });
+    });
     app.get('/metrics', async (_request, reply) => {
       void reply.type(metrics.contentType);
       return metrics.text();
@@ -125,12 +132,19 @@ export class ApiServer {
     return this.#connections;
   }
 
+  /** Agents notice, and come back at once. */
+  closeIdleConnections(): void {
+    this.fastify.server.closeIdleConnections();
+  }
+
   /** A call without a session: only joining. */
   openCall<T>(path: string, schema: ZodType<T>, handle: (body: T) => Promise<unknown>): void {
     const onRequest = async (request: FastifyRequest): Promise<void> => {
       if (!this.#joinRate.take(request.ip)) throw tooMany();
     };
-    this.fastify.post(path, { onRequest }, (request) => handle(parse(schema, request.body)));
+    this.fastify.post(path, { onRequest }, (request, reply) =>
+      this.#serve(request, reply, () => handle(parse(schema, request.body))),
+    );
   }
 
   memberCall<T>(
@@ -145,13 +159,30 @@ export class ApiServer {
       if (admitted instanceof Promise) admitted.then(() => done(), done);
       else done(admitted);
     };
-    this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, async (request, reply) => {
-      if (request.member === undefined) throw new TypeError('a call without its member');
-      const answer = await handle(request.member, parse(schema, request.body));
-      if (!(answer instanceof JsonText)) return answer;
-      void reply.type('application/json; charset=utf-8');
-      return answer.text;
+    this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, (request, reply) => {
+      const { member } = request;
+      if (member === undefined) throw new TypeError('a call without its member');
+      return this.#serve(request, reply, () => handle(member, parse(schema, request.body)));
     });
+  }
+
+  async #serve(request: FastifyRequest, reply: FastifyReply, here: () => unknown): Promise<unknown> {
+    const call: ApiCall = {
+      path: request.routeOptions.url ?? '',
+      body: request.body,
+      authorization: request.headers.authorization,
+      isPassed: request.headers[PASSED_HEADER] !== undefined,
+    };
+    const answer = await this.#dependencies.seat.serve(call, here);
+    if (answer instanceof PassedAnswer) {
+      void reply.code(answer.status).header(TRACKER_INSTANCE_HEADER, answer.instance);
+    } else {
+      // It may be another one than when the call came in.
+      void reply.header(TRACKER_INSTANCE_HEADER, this.#dependencies.seat.instance);
+      if (!(answer instanceof JsonText)) return answer;
+    }
+    void reply.type(JSON_TYPE);
+    return answer.text;
   }
 
   /** Whose call it is. Gives, or resolves to, the reason why it is refused. */

@@ -14,7 +14,18 @@ test('says nothing means the documented defaults', () => {
   });
 });
 
-test('a shared store is said to be missing, not misspelt', () => {
-  expect(complaint({ store: 'redis://10.0.0.9:6379' })).toMatch(/^is not available yet/);
+test('a shared store is an address with the number of a database at most', () => {
+  for (const store of ['level', 'redis://10.0.0.9:6379', 'rediss://user:p%40ss@store.test/3']) {
+    expect(trackerConfigSchema.parse({ store }).store).toBe(store);
+  }
   expect(complaint({ store: 'levle' })).toMatch(/^is not a kind of store; write level/);
+  expect(complaint({ store: 'redis://' })).toMatch(/^is not an address/);
+  expect(complaint({ store: 'redis://store.test/shoal' })).toMatch(/number of a database/);
+});
+
+test('a tracker is advertised by where it is, without a path', () => {
+  expect(trackerConfigSchema.parse({ advertise: 'https://10.0.0.5:7302' }).advertise).toBe('https://10.0.0.5:7302');
+  for (const advertise of ['10.0.0.5:7302', 'http://10.0.0.5:7302', 'https://10.0.0.5:7302/v1']) {
+    expect(complaint({ advertise })).toMatch(/^is not an address of a tracker/);
+  }
 });

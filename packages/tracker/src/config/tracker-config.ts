@@ -10,14 +10,30 @@ export const DEFAULT_STORE = 'level';
 
 const MAX_PORT = 65_535;
 
-const store = z.string().transform((value, context): 'level' => {
-  if (value === 'level') return value;
-  const message = /^rediss?:\/\//.test(value)
-    ? 'is not available yet: this version keeps its state in its data folder; write level or leave it out'
-    : 'is not a kind of store; write level or leave it out';
-  context.addIssue({ code: 'custom', message });
-  return z.NEVER;
+const store = z.string().superRefine((value, context) => {
+  const message = complaintAboutStore(value);
+  if (message !== undefined) context.addIssue({ code: 'custom', message });
 });
+
+function complaintAboutStore(value: string): string | undefined {
+  if (value === 'level') return undefined;
+  if (!/^rediss?:\/\//.test(value)) return 'is not a kind of store; write level, or redis://HOST:PORT/DB';
+  const url = URL.canParse(value) ? new URL(value) : undefined;
+  if (url === undefined || url.hostname === '') return 'is not an address; write redis://HOST:PORT/DB';
+  return /^\/?\d*$/.test(url.pathname) && url.hash === '' && url.search === ''
+    ? undefined
+    : 'has something other than the number of a database behind its host; write redis://HOST:PORT/DB';
+}
+
+const advertise = z.string().refine((value) => isHttpsOrigin(value), {
+  error: 'is not an address of a tracker; write https://HOST:PORT',
+});
+
+function isHttpsOrigin(value: string): boolean {
+  if (!URL.canParse(value)) return false;
+  const { protocol, pathname, username, search, hash } = new URL(value);
+  return protocol === 'https:' && pathname === '/' && username + search + hash === '';
+}
 
 export const trackerConfigSchema = z.strictObject({
   /** Port 0 takes a free one. */
@@ -32,7 +48,10 @@ export const trackerConfigSchema = z.strictObject({
     .string()
     .refine((value) => value.length > 0 && !value.includes('\0'), { error: 'is not a folder; name one' })
     .optional(),
+  /** `level`, or where several trackers keep together what each of them would keep in its data folder. */
   store: store.default(DEFAULT_STORE),
+  /** As the other trackers on the store reach this one. */
+  advertise: advertise.optional(),
   log: z
     .strictObject({
       level: z

@@ -38,6 +38,8 @@ export interface DisputesDependencies {
   onSuspected: (peerId: string) => void;
   /** A member was barred: whatever else is known of it is to be forgotten. */
   onBarred: (peerId: string) => void;
+  /** The table is another than before. */
+  onChange?: () => void;
 }
 
 export class Disputes {
@@ -52,6 +54,8 @@ export class Disputes {
     this.#rate = new RateBound(REPORT_RATE, { clock: dependencies.clock });
     this.#avoided = dependencies.state.recentlyBarred(MAX_TOLD_BARRED);
     this.#lookedAtMs = dependencies.clock();
+    // The table may have been restored.
+    if (dependencies.table.size > 0) this.#look(true);
   }
 
   get suspendedCount(): number {
@@ -73,8 +77,11 @@ export class Disputes {
 
   /** The piece of the blob that this member should read from the origin and report. */
   witnessFor(blob: BlobId, member: Member): { index: number } | undefined {
-    const { table, clock } = this.#dependencies;
-    return table.size === 0 ? undefined : table.witnessFor(blob, member.peerId, clock());
+    const { table, clock, onChange } = this.#dependencies;
+    if (table.size === 0) return undefined;
+    const witness = table.witnessFor(blob, member.peerId, clock());
+    if (witness !== undefined) onChange?.();
+    return witness;
   }
 
   /** @throws ApiError BAD_REQUEST, TOO_MANY_REQUESTS */
@@ -105,7 +112,7 @@ export class Disputes {
   }
 
   async #judge(member: Member, request: ReportRequest): Promise<string[]> {
-    const { membership, table, clock, countOthers, onSuspected, logger } = this.#dependencies;
+    const { membership, table, clock, countOthers, onSuspected, logger, onChange } = this.#dependencies;
     const piece: Piece = { blob: request.blob, sizeBytes: request.sizeBytes, index: request.index };
     if (piece.index >= pieceCountOf(piece.sizeBytes)) throw refused('the blob has no such piece');
     const counter = await checkStatement(request.counter, piece, membership);
@@ -124,6 +131,7 @@ export class Disputes {
             clock(),
           );
     if (verdict === undefined) throw refused('this member was not asked about that piece');
+    onChange?.();
     logger.warn({ ...piece, counter, claim, barred: verdict.barred }, 'members contradict each other about a piece');
     this.#look(true);
     if (claim !== undefined && this.#suspended.has(claim.by)) onSuspected(claim.by);

@@ -12,6 +12,7 @@ import type { Member } from '../members/membership.ts';
 /** Holders of the whole blob that the table is told of: so many of the asker's zone, and as many of others. */
 const MAX_HOLDERS = 8;
 const RETRY_AUDIT_MS = 500;
+const RETRY_SETTLING_MS = 400;
 const RETRY_SUSPENDED_MS = 2_000;
 /** One agent audits a blob at a time, and proves it by its PeerId: the lease needs no name of its own. */
 const AUDIT_LEASE_ID = 'audit';
@@ -23,17 +24,21 @@ export interface OriginLeasesDependencies {
   table: LeaseTable;
   directory: Directory;
   disputes: Disputes;
+  /** Whether agents are still telling what they hold: the directory says nothing of who holds no blob. @default never */
+  isSettling?: () => boolean;
 }
 
 export class OriginLeases {
   readonly #table: LeaseTable;
   readonly #directory: Directory;
   readonly #disputes: Disputes;
+  readonly #isSettling: () => boolean;
 
   constructor(dependencies: OriginLeasesDependencies) {
     this.#table = dependencies.table;
     this.#directory = dependencies.directory;
     this.#disputes = dependencies.disputes;
+    this.#isSettling = dependencies.isSettling ?? (() => false);
   }
 
   ask(member: Member, request: LeaseRequest, nowMs: number): LeaseAnswer {
@@ -58,6 +63,9 @@ export class OriginLeases {
   #answerRun(member: Member, request: LeaseRequest, nowMs: number): RunAnswer {
     const { blob, sizeBytes, starved, piece, avoid, silent } = request;
     const complete = this.#directory.holders(blob, member, MAX_HOLDERS);
+    const settling = this.#isSettling() && !starved;
+    // Read long ago perhaps, and held by members that have not told so yet.
+    if (settling && !this.#table.knows(blob)) return { granted: false, retryAfterMs: RETRY_SETTLING_MS, peers: [] };
     const reply = this.#table.request(
       {
         blob,
@@ -67,7 +75,7 @@ export class OriginLeases {
         sizeBytes,
         starved,
         others: this.#directory.isWantedByOthers(blob, member),
-        complete,
+        ...(settling ? {} : { complete }),
         ...(piece === undefined ? {} : { piece }),
         ...(avoid === undefined ? {} : { avoid }),
         ...(silent === undefined ? {} : { silent }),

@@ -50,6 +50,8 @@ export interface OrderBookDependencies {
   agents: () => Iterable<OrderableAgent>;
   /** Neither gives nor gets orders. */
   isSuspended: (peerId: string) => boolean;
+  /** What `save` gives for this order is another than before. */
+  onChange?: (id: string, what: 'order' | 'progress') => void;
 }
 
 interface Entry extends PrefetchNode {
@@ -66,6 +68,12 @@ interface Order extends Omit<PrefetchOrder, 'nodes'> {
   missing: Entry[];
   /** Nodes that wait or fetch. */
   openCount: number;
+}
+
+/** An order as plain data. */
+export interface SavedOrder extends Omit<Order, 'byAgent' | 'openCount' | 'endedAtMs'> {
+  endedAtMs?: number | undefined;
+  byAgent: [peerId: string, entry: Entry][];
 }
 
 export class OrderBook {
@@ -92,6 +100,27 @@ export class OrderBook {
     let count = 0;
     for (const { state } of this.#orders.values()) if (state === 'open') count++;
     return count;
+  }
+
+  save(id: string): SavedOrder | undefined {
+    const known = this.#orders.get(id);
+    if (known === undefined) return undefined;
+    const { byAgent, openCount: _, ...order } = known;
+    return { ...order, byAgent: [...byAgent] };
+  }
+
+  /** Goes on with what another book had saved; the oldest first. */
+  restore({ byAgent, endedAtMs, ...saved }: SavedOrder): void {
+    if (this.#orders.has(saved.id) || this.#orders.size >= this.#options.maxOrders) return;
+    const order: Order = { ...saved, endedAtMs, byAgent: new Map(byAgent), openCount: 0 };
+    for (const [peerId, entry] of order.byAgent) if (isOpen(entry)) this.#opened(order, peerId);
+    this.#entries += order.byAgent.size + order.missing.length;
+    this.#orders.set(order.id, order);
+  }
+
+  /** Agents that wait or fetch, whether they are there or not. */
+  busy(): string[] {
+    return [...this.#openOf.keys()];
   }
 
   /** @throws ApiError SUSPENDED, BAD_REQUEST, TOO_MANY_REQUESTS */
@@ -121,6 +150,7 @@ export class OrderBook {
     this.#entries += order.byAgent.size + order.missing.length;
     this.#orders.set(order.id, order);
     this.#endIfDone(order, nowMs);
+    this.#changed(order);
     return viewOf(order);
   }
 
@@ -158,6 +188,7 @@ export class OrderBook {
     if (said.state !== entry.state || said.doneBytes > entry.doneBytes) order.progressAtMs = nowMs;
     Object.assign(entry, said, { saidAtMs: nowMs });
     if (!isOpen(entry)) this.#closed(order, peerId, nowMs);
+    this.#changed(order, 'progress');
     return { wanted: isOpen(entry) };
   }
 
@@ -246,9 +277,17 @@ export class OrderBook {
     }
     const nothing = { doneBytes: 0, fromPeers: 0, fromOrigin: 0 };
     order.byAgent.set(peerId, { name, zone, state: 'waiting', ...nothing, saidAtMs: nowMs });
+    this.#opened(order, peerId);
+  }
+
+  #opened(order: Order, peerId: string): void {
     order.openCount++;
     const open = this.#openOf.get(peerId) ?? new Set();
     this.#openOf.set(peerId, open.add(order));
+  }
+
+  #changed({ id }: Order, what: 'order' | 'progress' = 'order'): void {
+    this.#dependencies.onChange?.(id, what);
   }
 
   #fail(order: Order, peerId: string, reason: string, nowMs: number): void {
@@ -256,6 +295,7 @@ export class OrderBook {
     if (entry === undefined || !isOpen(entry)) return;
     Object.assign(entry, { state: 'failed', reason });
     this.#closed(order, peerId, nowMs);
+    this.#changed(order, 'progress');
   }
 
   #closed(order: Order, peerId: string, nowMs: number): void {
@@ -274,11 +314,13 @@ export class OrderBook {
     if (order.state !== 'open') return;
     Object.assign(order, { state, endedAtMs: nowMs });
     for (const peerId of order.byAgent.keys()) this.#fail(order, peerId, reason, nowMs);
+    this.#changed(order);
   }
 
   #drop(order: Order): void {
     this.#orders.delete(order.id);
     this.#entries -= order.byAgent.size + order.missing.length;
+    this.#changed(order);
   }
 
   #nameOf(peerId: string): string {

@@ -1,14 +1,12 @@
 /**
  * The little that must outlive the tracker's process: which members are barred, and what references last were. Both
- * are small, so they are answered from memory; the store underneath is only read at the start and written behind.
+ * are small, so they are answered from memory; the shelf underneath is only read at the start and written behind.
  */
-import { join } from 'node:path';
 import { type ReferenceQuery, type ReferenceRecord, referenceRecordSchema } from '@shoal/wire';
-import { Level } from 'level';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
-import { TrackerStartError } from '../start-error.ts';
+import type { Shelf } from './shelf.ts';
 
 const DEFAULT_MAX_REFERENCES = 50_000;
 /** A reference that nobody resolved for this long is forgotten. */
@@ -20,7 +18,6 @@ const REFERENCE_PREFIX = 'reference3!';
 const OLD_REFERENCE_PREFIXES = ['reference!', 'reference2!'];
 
 export interface StateOptions {
-  dataDir: string;
   /** @default 50000 */
   maxReferences?: number;
   /** @default 30 days */
@@ -28,6 +25,8 @@ export interface StateOptions {
 }
 
 export interface StateDependencies {
+  /** Closed with the state. */
+  shelf: Shelf;
   logger: Logger;
   /** Milliseconds since the epoch. */
   clock: () => number;
@@ -48,18 +47,16 @@ type Writes = Map<string, SaidReference | undefined>;
 export class State {
   readonly #dependencies: StateDependencies;
   readonly #lifetimeMs: number;
-  readonly #level: Level<string, unknown>;
-  readonly #references: LRUCache<string, SaidReference>;
+  readonly #references: LRUCache<string, ReferenceRecord>;
   /** In the order they were barred. */
   readonly #barred = new Map<string, Barred>();
   #pending: Writes = new Map();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
 
-  private constructor(options: StateOptions, dependencies: StateDependencies, level: Level<string, unknown>) {
+  private constructor(options: StateOptions, dependencies: StateDependencies) {
     this.#dependencies = dependencies;
     this.#lifetimeMs = options.referenceLifetimeMs ?? DEFAULT_REFERENCE_LIFETIME_MS;
-    this.#level = level;
     this.#references = new LRUCache({
       max: options.maxReferences ?? DEFAULT_MAX_REFERENCES,
       dispose: (_record, key, reason) => {
@@ -68,19 +65,11 @@ export class State {
     });
   }
 
-  /** Takes the data directory for this process alone. @throws TrackerStartError STATE_LOCKED, STATE_DAMAGED */
+  /** @throws whatever reading the shelf does; the shelf is then left open */
   static async open(options: StateOptions, dependencies: StateDependencies): Promise<State> {
-    const path = join(options.dataDir, 'state');
-    const level = new Level<string, unknown>(path, { valueEncoding: 'json' });
-    try {
-      await level.open();
-      const state = new State(options, dependencies, level);
-      await state.#load();
-      return state;
-    } catch (error) {
-      await level.close().catch(() => undefined);
-      throw startError(path, error);
-    }
+    const state = new State(options, dependencies);
+    await state.#load();
+    return state;
   }
 
   get referenceCount(): number {
@@ -106,7 +95,7 @@ export class State {
     const barred = { reason, atMs: this.#dependencies.clock() };
     this.#barred.delete(peerId);
     this.#barred.set(peerId, barred);
-    await this.#level.put(`barred!${peerId}`, barred, { sync: true });
+    await this.#dependencies.shelf.put(`barred!${peerId}`, barred);
   }
 
   /** As `by` said. The newer resolution wins; a time in the future counts as now. */
@@ -135,17 +124,22 @@ export class State {
     for (const [key, { by }] of [...this.#references]) if (by === peerId) this.#references.delete(key);
   }
 
-  async close(): Promise<void> {
+  /** Writes what is pending; a failure is logged. */
+  async flush(): Promise<void> {
     clearTimeout(this.#timer);
     this.#flush();
     await this.#writing;
-    await this.#level.close();
+  }
+
+  async close(): Promise<void> {
+    await this.flush();
+    await this.#dependencies.shelf.close();
   }
 
   async #load(): Promise<void> {
     const records: [string, SaidReference][] = [];
     const barred: [string, Barred][] = [];
-    for await (const [key, value] of this.#level.iterator()) {
+    for await (const [key, value] of this.#dependencies.shelf.entries()) {
       if (key.startsWith('barred!')) barred.push([key.slice('barred!'.length), value as Barred]);
       if (OLD_REFERENCE_PREFIXES.some((prefix) => key.startsWith(prefix))) this.#write(key, undefined);
       const record = saidReferenceSchema.safeParse(value);
@@ -176,13 +170,11 @@ export class State {
       const pending = this.#pending;
       this.#pending = new Map();
       if (pending.size === 0) return;
-      const batch = [...pending].map(([key, value]) =>
-        value === undefined ? ({ type: 'del', key } as const) : ({ type: 'put', key, value } as const),
-      );
+      const { shelf, logger } = this.#dependencies;
       try {
-        await this.#level.batch(batch);
+        await shelf.write(pending);
       } catch (error) {
-        this.#dependencies.logger.error({ err: error, count: batch.length }, 'references were not written to disk');
+        logger.error({ err: error, count: pending.size }, 'references were not written');
       }
     });
   }
@@ -191,20 +183,4 @@ export class State {
 /** JSON keeps the parts apart whatever they hold. */
 function keyOf({ registry, repository, reference, scope }: ReferenceQuery): string {
   return `${REFERENCE_PREFIX}${JSON.stringify([registry, repository, reference, scope])}`;
-}
-
-function startError(path: string, error: unknown): TrackerStartError {
-  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
-  if (cause instanceof Error && 'code' in cause && cause.code === 'LEVEL_LOCKED') {
-    return new TrackerStartError('STATE_LOCKED', `${path} is in use: another tracker runs on this data directory.`, {
-      cause,
-    });
-  }
-  const what = cause instanceof Error ? cause.message : String(cause);
-  return new TrackerStartError(
-    'STATE_DAMAGED',
-    `${path} cannot be opened (${what}). Restore it from a backup, or remove that directory: agents announce ` +
-      'themselves again; barred members and remembered references are lost.',
-    { cause },
-  );
 }

@@ -1,0 +1,102 @@
+/**
+ * The connection to the Valkey or Redis that several replicas share. It connects again by itself for as long as it takes;
+ * meanwhile, and when an answer takes too long, every command fails at once: whoever asks decides what that means.
+ */
+import { Redis } from 'ioredis';
+import type { Logger } from 'pino';
+import { TrackerStartError } from '../start-error.ts';
+
+const CONNECT_TIMEOUT_MS = 2_000;
+const COMMAND_TIMEOUT_MS = 1_000;
+/** A start with a store that is away fails after this, so that whoever wrote its address hears of it. */
+const FIRST_CONNECT_MS = 10_000;
+const MIN_RECONNECT_MS = 50;
+const MAX_RECONNECT_MS = 500;
+const SCAN_COUNT = 1_000;
+
+export interface RedisLinkDependencies {
+  logger: Logger;
+}
+
+export class RedisLink {
+  readonly #redis: Redis;
+
+  private constructor(redis: Redis) {
+    this.#redis = redis;
+  }
+
+  /** @param url redis:// or rediss://, with user and password if it wants them @throws TrackerStartError STORE_UNREACHABLE */
+  static async open(url: string, { logger }: RedisLinkDependencies): Promise<RedisLink> {
+    const redis = new Redis(url, {
+      lazyConnect: true,
+      connectionName: 'shoal-tracker',
+      connectTimeout: CONNECT_TIMEOUT_MS,
+      commandTimeout: COMMAND_TIMEOUT_MS,
+      enableOfflineQueue: false,
+      autoResendUnfulfilledCommands: false,
+      maxRetriesPerRequest: 0,
+      retryStrategy: (tries) => Math.min(MAX_RECONNECT_MS, MIN_RECONNECT_MS * tries),
+      // The server that was written to has become another one's replica.
+      reconnectOnError: (error) => error.message.startsWith('READONLY'),
+    });
+    const named = withoutPassword(url);
+    let failure: Error | undefined;
+    let isAway = false;
+    redis.on('error', (error: Error) => {
+      failure = error;
+      if (!isAway) logger.warn({ store: named, err: error }, 'the store of the trackers does not answer');
+      isAway = true;
+    });
+    redis.on('ready', () => {
+      if (isAway) logger.info({ store: named }, 'the store of the trackers answers again');
+      isAway = false;
+    });
+    const ready = new Promise<void>((resolve) => redis.once('ready', resolve));
+    redis.connect().catch(() => undefined);
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<'late'>((resolve) => {
+      timer = setTimeout(() => resolve('late'), FIRST_CONNECT_MS);
+    });
+    const outcome = await Promise.race([ready, late]);
+    clearTimeout(timer);
+    if (outcome !== 'late') return new RedisLink(redis);
+    redis.disconnect();
+    const why = failure?.message ?? 'no answer';
+    throw new TrackerStartError(
+      'STORE_UNREACHABLE',
+      `the store ${named} cannot be used (${why}). Check the address, the password and that the server runs; agents go on without a tracker.`,
+      { cause: failure },
+    );
+  }
+
+  /** Runs a script at the server, all of it or nothing. @throws Error when the server does not answer in time */
+  run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
+    return this.#redis.eval(script, keys.length, ...keys, ...values);
+  }
+
+  /** Every field of a hash with its value. */
+  async *fields(key: string): AsyncGenerator<[field: string, value: string]> {
+    const seen = new Set<string>();
+    let cursor = '0';
+    do {
+      const [next, flat] = await this.#redis.hscan(key, cursor, 'COUNT', SCAN_COUNT);
+      for (let index = 0; index + 1 < flat.length; index += 2) {
+        const [field = '', value = ''] = flat.slice(index, index + 2);
+        if (seen.has(field)) continue;
+        seen.add(field);
+        yield [field, value];
+      }
+      cursor = next;
+    } while (cursor !== '0');
+  }
+
+  close(): void {
+    this.#redis.disconnect();
+  }
+}
+
+/** As it may be told: in logs and errors. */
+export function withoutPassword(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
+}

@@ -1,0 +1,62 @@
+/** A hash in the shared store. It is written only while its writer leads: what a former leader still writes changes nothing. */
+import type { Shelf } from '../state/shelf.ts';
+import type { RedisLink } from './redis-link.ts';
+
+/** An empty value deletes its field: no JSON is empty. */
+const WRITE = `
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
+for index = 2, #ARGV, 2 do
+  if ARGV[index + 1] == '' then redis.call('HDEL', KEYS[2], ARGV[index])
+  else redis.call('HSET', KEYS[2], ARGV[index], ARGV[index + 1]) end
+end
+return 1`;
+
+/** Somebody else leads by now. */
+export class NotLeadingError extends Error {
+  constructor(message = 'this tracker does not lead any more') {
+    super(message);
+    this.name = 'NotLeadingError';
+  }
+}
+
+export interface RedisShelfOptions {
+  key: string;
+  lockKey: string;
+  /** The lock's value while this shelf may be written. */
+  fence: string;
+}
+
+export class RedisShelf implements Shelf {
+  readonly #options: RedisShelfOptions;
+  readonly #redis: Pick<RedisLink, 'run' | 'fields'>;
+
+  constructor(options: RedisShelfOptions, dependencies: { redis: Pick<RedisLink, 'run' | 'fields'> }) {
+    this.#options = options;
+    this.#redis = dependencies.redis;
+  }
+
+  /** What is not JSON is left out. */
+  async *entries(): AsyncGenerator<[string, unknown]> {
+    for await (const [field, text] of this.#redis.fields(this.#options.key)) {
+      try {
+        yield [field, JSON.parse(text)];
+      } catch (error) {
+        if (!(error instanceof SyntaxError)) throw error;
+      }
+    }
+  }
+
+  async put(key: string, value: unknown): Promise<void> {
+    await this.write(new Map([[key, value]]));
+  }
+
+  /** @throws NotLeadingError, or Error when the store does not answer */
+  async write(values: ReadonlyMap<string, unknown>): Promise<void> {
+    const { key, lockKey, fence } = this.#options;
+    const flat = [...values].flatMap(([field, value]) => [field, value === undefined ? '' : JSON.stringify(value)]);
+    const done = await this.#redis.run(WRITE, [lockKey, key], [fence, ...flat]);
+    if (done !== 1) throw new NotLeadingError();
+  }
+
+  async close(): Promise<void> {}
+}

@@ -1,0 +1,10 @@
+/** Where a tracker keeps what must outlive its process: keys with values that are JSON. One process writes it at a time. */
+export interface Shelf {
+  /** All of it, in no order. */
+  entries(): AsyncIterable<[key: string, value: unknown]>;
+  /** Kept for good when it resolves. */
+  put(key: string, value: unknown): Promise<void>;
+  /** All or nothing; undefined removes the key. */
+  write(values: ReadonlyMap<string, unknown>): Promise<void>;
+  close(): Promise<void>;
+}
