@@ -138,7 +138,10 @@ class JoinedTrackerClient implements StartableTrackerClient {
     this.#random = dependencies.random ?? Math.random;
     this.#backoffMs = this.#options.minBackoffMs;
     this.#link = new TrackerLink(this.#options, dependencies, {
-      onNewInstance: () => this.#announcer.forgetHeard(),
+      onNewInstance: (visiting) => {
+        this.#announcer.forgetHeard();
+        if (!visiting) this.#wakeUp();
+      },
       onTrouble: () => this.#wakeUp(),
     });
     this.orders = new OrderCalls(this.#link);
