@@ -5,6 +5,7 @@ const obstacles = {
   skopeo: () => (findProgram('skopeo') === undefined ? 'skopeo is not installed' : undefined),
   'systemd-socket-activate': () =>
     findProgram('systemd-socket-activate') === undefined ? 'systemd-socket-activate is not installed' : undefined,
+  'redis-server': () => (findProgram('redis-server') === undefined ? 'redis-server is not installed' : undefined),
   root: () => (process.getuid?.() === 0 ? undefined : 'not root, so nothing can be mounted'),
 } as const;
 

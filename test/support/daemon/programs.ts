@@ -16,6 +16,7 @@ export const debianPackages = {
   go: 'golang-go',
   podman: 'podman',
   promtool: 'prometheus',
+  'redis-server': 'redis-server',
   runc: 'runc',
   skopeo: 'skopeo',
   'systemd-analyze': 'systemd',
