@@ -13,6 +13,8 @@ const FIRST_CONNECT_MS = 10_000;
 const MIN_RECONNECT_MS = 50;
 const MAX_RECONNECT_MS = 500;
 const SCAN_COUNT = 1_000;
+/** Trying again does not help. */
+const REFUSAL = /^(WRONGPASS|NOAUTH|NOPERM|ERR)\b/;
 
 export interface RedisLinkDependencies {
   logger: Logger;
@@ -42,8 +44,10 @@ export class RedisLink {
     const named = withoutPassword(url);
     let failure: Error | undefined;
     let isAway = false;
+    let refuse: () => void = () => undefined;
     redis.on('error', (error: Error) => {
       failure = error;
+      if (REFUSAL.test(error.message)) refuse();
       if (!isAway) logger.warn({ store: named, err: error }, 'the store of the trackers does not answer');
       isAway = true;
     });
@@ -54,12 +58,13 @@ export class RedisLink {
     const ready = new Promise<void>((resolve) => redis.once('ready', resolve));
     redis.connect().catch(() => undefined);
     let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<'late'>((resolve) => {
-      timer = setTimeout(() => resolve('late'), FIRST_CONNECT_MS);
+    const vain = new Promise<'vain'>((resolve) => {
+      refuse = () => resolve('vain');
+      timer = setTimeout(refuse, FIRST_CONNECT_MS);
     });
-    const outcome = await Promise.race([ready, late]);
+    const outcome = await Promise.race([ready, vain]);
     clearTimeout(timer);
-    if (outcome !== 'late') return new RedisLink(redis);
+    if (outcome !== 'vain') return new RedisLink(redis);
     redis.disconnect();
     const why = failure?.message ?? 'no answer';
     throw new TrackerStartError(
