@@ -23,6 +23,7 @@ const choices: Record<string, object> = {
   'a folder of the node for the tracker': {
     tracker: { data: { kind: 'hostPath' }, networkPolicy: { nodeCidrs: ['10.0.0.0/8'] } },
   },
+  'three trackers on one store': { tracker: { replicas: 3, store: { existingSecret: 'store' } } },
   'IPv6, settings, a pull secret': {
     agent: { announce: 'ip6', settings: { 'tag-fresh': '5m', 'allow-registry': ['docker.io'] } },
     tracker: { listen: '[::]' },
@@ -170,6 +171,8 @@ describeSuite('helm', 'the Helm chart', () => {
     [{ agent: { settings: { mirror: '0.0.0.0:7300' } } }, /agent\.settings|\/agent\/settings/],
     [{ runtime: { name: 'docker' } }, /runtime[./]name/],
     [{ tracker: { data: { kind: 'disk' } } }, /tracker[./]data[./]kind/],
+    [{ tracker: { replicas: 2 } }, /tracker\.store\.existingSecret is not set/],
+    [{ tracker: { replicas: 2, store: { existingSecret: 's' }, data: { kind: 'pvc' } } }, /tracker\.data\.kind at emptyDir/],
     [{ podMonitor: { enabled: true } }, /podMonitor\.enabled needs agent\.metrics/],
     [{ tracker: { enabled: false, url: 'https://10.0.0.5:7302' } }, /identity\.existingSecret is not set/],
     [{ tracker: { enabled: false }, identity: { existingSecret: 'x' } }, /tracker\.url is not set/],
@@ -220,6 +223,23 @@ describeSuite('helm', 'the Helm chart', () => {
         expect((await stat(path)).uid, path).toBe(user);
       }
     }
+  });
+
+  test('each of several trackers has a name, which agents know and the others are told; the store comes from a Secret', async () => {
+    const all = await objects(choices['three trackers on one store']);
+    const { spec } = find(all, 'StatefulSet', 'shoal-tracker');
+    const pods = find(all, 'Service', spec.serviceName);
+    expect(pods.spec).toMatchObject({ clusterIP: 'None', publishNotReadyAddresses: true });
+    expect(spec.template.metadata.labels).toMatchObject(pods.spec.selector);
+    const [tracker] = spec.template.spec.containers;
+    const [agent] = find(all, 'DaemonSet', 'shoal-agent').spec.template.spec.containers;
+    const advertised = tracker.args.find((argument: string) => argument.startsWith('--advertise='));
+    const urlOf = (index: number) =>
+      advertised.replace('--advertise=', '').replace('$(POD_NAME)', `shoal-tracker-${index}`);
+    expect(envOf(agent).SHOAL_TRACKER).toBe([0, 1, 2].map(urlOf).join());
+    expect(new URL(urlOf(0)).hostname).toBe('shoal-tracker-0.shoal-tracker-pods.shoal-system.svc');
+    const store = tracker.env.find(({ name }: { name: string }) => name === 'SHOAL_STORE');
+    expect(store.valueFrom.secretKeyRef).toEqual({ name: 'store', key: 'url' });
   });
 
   test('a PodMonitor asks the port that the agents open', async () => {

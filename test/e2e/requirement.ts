@@ -18,7 +18,7 @@ export const requirements = {
   prometheus: { programs: ['promtool'], root: false },
   podman: { programs: [...origin, 'podman', 'runc'], root: true },
   skopeo: { programs: origin, root: false },
-  redis: { programs: [...origin, 'redis-server'], root: false },
+  redis: { programs: [...origin, 'redis-server', 'containerd', 'ctr', 'runc'], root: true },
   helm: { programs: ['go'], root: false },
   image: {
     programs: ['containerd', 'ctr', 'runc', 'dockerd', 'docker', 'docker-compose', 'systemd-analyze'],

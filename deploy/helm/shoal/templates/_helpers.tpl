@@ -24,8 +24,19 @@ imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{ .Values.identity.existingSecret | default (printf "%s-identity" (include "shoal.name" .)) }}
 {{- end }}
 
+{{- define "shoal.storeSecret" -}}
+{{- required "tracker.store.existingSecret is not set: several trackers share a Valkey or Redis, whose address that Secret has" .Values.tracker.store.existingSecret -}}
+{{- end }}
+
+{{/* Each of several by name, so that agents turn to the next one at once. */}}
 {{- define "shoal.trackerUrl" -}}
-{{- if .Values.tracker.enabled -}}
+{{- if and .Values.tracker.enabled (gt (int .Values.tracker.replicas) 1) -}}
+{{- $name := include "shoal.name" . -}}
+{{- range $index := until (int .Values.tracker.replicas) -}}
+{{- if $index }},{{ end -}}
+https://{{ $name }}-tracker-{{ $index }}.{{ $name }}-tracker-pods.{{ $.Release.Namespace }}.svc:{{ $.Values.tracker.port }}
+{{- end -}}
+{{- else if .Values.tracker.enabled -}}
 https://{{ include "shoal.name" . }}-tracker.{{ .Release.Namespace }}.svc:{{ .Values.tracker.port }}
 {{- else -}}
 {{- required "tracker.url is not set: without a tracker of its own the release has to know another" .Values.tracker.url -}}
