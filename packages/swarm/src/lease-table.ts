@@ -162,6 +162,8 @@ export class LeaseTable {
       blob.leases.push(lease);
       this.#hold(lease);
     }
+    // Readers starve because nobody could ask meanwhile: what they wait for is being read.
+    blob.lastExtraAtMs = nowMs;
     this.#blobs.restore(blob, nowMs);
     if (saved.ranges !== undefined) this.#ranges.note(registry, saved.ranges, nowMs);
   }
