@@ -172,7 +172,10 @@ describeSuite('helm', 'the Helm chart', () => {
     [{ runtime: { name: 'docker' } }, /runtime[./]name/],
     [{ tracker: { data: { kind: 'disk' } } }, /tracker[./]data[./]kind/],
     [{ tracker: { replicas: 2 } }, /tracker\.store\.existingSecret is not set/],
-    [{ tracker: { replicas: 2, store: { existingSecret: 's' }, data: { kind: 'pvc' } } }, /tracker\.data\.kind at emptyDir/],
+    [
+      { tracker: { replicas: 2, store: { existingSecret: 's' }, data: { kind: 'pvc' } } },
+      /tracker\.data\.kind at emptyDir/,
+    ],
     [{ podMonitor: { enabled: true } }, /podMonitor\.enabled needs agent\.metrics/],
     [{ tracker: { enabled: false, url: 'https://10.0.0.5:7302' } }, /identity\.existingSecret is not set/],
     [{ tracker: { enabled: false }, identity: { existingSecret: 'x' } }, /tracker\.url is not set/],

@@ -107,10 +107,6 @@ describeWith('redis-server', 'trackers that share a store', () => {
     return joined;
   }
 
-  async function leads(tracker: Tracker): Promise<void> {
-    await expect.poll(() => tracker.leads, { timeout: 10_000, interval: 20 }).toBe(true);
-  }
-
   test('one leads; the other gives its answers, and both are ready', async () => {
     const [one, other] = [await start(), await start()];
     expect([one.leads, other.leads]).toEqual([true, false]);
@@ -119,8 +115,9 @@ describeWith('redis-server', 'trackers that share a store', () => {
     const there = await agent.ask(other, '/v1/lease/renew', { leaseId: here.body.leaseId, bytes: MiB, next: 1 });
     expect([here.body.granted, there.body]).toEqual([true, { held: true, to: here.body.to }]);
     expect(there.instance).toBe(here.instance);
-    expect(await agent.ask(other, '/v1/reference/find', { registry: 'a', repository: 'b', reference: 'c', scope: 'd' }))
-      .toMatchObject({ status: 404, body: { error: { code: 'NOT_FOUND' } } });
+    expect(
+      await agent.ask(other, '/v1/reference/find', { registry: 'a', repository: 'b', reference: 'c', scope: 'd' }),
+    ).toMatchObject({ status: 404, body: { error: { code: 'NOT_FOUND' } } });
     expect((await call(other, '/v1/lease', lease, 'nobody')).body.error.code).toBe('NO_SESSION');
     expect([await get(one, '/readyz'), await get(other, '/readyz')]).toEqual([200, 200]);
   });
@@ -140,7 +137,12 @@ describeWith('redis-server', 'trackers that share a store', () => {
     expect(order.body.nodes).toMatchObject([{ name: 'node-1', state: 'waiting' }]);
 
     const stopped = one.close();
-    const renewed = await agent.ask(other, '/v1/lease/renew', { leaseId: held.leaseId, bytes: MiB, next: held.from + 1, ranges: true });
+    const renewed = await agent.ask(other, '/v1/lease/renew', {
+      leaseId: held.leaseId,
+      bytes: MiB,
+      next: held.from + 1,
+      ranges: true,
+    });
     await stopped;
     expect(renewed.body).toEqual({ held: true, to: held.to });
     expect(other.leads).toBe(true);
@@ -195,7 +197,10 @@ describeWith('redis-server', 'trackers that share a store', () => {
       throw error;
     };
     expect((await failure({ store: redis.url })).code).toBe('IDENTITY_NOT_SHARED');
-    const wrong = await failure({ store: redis.url.replace('test-password', 'secret-but-wrong'), identityDir: folder.path });
+    const wrong = await failure({
+      store: redis.url.replace('test-password', 'secret-but-wrong'),
+      identityDir: folder.path,
+    });
     expect(wrong.code).toBe('STORE_UNREACHABLE');
     expect(wrong.message).toMatch(/WRONGPASS|invalid/i);
     expect(wrong.message).not.toContain('secret-but-wrong');

@@ -319,6 +319,25 @@ test('the next address is used when one fails', async () => {
   expect(await client.want([layer])).toBeDefined();
 });
 
+test('what one of several trackers did not answer, the next one does; nothing is waited for when all are away', async () => {
+  const [first, second] = [await track(), await track({ dataDir: join(dataDir, 'second'), identityDir: dataDir })];
+  const client = await joined(first, { trackers: [first.url, second.url] });
+  await client.want([layer]);
+  await first.close();
+  const ask = { blob: layer, sizeBytes: 3 * 256 * 1024, starved: false };
+  // Several calls at once, as pulls make them: none of them is told that there is no tracker.
+  const answers = await Promise.all([client.lease(ask), client.lease(ask), client.findReference(reference)]);
+  expect(answers.slice(0, 2)).toMatchObject([{ granted: true }, { granted: false }]);
+  expect(client.reachable()).toBe(true);
+  await second.close();
+  const startedMs = performance.now();
+  expect(await client.lease(ask)).toBeUndefined();
+  expect(performance.now() - startedMs).toBeLessThan(6_000);
+  const againMs = performance.now();
+  expect(await client.lease(ask)).toBeUndefined();
+  expect(performance.now() - againMs).toBeLessThan(100);
+});
+
 test('a session that runs out is renewed before it does', async () => {
   const certificates = new Set<string>();
   const tracker = await track({ certificateLifetimeMs: 4_000 });

@@ -105,12 +105,7 @@ export class SeveralTrackers implements AsyncDisposable {
   readonly #folder: DaemonFolder;
   readonly #dispatcher: Agent;
 
-  private constructor(
-    folder: DaemonFolder,
-    replicas: readonly TrackerReplica[],
-    joinToken: string,
-    dispatcher: Agent,
-  ) {
+  private constructor(folder: DaemonFolder, replicas: readonly TrackerReplica[], joinToken: string, dispatcher: Agent) {
     this.#folder = folder;
     this.replicas = replicas;
     this.identityFolder = folder.path;
@@ -121,7 +116,10 @@ export class SeveralTrackers implements AsyncDisposable {
   static async start({ store, count = 2 }: SeveralTrackersOptions): Promise<SeveralTrackers> {
     await using resources = new AsyncDisposableStack();
     const folder = resources.use(await DaemonFolder.create('trackers'));
-    const { joinToken } = await openIdentity(folder.path, createLogger({ level: 'silent', format: 'json' }, process.stderr));
+    const { joinToken } = await openIdentity(
+      folder.path,
+      createLogger({ level: 'silent', format: 'json' }, process.stderr),
+    );
     const dispatcher = new Agent({ connect: { rejectUnauthorized: false } });
     const replicas = Array.from({ length: count }, (_, index) => {
       const args = ['--identity', folder.path, '--data', folder.join(`data-${index}`), '--store', store];

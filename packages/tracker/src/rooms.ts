@@ -64,7 +64,7 @@ export async function openRooms(options: RoomsOptions, dependencies: RoomsDepend
   const { shelf, workShelf, membership, metrics, logger, clock, random } = dependencies;
   const state = await State.open({}, { shelf, logger, clock });
   const journal =
-    workShelf && new Journal({ shelf: workShelf, logger, valueOf: (key) => currentValue(key, handedOver, clock()) });
+    workShelf && new Journal({ shelf: workShelf, logger, currentValue: (key) => currentValue(key, handedOver, clock()) });
   const leases = new LeaseTable(
     { leaseTtlMs: LEASE_TTL_MS },
     {

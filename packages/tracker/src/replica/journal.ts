@@ -14,7 +14,7 @@ const LATER_MS = 2_000;
 export interface JournalDependencies {
   shelf: Pick<Shelf, 'write'>;
   /** Undefined: it is not there any more. */
-  valueOf: (key: string) => unknown;
+  currentValue: (key: string) => unknown;
   logger: Logger;
 }
 
@@ -73,7 +73,7 @@ export class Journal {
     const keys = this.#noted;
     this.#noted = new Set();
     if (keys.size === 0) return;
-    const values = new Map([...keys].map((key) => [key, this.#dependencies.valueOf(key)]));
+    const values = new Map([...keys].map((key) => [key, this.#dependencies.currentValue(key)]));
     try {
       await this.#dependencies.shelf.write(values);
     } catch (error) {
