@@ -227,6 +227,7 @@ describe('tracker', () => {
     ['WRONG_JOIN_TOKEN', 'join-token'],
     ['WRONG_PIN', 'check tracker:'],
     ['BARRED', 'empty its data folder'],
+    ['INTERNAL', 'whether that answers them'],
     ['CLOCK_SKEW', 'timedatectl'],
     ['TIMEOUT', 'systemctl status shoal-tracker'],
     ['TOO_MANY_REQUESTS', 'wait'],

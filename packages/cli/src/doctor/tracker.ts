@@ -51,6 +51,11 @@ function problemOf({ url, outcome, message }: TrackerFact): { detail: string; to
         detail: `${url} is asked too much by this address`,
         todo: 'wait a minute, then: shoal doctor --only tracker',
       };
+    case 'INTERNAL':
+      return {
+        detail: `${url} answers, but cannot serve anybody: ${message}`,
+        todo: 'see its log (journalctl -u shoal-tracker); of several trackers on one store, whether that answers them',
+      };
     default:
       return {
         detail: `${url} answers, but not as a tracker of this version (${outcome}: ${message})`,
