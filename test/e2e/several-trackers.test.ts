@@ -96,6 +96,42 @@ describeSuite('redis', 'several trackers on one Redis', () => {
     }
   });
 
+  test('a leader that hangs, and a store that is killed, fail no pull', async () => {
+    const { trackers, cluster } = await start(2);
+    origin.inject({ kind: 'blob' }, { type: 'slow', bytesPerSecond: 4 * MiB });
+    const copyDuring = async (seed: string, trouble: () => Promise<void>): Promise<void> => {
+      const image = await buildImage({ seed, repository: 'org/img', tag: seed, layers: [24 * MiB] });
+      origin.add(image);
+      origin.resetStats();
+      const copies = cluster.agents.map((_, index) => cluster.copy(index, image));
+      for (const copy of copies) copy.catch(() => undefined);
+      await origin.until((stats) => stats.blobBytes > 4 * MiB, 60_000);
+      await trouble();
+      await Promise.all(copies);
+    };
+    const leader = await trackers.leader();
+    await copyDuring('hangs', async () => {
+      leader.pause();
+      resources.defer(() => leader.resume());
+      await expect.poll(() => leadsBeside(leader, trackers), { timeout: 10_000, interval: 50 }).toBe(true);
+    });
+    leader.resume();
+    // The one that was held up does not believe any more that it leads.
+    expect(await trackers.leader()).not.toBe(leader);
+    await copyDuring('store', () => redis.kill());
+    await redis.restart();
+    await trackers.leader();
+    for (const replica of trackers.replicas) {
+      await expect.poll(() => replica.readiness(), { timeout: 10_000 }).toBe(200);
+    }
+  });
+
+  async function leadsBeside(leader: TrackerReplica, trackers: SeveralTrackers): Promise<boolean> {
+    const others = trackers.replicas.filter((replica) => replica !== leader);
+    const leading = await Promise.all(others.map((replica) => replica.metric('shoal_tracker_leading')));
+    return leading.includes(1);
+  }
+
   /** A member that never was, by a tracker that leads while the others do not run. */
   async function barSomebody(trackers: SeveralTrackers): Promise<void> {
     for (const replica of trackers.replicas) await replica.stop();

@@ -76,6 +76,15 @@ export class TrackerReplica {
     await this.#process?.kill();
   }
 
+  /** It runs and does nothing, until `resume`. */
+  pause(): void {
+    if (this.runs && this.#process !== undefined) process.kill(this.#process.pid, 'SIGSTOP');
+  }
+
+  resume(): void {
+    if (this.runs && this.#process !== undefined) process.kill(this.#process.pid, 'SIGCONT');
+  }
+
   /** The value of a metric without labels. */
   async metric(name: string): Promise<number> {
     const { body } = await request(new URL('/metrics', this.#url), {
