@@ -145,11 +145,13 @@ describeWith('redis-server', 'trackers that share a store', () => {
     });
     await stopped;
     expect(renewed.body).toEqual({ held: true, to: held.to });
-    expect(other.leads).toBe(true);
+    await expect.poll(() => other.leads, { timeout: 5_000, interval: 20 }).toBe(true);
     expect((await second.leased(other)).from).toBe(held.to);
     expect((await liar.ask(other, '/v1/lease', lease)).body.error.code).toBe('BARRED');
     expect((await liar.join(other)).body.error.code).toBe('BARRED');
-    expect((await agent.ask(other, '/v1/reference/find', { ...about, reference: 'v1' })).body.digest).toBe(digest);
+    await expect
+      .poll(async () => (await agent.ask(other, '/v1/reference/find', { ...about, reference: 'v1' })).body.digest)
+      .toBe(digest);
     expect((await agent.ask(other, '/v1/prefetch/tasks', {})).body.tasks).toMatchObject([{ id: order.body.id }]);
   });
 

@@ -62,9 +62,11 @@ export interface Rooms {
 /** @throws whatever reading a shelf does; the shelves are then left open */
 export async function openRooms(options: RoomsOptions, dependencies: RoomsDependencies): Promise<Rooms> {
   const { shelf, workShelf, membership, metrics, logger, clock, random } = dependencies;
-  const state = await State.open({}, { shelf, logger, clock });
+  // Of several trackers the next one shall lead at once.
+  const state = await State.open({ referencesLater: workShelf !== undefined }, { shelf, logger, clock });
   const journal =
-    workShelf && new Journal({ shelf: workShelf, logger, currentValue: (key) => currentValue(key, handedOver, clock()) });
+    workShelf &&
+    new Journal({ shelf: workShelf, logger, currentValue: (key) => currentValue(key, handedOver, clock()) });
   const leases = new LeaseTable(
     { leaseTtlMs: LEASE_TTL_MS },
     {

@@ -52,9 +52,7 @@ test('a successor lends, judges and orders as the one before would have', async 
     barred: ['liar'],
   });
   expect(after.orders.list()).toEqual(before.orders.list());
-  expect(after.orders.tasks('id-one')).toEqual([
-    { id: order.id, images: ['a.test/app:v1'], platform: 'linux/arm64' },
-  ]);
+  expect(after.orders.tasks('id-one')).toEqual([{ id: order.id, images: ['a.test/app:v1'], platform: 'linux/arm64' }]);
   const done = { id: order.id, state: 'done', doneBytes: 1, fromPeers: 0, fromOrigin: 1 } as const;
   expect(after.orders.progress('id-one', done, 1_002)).toEqual({ wanted: false });
   expect(after.orders.find(order.id)?.state).toBe('ended');

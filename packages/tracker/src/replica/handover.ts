@@ -106,7 +106,7 @@ export async function takeOver(
   const blobs = new Set<BlobId>();
   const ordered: SavedOrder[] = [];
   let damaged = 0;
-  for await (const [key, value] of shelf.entries()) {
+  for await (const [key, value] of shelf.entries('')) {
     const blob = key.startsWith(BLOB_PREFIX) ? parseBlobId(key.slice(BLOB_PREFIX.length)) : undefined;
     if (blob !== undefined) {
       const saved = blobLeasesSchema.safeParse(value);

@@ -79,12 +79,12 @@ export class RedisLink {
     return this.#redis.eval(script, keys.length, ...keys, ...values);
   }
 
-  /** Every field of a hash with its value. */
-  async *fields(key: string): AsyncGenerator<[field: string, value: string]> {
+  /** Every field of a hash that begins so, with its value. @param prefix without special characters of a pattern */
+  async *fields(key: string, prefix: string): AsyncGenerator<[field: string, value: string]> {
     const seen = new Set<string>();
     let cursor = '0';
     do {
-      const [next, flat] = await this.#redis.hscan(key, cursor, 'COUNT', SCAN_COUNT);
+      const [next, flat] = await this.#redis.hscan(key, cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT);
       for (let index = 0; index + 1 < flat.length; index += 2) {
         const [field = '', value = ''] = flat.slice(index, index + 2);
         if (seen.has(field)) continue;

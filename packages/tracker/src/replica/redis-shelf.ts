@@ -36,8 +36,8 @@ export class RedisShelf implements Shelf {
   }
 
   /** What is not JSON is left out. */
-  async *entries(): AsyncGenerator<[string, unknown]> {
-    for await (const [field, text] of this.#redis.fields(this.#options.key)) {
+  async *entries(prefix: string): AsyncGenerator<[string, unknown]> {
+    for await (const [field, text] of this.#redis.fields(this.#options.key, prefix)) {
       try {
         yield [field, JSON.parse(text)];
       } catch (error) {

@@ -27,9 +27,9 @@ export class LevelShelf implements Shelf {
   }
 
   /** @throws TrackerStartError STATE_DAMAGED */
-  async *entries(): AsyncGenerator<[string, unknown]> {
+  async *entries(prefix: string): AsyncGenerator<[string, unknown]> {
     try {
-      yield* this.#level.iterator();
+      yield* this.#level.iterator({ gte: prefix, lt: `${prefix}\uffff` });
     } catch (error) {
       throw startError(this.#path, error);
     }

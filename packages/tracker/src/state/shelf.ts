@@ -1,7 +1,7 @@
 /** Where a tracker keeps what must outlive its process: keys with values that are JSON. One process writes it at a time. */
 export interface Shelf {
-  /** All of it, in no order. */
-  entries(): AsyncIterable<[key: string, value: unknown]>;
+  /** Whatever begins so, in no order. */
+  entries(prefix: string): AsyncIterable<[key: string, value: unknown]>;
   /** Kept for good when it resolves. */
   put(key: string, value: unknown): Promise<void>;
   /** All or nothing; undefined removes the key. */

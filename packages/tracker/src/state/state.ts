@@ -13,6 +13,7 @@ const DEFAULT_MAX_REFERENCES = 50_000;
 const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
+const BARRED_PREFIX = 'barred!';
 const REFERENCE_PREFIX = 'reference3!';
 /** Without scopes, and then without who said so: it is not known to whom these may be told, and on whose word. */
 const OLD_REFERENCE_PREFIXES = ['reference!', 'reference2!'];
@@ -22,6 +23,8 @@ export interface StateOptions {
   maxReferences?: number;
   /** @default 30 days */
   referenceLifetimeMs?: number;
+  /** Whether references are read behind: there may be many, and nobody waits for them. @default false */
+  referencesLater?: boolean;
 }
 
 export interface StateDependencies {
@@ -53,6 +56,11 @@ export class State {
   #pending: Writes = new Map();
   #timer: NodeJS.Timeout | undefined;
   #writing: Promise<void> = Promise.resolve();
+  #loading: Promise<void> = Promise.resolve();
+  #isLoading = true;
+  /** Members whose word is not taken from the shelf any more. */
+  readonly #disbelieved = new Set<string>();
+  #closed = false;
 
   private constructor(options: StateOptions, dependencies: StateDependencies) {
     this.#dependencies = dependencies;
@@ -68,7 +76,14 @@ export class State {
   /** @throws whatever reading the shelf does; the shelf is then left open */
   static async open(options: StateOptions, dependencies: StateDependencies): Promise<State> {
     const state = new State(options, dependencies);
-    await state.#load();
+    await state.#loadBarred();
+    const loading = state.#loadReferences();
+    if (options.referencesLater !== true) await loading;
+    state.#loading = loading
+      .catch((error: unknown) => dependencies.logger.warn({ err: error }, 'references were not read'))
+      .finally(() => {
+        state.#isLoading = false;
+      });
     return state;
   }
 
@@ -95,7 +110,7 @@ export class State {
     const barred = { reason, atMs: this.#dependencies.clock() };
     this.#barred.delete(peerId);
     this.#barred.set(peerId, barred);
-    await this.#dependencies.shelf.put(`barred!${peerId}`, barred);
+    await this.#dependencies.shelf.put(BARRED_PREFIX + peerId, barred);
   }
 
   /** As `by` said. The newer resolution wins; a time in the future counts as now. */
@@ -121,6 +136,7 @@ export class State {
 
   /** Forgets all that the member said. */
   forgetReferencesBy(peerId: string): void {
+    if (this.#isLoading) this.#disbelieved.add(peerId);
     for (const [key, { by }] of [...this.#references]) if (by === peerId) this.#references.delete(key);
   }
 
@@ -132,25 +148,36 @@ export class State {
   }
 
   async close(): Promise<void> {
+    this.#closed = true;
+    await this.#loading;
     await this.flush();
     await this.#dependencies.shelf.close();
   }
 
-  async #load(): Promise<void> {
-    const records: [string, SaidReference][] = [];
+  async #loadBarred(): Promise<void> {
     const barred: [string, Barred][] = [];
-    for await (const [key, value] of this.#dependencies.shelf.entries()) {
-      if (key.startsWith('barred!')) barred.push([key.slice('barred!'.length), value as Barred]);
-      if (OLD_REFERENCE_PREFIXES.some((prefix) => key.startsWith(prefix))) this.#write(key, undefined);
-      const record = saidReferenceSchema.safeParse(value);
-      if (key.startsWith(REFERENCE_PREFIX) && record.success) records.push([key, record.data]);
+    for await (const [key, value] of this.#dependencies.shelf.entries(BARRED_PREFIX)) {
+      barred.push([key.slice(BARRED_PREFIX.length), value as Barred]);
     }
     barred.sort(([, one], [, other]) => one.atMs - other.atMs);
     for (const [peerId, each] of barred) this.#barred.set(peerId, each);
+  }
+
+  async #loadReferences(): Promise<void> {
+    const { shelf } = this.#dependencies;
+    const records: [string, SaidReference][] = [];
+    for await (const [key, value] of shelf.entries(REFERENCE_PREFIX)) {
+      if (this.#closed) return;
+      const record = saidReferenceSchema.safeParse(value);
+      if (record.success) records.push([key, record.data]);
+    }
+    for (const prefix of OLD_REFERENCE_PREFIXES) {
+      for await (const [key] of shelf.entries(prefix)) this.#write(key, undefined);
+    }
     records.sort(([, one], [, other]) => one.resolvedAtMs - other.resolvedAtMs);
     for (const [key, record] of records) {
-      if (this.#isTooOld(record)) this.#write(key, undefined);
-      else this.#references.set(key, record);
+      if (this.#isTooOld(record) || this.#disbelieved.has(record.by)) this.#write(key, undefined);
+      else if (!this.#references.has(key)) this.#references.set(key, record);
     }
   }
 
