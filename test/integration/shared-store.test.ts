@@ -136,13 +136,10 @@ describeWith('redis-server', 'trackers that share a store', () => {
     const order = await agent.ask(one, '/v1/prefetch/order', { images: ['registry.test/org/app:v1'] });
     expect(order.body.nodes).toMatchObject([{ name: 'node-1', state: 'waiting' }]);
 
+    const renewal = { leaseId: held.leaseId, bytes: MiB, next: held.from + 1, ranges: true };
+    expect((await agent.ask(one, '/v1/lease/renew', renewal)).body.held).toBe(true);
     const stopped = one.close();
-    const renewed = await agent.ask(other, '/v1/lease/renew', {
-      leaseId: held.leaseId,
-      bytes: MiB,
-      next: held.from + 1,
-      ranges: true,
-    });
+    const renewed = await agent.ask(other, '/v1/lease/renew', { ...renewal, bytes: 2 * MiB });
     await stopped;
     expect(renewed.body).toEqual({ held: true, to: held.to });
     await expect.poll(() => other.leads, { timeout: 5_000, interval: 20 }).toBe(true);
