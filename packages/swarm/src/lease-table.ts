@@ -108,7 +108,10 @@ export class LeaseTable {
   readonly #newLeaseId: () => string;
   readonly #onChange: (blob: BlobId) => void;
   readonly #blobs = new BlobLeasesMap();
-  /** Every lease has the same TTL, and moves to the end when it is extended: the map is in order of expiry. */
+  /**
+   * Every lease has the same TTL, and moves to the end when it is extended: the map is in order of expiry. Restored ones have
+   * more time; those behind them may then expire as late.
+   */
   readonly #leases = new Map<string, Lease>();
   readonly #byAgent = new Map<string, Set<Lease>>();
   readonly #originLeases = new Map<string, number>();

@@ -54,7 +54,10 @@ export function savedLease(lease: Lease): SavedLease {
   return { id, agent, zone, source, from, to, next, bytes, whole, extra, shared };
 }
 
-/** Its holder went on meanwhile: it has all of its time again, and its pace is found out anew. */
+/** Holders find their way to the next leader meanwhile; what expires too early is read twice. */
+const RESTORED_TTLS = 2;
+
+/** Its holder went on meanwhile: it has more than all of its time again, and its pace is found out anew. */
 export function restoredLease(
   saved: SavedLease,
   { blob, registry, nowMs, leaseTtlMs }: { blob: BlobLeases; registry: string; nowMs: number; leaseTtlMs: number },
@@ -69,6 +72,6 @@ export function restoredLease(
     startedAtMs: nowMs,
     startedFrom: saved.next,
     cutUnheard: false,
-    expiresAtMs: nowMs + leaseTtlMs,
+    expiresAtMs: nowMs + RESTORED_TTLS * leaseTtlMs,
   };
 }
