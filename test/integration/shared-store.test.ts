@@ -131,6 +131,8 @@ describeWith('redis-server', 'trackers that share a store', () => {
     const digest = `sha256:${'6'.repeat(64)}`;
     const about = { registry: 'registry.test', repository: 'org/app', scope: 'public' };
     const found = { ...about, reference: 'v1', digest, mediaType: 'x/y', sizeBytes: 7, resolvedAtMs: Date.now() };
+    const asks = { ...about, reference: 'v1', accept: 'a', maxAgeMs: 0, waitMs: 0 };
+    expect((await agent.ask(one, '/v1/reference/ask', asks)).body).toEqual({ turn: 'ask' });
     const reported = await agent.ask(one, '/v1/reference', { said: 'found', accept: 'a', ...found });
     expect([reported.status, reported.body]).toEqual([200, {}]);
     const order = await agent.ask(one, '/v1/prefetch/order', { images: ['registry.test/org/app:v1'] });

@@ -50,7 +50,7 @@ type Writes = Map<string, SaidReference | undefined>;
 export class State {
   readonly #dependencies: StateDependencies;
   readonly #lifetimeMs: number;
-  readonly #references: LRUCache<string, ReferenceRecord>;
+  readonly #references: LRUCache<string, SaidReference>;
   /** In the order they were barred. */
   readonly #barred = new Map<string, Barred>();
   #pending: Writes = new Map();
