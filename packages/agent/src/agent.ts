@@ -27,6 +27,7 @@ import { drain } from './drain.ts';
 import { announceStored, join, meetKnownPeers, savedMembership, saveMembership } from './joining.ts';
 import { KnownPeers } from './known-peers.ts';
 import { startMirror } from './mirror/mirror.ts';
+import { nodeReport } from './node-report.ts';
 import { dockerConfigProblem } from './origin/credentials.ts';
 import type { RateLimitReading } from './origin/rate-limits.ts';
 import { createOriginClient } from './origin/undici-origin.ts';
@@ -194,6 +195,7 @@ async function start(
       onCall: (call, result, seconds) => metrics.trackerCall(call, result, seconds),
       onBarred: () => pulls?.barredChanged(),
       onOrders: () => prefetch?.heard(),
+      report: () => nodeReport(version, { metrics, store, network, pulls }),
       logger: logger.child({ room: 'tracker-client' }),
       clock,
     },

@@ -15,13 +15,14 @@
  * | POST /v1/reference/find  | ReferenceQuery        | ReferenceRecord or 404 |
  * | POST /v1/leave           | {}                    | {}                 |
  *
- * and those of `prefetch-api.ts`.
+ * and those of `prefetch-api.ts` and `node-report.ts`.
  *
  * A refusal is `{ error: { code, message } }` with a 4xx or 5xx status.
  */
 import { type BlobId, type Digest, parseBlobId, parseDigest } from '@shoal/oci';
 import { z } from 'zod';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
+import { reportEveryMs } from './node-report.ts';
 import { nodeName } from './prefetch-api.ts';
 
 /** Agents announce what they want or hold at least this often, or the tracker forgets them. */
@@ -141,6 +142,8 @@ export const announceAnswerSchema = z.object({
   acquaintances: z.array(peerRecord).max(MAX_ACQUAINTANCES).optional(),
   /** There are orders to prefetch for the caller, of which it has not said anything lately. */
   orders: z.boolean().optional(),
+  /** How often the tracker would like to hear how the node is (`node-report.ts`); left out where nobody looks at it. */
+  reportEveryMs: reportEveryMs.optional().catch(undefined),
 });
 export type AnnounceAnswer = z.infer<typeof announceAnswerSchema>;
 

@@ -65,6 +65,11 @@ export interface PullProgress {
   heldBytes: number;
   /** Since it began. */
   seconds: number;
+  /** Where it would be read from now. */
+  repository: string;
+  /** Bytes of the pieces that were kept. */
+  fromPeers: number;
+  fromOrigin: number;
 }
 
 export class BlobPull {
@@ -169,7 +174,8 @@ export class BlobPull {
     const heldBytes = pieces.complete
       ? this.sizeBytes
       : Math.min(pieces.held * pieceSizeOf(this.sizeBytes), this.sizeBytes);
-    return { blob: this.blob, sizeBytes: this.sizeBytes, heldBytes, seconds };
+    const repository = this.#driver.origin.source.repository.name;
+    return { blob: this.blob, sizeBytes: this.sizeBytes, heldBytes, seconds, repository, ...this.received };
   }
 
   /** Of the pieces that were kept. */

@@ -24,6 +24,8 @@ export interface AnnouncerDependencies {
   takesOrders?: boolean | undefined;
   /** There are orders to prefetch for this agent. */
   onOrders: () => void;
+  /** How often the tracker would like to hear how this node is; undefined: never. */
+  onReportEvery: (everyMs: number | undefined) => void;
   /** All members that the tracker has barred lately or suspended. */
   onBarred: (peerIds: readonly string[]) => void;
 }
@@ -117,7 +119,8 @@ export class Announcer {
   }
 
   async #announce(announcement: Announcement, acquaintances = 0): Promise<AnnounceAnswer> {
-    const { link, addresses, name, takesOrders, onPeers, onAcquaintances, onBarred, onOrders } = this.#dependencies;
+    const { link, addresses, name, takesOrders, onPeers, onAcquaintances, onBarred, onOrders, onReportEvery } =
+      this.#dependencies;
     const wanted = acquaintances > 0 ? { acquaintances } : {};
     const body = { addresses: addresses().slice(0, MAX_ADDRESSES), ...announcement, ...wanted, name, takesOrders };
     const call = link.call('/v1/announce', body, announceAnswerSchema);
@@ -127,6 +130,7 @@ export class Announcer {
     this.clusterSize = answer.members;
     onBarred(answer.barred);
     if (answer.orders === true) onOrders();
+    onReportEvery(answer.reportEveryMs);
     if (answer.acquaintances !== undefined) onAcquaintances(answer.acquaintances);
     for (const [blob, peers] of peersBySwarm(answer)) {
       if (peers.length > 0) onPeers(blob, peers);

@@ -17,6 +17,7 @@ import {
   type LeaseRequest,
   leaseAnswerSchema,
   leaseRenewalAnswerSchema,
+  type NodeReport,
   type PeerRecord,
   type ReferenceLookup,
   type ReferenceQuery,
@@ -31,6 +32,7 @@ import {
 import type { Logger } from 'pino';
 import { Announcer } from './announcer.ts';
 import { CallError } from './call-error.ts';
+import { NodeReporter } from './node-reporter.ts';
 import { OrderCalls, type TrackerOrders } from './order-calls.ts';
 import type { Contradiction, LeaseEnd, LeaseProgress, Membership, TrackerClient } from './tracker-client.ts';
 import { TrackerLink } from './tracker-link.ts';
@@ -79,6 +81,8 @@ export interface TrackerClientDependencies {
   onBarred?: () => void;
   /** To be kept on disk. */
   onMembership?: (membership: Membership) => void;
+  /** How this node is, for the people who look at the tracker's page. @default nothing is told */
+  report?: (() => NodeReport) | undefined;
   savedMembership?: Membership | undefined;
   /** A call ended: `ok`, or why nothing came of it. */
   onCall?: ((path: string, result: string, seconds: number) => void) | undefined;
@@ -119,6 +123,7 @@ class JoinedTrackerClient implements StartableTrackerClient {
   readonly #random: Random;
   readonly #link: TrackerLink;
   readonly #announcer: Announcer;
+  readonly #reporter: NodeReporter | undefined;
   #barred: ReadonlySet<string> = new Set();
   #waitingLookups = 0;
   #backoffMs: number;
@@ -140,16 +145,20 @@ class JoinedTrackerClient implements StartableTrackerClient {
     this.#link = new TrackerLink(this.#options, dependencies, {
       onNewInstance: (visiting) => {
         this.#announcer.forgetHeard();
+        this.#reporter?.forgetTold();
         if (!visiting) this.#wakeUp();
       },
       onTrouble: () => this.#wakeUp(),
     });
     this.orders = new OrderCalls(this.#link);
+    const { report, clock } = dependencies;
+    this.#reporter = report && new NodeReporter({ link: this.#link, report, clock, random: this.#random });
     this.#announcer = new Announcer({
       link: this.#link,
       name: options.name,
       takesOrders: options.takesOrders,
       onOrders: () => dependencies.onOrders?.(),
+      onReportEvery: (everyMs) => this.#reporter?.setEvery(everyMs),
       addresses: dependencies.addresses,
       onPeers: (blob, peers) => dependencies.onPeers?.(blob, peers),
       acquaintancesWanted: () => dependencies.acquaintancesWanted?.() ?? 0,
@@ -251,6 +260,7 @@ class JoinedTrackerClient implements StartableTrackerClient {
   async close(): Promise<void> {
     if (this.#link.closing.aborted) return;
     this.#announcer.close();
+    this.#reporter?.close();
     await this.#link.close();
     this.#wake();
     await this.#loop;

@@ -15,6 +15,7 @@ const answer: fc.Arbitrary<AnnounceAnswer> = fc.record(
     members: fc.nat(),
     acquaintances: fc.array(record, { maxLength: 3 }),
     orders: fc.boolean(),
+    reportEveryMs: fc.nat(),
   },
   { requiredKeys: ['peers', 'swarms', 'barred', 'members'] },
 ) as fc.Arbitrary<AnnounceAnswer>;

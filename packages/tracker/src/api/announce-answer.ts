@@ -4,13 +4,22 @@ import type { AnnounceAnswer, PeerRecord } from '@shoal/wire';
 const texts = new WeakMap<PeerRecord, string>();
 
 /** The answer as JSON, in a fraction of the time that writing all of it anew would take. */
-export function announceAnswerText({ peers, swarms, barred, members, acquaintances, orders }: AnnounceAnswer): string {
+export function announceAnswerText({
+  peers,
+  swarms,
+  barred,
+  members,
+  acquaintances,
+  orders,
+  reportEveryMs,
+}: AnnounceAnswer): string {
   // Names of blobs and whole numbers need no escaping.
   const bySwarm = swarms.map(({ blob, peers: indexes }) => `{"blob":"${blob}","peers":[${indexes.join()}]}`);
   const told = barred.length === 0 ? '[]' : JSON.stringify(barred);
   const met = acquaintances === undefined ? '' : `,"acquaintances":[${acquaintances.map(textOf).join()}]`;
   const ordered = orders === undefined ? '' : `,"orders":${orders}`;
-  return `{"peers":[${peers.map(textOf).join()}],"swarms":[${bySwarm.join()}],"barred":${told},"members":${members}${met}${ordered}}`;
+  const reports = reportEveryMs === undefined ? '' : `,"reportEveryMs":${reportEveryMs}`;
+  return `{"peers":[${peers.map(textOf).join()}],"swarms":[${bySwarm.join()}],"barred":${told},"members":${members}${met}${ordered}${reports}}`;
 }
 
 function textOf(record: PeerRecord): string {
