@@ -31,6 +31,7 @@ export interface ShoalClusterOptions {
   readonly nodes?: number;
   /** @default true */
   readonly tracker?: boolean;
+  readonly trackerArguments?: readonly string[];
   readonly agentArguments?: (index: number) => readonly string[];
 }
 
@@ -63,6 +64,7 @@ export class ShoalCluster implements AsyncDisposable {
       folder: folder.path,
       tracker: options.tracker ?? true,
       registries: { [registryName]: options.origin.url },
+      trackerArguments: options.trackerArguments ?? [],
       ...(options.agentArguments === undefined ? {} : { agentArguments: options.agentArguments }),
       onCrash: (error) => crashes.push(error),
     });

@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join, resolve } from 'node:path';
-import type { TrackerConfig } from '@shoal/tracker';
+import type { Tracker, TrackerConfig } from '@shoal/tracker';
 import type { Command } from 'commander';
 import { startFailureLine, unexpectedStart } from './agent-command.ts';
 import type { CliIo } from './cli-io.ts';
@@ -15,6 +15,7 @@ import { serveUntilSignal } from './run/serve.ts';
 import { addSettings, flagValues } from './setting-options.ts';
 import { type Resolved, resolveSettings } from './settings/resolve.ts';
 import { trackerSettings } from './settings/tracker-settings.ts';
+import { version } from './version.ts';
 
 const PROGRAM = 'shoal tracker';
 
@@ -24,11 +25,13 @@ Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; fla
 
 The first start makes the identity of the cluster in the data folder, and a join token that every agent needs: it is
 printed once and kept in DIR/join-token. Agents go on without the tracker while it is away.
+--dashboard serves a web page of the cluster to who has the token in DIR/dashboard-token, printed when it is made.
 SIGHUP: --config FILE is read again, and the log level changes at once.
 
 Examples:
   shoal tracker
   shoal tracker --listen 10.0.0.5:7302 --data /srv/shoal-tracker
+  shoal tracker --dashboard 127.0.0.1:7304
   shoal agent --tracker https://10.0.0.5:7302 --join-token @/srv/shoal-tracker/join-token
   shoal tracker --identity /etc/shoal/identity --store redis://10.0.0.9:6379/0    # one of several
 `;
@@ -55,6 +58,8 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
   const { logger, setLevel } = createProcessLog(config.log, io.stderr);
   for (const warning of warnings) logger.warn(warning);
   const { listen, store, advertise } = config;
+  const dashboard =
+    config.dashboard === undefined ? {} : { dashboard: { listen: config.dashboard, names: config.dashboardNames } };
   const dataDir = resolve(config.dataDir);
   const given = config.identityDir === undefined ? {} : { identityDir: resolve(config.identityDir) };
   const joinTokenFile = join(given.identityDir ?? dataDir, 'join-token');
@@ -63,10 +68,11 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
     try {
       await makeDataFolder(dataDir);
       const tracker = await startTracker(
-        { listen, store, dataDir, ...given, ...(advertise !== undefined && { advertise }) },
+        { listen, store, dataDir, ...given, ...(advertise !== undefined && { advertise }), ...dashboard, version: version() },
         { logger, clock: Date.now, random: Math.random },
       );
-      const ready = { url: tracker.url, joinTokenFile, joinToken: isFirstStart ? tracker.joinToken : undefined };
+      const joinToken = isFirstStart ? tracker.joinToken : undefined;
+      const ready = { url: tracker.url, joinTokenFile, joinToken, ...readyDashboard(tracker) };
       io.stdout.write(io.stdout.isTTY === true ? readyText(ready, config) : readyJson(ready));
       const options = { program: PROGRAM, settings: trackerSettings };
       const dependencies = { resolve: resolveAll, apply: async () => undefined, setLogLevel: setLevel, logger };
@@ -85,6 +91,11 @@ async function trackerFailure(error: unknown, config: TrackerConfig, programs: P
   if (call === undefined && !isOwn) return new CommandFailure(unexpectedStart(PROGRAM, error), 1, { cause: error });
   // The agent's words for what a system can refuse; loaded only now, for it is large.
   const { startErrorFrom } = await programs.agent();
+  if (isOwn && error.code === 'DASHBOARD_UNAVAILABLE') {
+    const { host = '', port = 0 } = config.dashboard ?? {};
+    const refused = startErrorFrom(error.cause, { kind: 'listen', flag: '--dashboard', address: { host, port } });
+    return new CommandFailure(startFailureLine(PROGRAM, refused), refused.exitCode, { cause: error });
+  }
   if (isOwn) {
     // A folder that is locked, full or not writable is no damage; for real damage the tracker knows better what to do.
     const refused = startErrorFrom(error.cause, { kind: 'data', flag: '--data', path: config.dataDir });
@@ -105,17 +116,38 @@ interface ReadyTracker {
   joinTokenFile: string;
   /** Only at the first start, so that later ones leave no secret in a log. */
   joinToken: string | undefined;
+  /** The page for people. */
+  dashboard: string | undefined;
+  dashboardTokenFile: string | undefined;
+  /** Only when it was made now. */
+  dashboardToken: string | undefined;
+}
+
+function readyDashboard({
+  dashboard,
+}: Tracker): Pick<ReadyTracker, 'dashboard' | 'dashboardTokenFile' | 'dashboardToken'> {
+  return {
+    dashboard: dashboard?.url,
+    dashboardTokenFile: dashboard?.tokenFile,
+    dashboardToken: dashboard?.isNew === true ? dashboard.token : undefined,
+  };
 }
 
 function readyJson(ready: ReadyTracker): string {
   return `${JSON.stringify({ event: 'ready', ...ready })}\n`;
 }
 
-function readyText({ url, joinTokenFile, joinToken }: ReadyTracker, { listen }: TrackerConfig): string {
+function readyText(ready: ReadyTracker, { listen }: TrackerConfig): string {
+  const { url, joinTokenFile, joinToken, dashboard, dashboardToken, dashboardTokenFile } = ready;
   const { port } = new URL(url);
   const reachable = listen.host === '0.0.0.0' || listen.host === '::' ? `https://${ownAddress()}:${port}` : url;
   const lines = ['The tracker is ready. Ctrl-C stops it.', `  address      ${reachable}`];
   if (joinToken !== undefined) lines.push(`  join token   ${joinToken}   (new; keep it secret)`);
+  if (dashboard !== undefined) {
+    lines.push(
+      `  dashboard    ${dashboard}/${dashboardToken === undefined ? `   (its token is in ${dashboardTokenFile})` : `#token=${dashboardToken}`}`,
+    );
+  }
   lines.push(
     `  kept in      ${joinTokenFile}`,
     '',

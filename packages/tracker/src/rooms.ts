@@ -5,6 +5,9 @@ import { DisputeTable, LeaseTable, type Random } from '@shoal/swarm';
 import { ANNOUNCE_TTL_MS, LEASE_TTL_MS } from '@shoal/wire';
 import type { Logger } from 'pino';
 import type { TrackerMetrics } from './api/metrics.ts';
+import { ActiveBlobs } from './dashboard/active-blobs.ts';
+import { NodeReports } from './dashboard/node-reports.ts';
+import { type DashboardSource, TrackerSource } from './dashboard/source.ts';
 import { Directory } from './directory/directory.ts';
 import { Disputes } from './disputes/disputes.ts';
 import { OriginLeases } from './leases/origin-leases.ts';
@@ -28,6 +31,10 @@ const TIDY_EVERY_MS = 60_000;
 
 export interface RoomsOptions {
   sampleSize: number;
+  /** Whether a page shows them. */
+  isShown: boolean;
+  /** As that page tells it. */
+  version: string;
 }
 
 export interface RoomsDependencies {
@@ -51,6 +58,8 @@ export interface Rooms {
   readonly disputes: Disputes;
   readonly references: References;
   readonly orders: OrderBook;
+  /** What a page shows of them, where there is one. */
+  readonly page: { readonly reports: NodeReports; readonly source: DashboardSource } | undefined;
   /** Resolves when the next leader would know of all that changed. @throws NotLeadingError, or Error when the store is away */
   commit(): Promise<void>;
   /** Writes also what is otherwise written later. */
@@ -122,6 +131,18 @@ export async function openRooms(options: RoomsOptions, dependencies: RoomsDepend
     isSettling: () => clock() < settledAtMs,
   });
 
+  const pageOf = (): Rooms['page'] => {
+    const blobs = new ActiveBlobs();
+    const reports = new NodeReports({ directory, blobs });
+    const source = new TrackerSource({
+      version: options.version,
+      ...{ directory, state, reports, blobs, clock },
+      counts: () => ({ suspended: disputes.suspendedCount, leases: leases.size, orders: orders.openCount }),
+      isSuspended: (peerId) => disputes.isSuspended(peerId),
+    });
+    return { reports, source };
+  };
+
   const expiry = setInterval(() => {
     leases.expire(clock());
     references.expire(clock());
@@ -154,6 +175,7 @@ export async function openRooms(options: RoomsOptions, dependencies: RoomsDepend
     disputes,
     references,
     orders,
+    page: options.isShown ? pageOf() : undefined,
     commit: () => journal?.commit() ?? Promise.resolve(),
     async flush() {
       await journal?.close();

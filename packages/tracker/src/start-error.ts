@@ -5,6 +5,7 @@
  * - `IDENTITY_INCOMPLETE`: a file of an identity that was complete before is missing.
  * - `STATE_LOCKED`: another process uses the data directory.
  * - `STATE_DAMAGED`: the embedded store cannot be opened or read.
+ * - `DASHBOARD_UNAVAILABLE`: the address of the page for people cannot be had; the cause says why.
  * - `STORE_UNKNOWN`: the kind of store asked for does not exist.
  * - `STORE_UNREACHABLE`: the store that several trackers share cannot be used.
  * - `IDENTITY_NOT_SHARED`: several trackers are to be one, and this one has no identity that the others have.
@@ -14,6 +15,7 @@ export type TrackerStartErrorCode =
   | 'IDENTITY_INCOMPLETE'
   | 'STATE_LOCKED'
   | 'STATE_DAMAGED'
+  | 'DASHBOARD_UNAVAILABLE'
   | 'STORE_UNKNOWN'
   | 'STORE_UNREACHABLE'
   | 'IDENTITY_NOT_SHARED';

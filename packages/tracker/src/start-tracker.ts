@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import { serveCalls } from './api/calls.ts';
 import { type TrackerCounts, TrackerMetrics } from './api/metrics.ts';
 import { ApiServer } from './api/server.ts';
+import { type OpenedDashboard, openDashboard } from './dashboard/dashboard.ts';
 import { IDENTITY_FILES, openIdentity, readIdentity, type TrackerIdentity } from './identity/identity.ts';
 import { Membership } from './members/membership.ts';
 import { openReplica, type ReplicaDependencies } from './replica/open-replica.ts';
@@ -37,6 +38,10 @@ export interface TrackerOptions {
   sampleSize?: number;
   /** @default 24 hours */
   certificateLifetimeMs?: number;
+  /** A page for people; `names` are those of the internet by which it may be asked. @default none */
+  dashboard?: { listen: { host: string; port: number }; names: readonly string[] };
+  /** As the page tells it. @default 'unknown' */
+  version?: string;
 }
 
 export interface TrackerDependencies {
@@ -50,6 +55,8 @@ export interface Tracker {
   /** https, as agents of this machine reach it; a wildcard address stands as loopback. */
   url: string;
   joinToken: string;
+  /** The page for people, where there is one. */
+  dashboard: Pick<OpenedDashboard, 'url' | 'token' | 'tokenFile' | 'isNew'> | undefined;
   /** Whether it answers calls itself: of several trackers on one store, one does. */
   readonly leads: boolean;
   /** Shuts a member out, now and after a restart. @throws NotLeadingError */
@@ -73,6 +80,7 @@ interface Place {
 export async function startTracker(options: TrackerOptions, dependencies: TrackerDependencies): Promise<Tracker> {
   const { dataDir, identityDir, store = 'level', certificateLifetimeMs } = options;
   const { logger, clock, random } = dependencies;
+  const isShown = options.dashboard !== undefined;
   const isShared = /^rediss?:\/\//.test(store);
   if (store !== 'level' && !isShared)
     throw new TrackerStartError('STORE_UNKNOWN', `the store ${store} is not known; use level, or a redis:// address`);
@@ -81,6 +89,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
   // First, because it locks the directory: nobody else then creates the identity at the same time.
   const level = isShared ? undefined : await LevelShelf.open(dataDir);
   let place: Place | undefined;
+  let dashboard: OpenedDashboard | undefined;
   try {
     const identity = identityDir === undefined ? await openIdentity(dataDir, logger) : await readIdentity(identityDir);
     const rooms = (): Rooms | undefined => place?.rooms();
@@ -97,7 +106,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     }));
     const openAll = (shelf: Shelf, workShelf?: Shelf): Promise<Rooms> =>
       openRooms(
-        { sampleSize: options.sampleSize ?? DEFAULT_SAMPLE_SIZE },
+        { sampleSize: options.sampleSize ?? DEFAULT_SAMPLE_SIZE, isShown, version: options.version ?? 'unknown' },
         { shelf, ...(workShelf && { workShelf }), membership, metrics, logger, clock, random },
       );
     place =
@@ -112,7 +121,13 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
         : sole(await openAll(level));
     const { seat } = place;
     const server: ApiServer = new ApiServer({ tls: identity.tls }, { logger, clock, membership, metrics, seat });
-    serveCalls(server, { rooms: () => rooms() ?? notLeading(), membership, metrics, clock });
+    serveCalls(server, { rooms: () => rooms() ?? notLeading(), membership, metrics, isShown, clock });
+    if (options.dashboard !== undefined) {
+      dashboard = await openDashboard(
+        { ...options.dashboard, dataDir, identityDir, tls: identity.tls },
+        { source: () => (rooms() ?? notLeading()).page?.source ?? notLeading(), logger, clock },
+      );
+    }
     // A copy: fastify writes into what it is given.
     await server.fastify.listen({ ...options.listen });
     const url = urlOf(options.listen.host, server.fastify.server.address());
@@ -122,12 +137,14 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     return {
       url,
       joinToken: identity.joinToken,
+      dashboard,
       get leads() {
         return rooms() !== undefined;
       },
       bar: (peerId, reason) => (rooms() ?? notLeading()).disputes.bar(peerId, reason),
       async close() {
         await placed.leave();
+        await dashboard?.close();
         const cutOff = setTimeout(() => server.fastify.server.closeAllConnections(), CLOSE_DEADLINE_MS);
         await server.fastify.close();
         clearTimeout(cutOff);
@@ -135,6 +152,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
       },
     };
   } catch (error) {
+    await dashboard?.close();
     if (place === undefined) await level?.close();
     else {
       await place.leave();

@@ -31,6 +31,8 @@ export interface OriginReady {
 export interface TrackerReady {
   url: string;
   joinTokenFile: string;
+  /** The page for people, with `--dashboard`. */
+  dashboard: string | undefined;
 }
 
 export interface AgentReady {
@@ -67,7 +69,11 @@ export function trackerDaemon(
       ...['tracker', '--listen', last === undefined ? ANY_PORT : new URL(last.url).host, '--data', dataFolder],
       ...extraArguments,
     ],
-    readReady: (line) => ({ url: text(line, 'url'), joinTokenFile: text(line, 'joinTokenFile') }),
+    readReady: (line) => ({
+      url: text(line, 'url'),
+      joinTokenFile: text(line, 'joinTokenFile'),
+      dashboard: typeof line.dashboard === 'string' ? line.dashboard : undefined,
+    }),
   });
 }
 

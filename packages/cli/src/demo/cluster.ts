@@ -64,6 +64,8 @@ export interface ClusterOrigin extends ClusterProcess {
 export interface ClusterTracker extends ClusterProcess {
   readonly url: string;
   readonly joinTokenFile: string;
+  /** The page for people, with `--dashboard`. */
+  readonly dashboardUrl: string | undefined;
   joinToken(): Promise<string>;
 }
 
@@ -245,6 +247,10 @@ class TrackerHandle extends Handle<TrackerReady> implements ClusterTracker {
 
   get joinTokenFile(): string {
     return this.daemon.ready.joinTokenFile;
+  }
+
+  get dashboardUrl(): string | undefined {
+    return this.daemon.ready.dashboard;
   }
 
   async joinToken(): Promise<string> {

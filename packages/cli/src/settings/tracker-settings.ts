@@ -49,5 +49,22 @@ export const trackerSettings: readonly Setting[] = [
     reader: plainText,
     shape: 'one',
   },
+  {
+    beginsGroup: 'Dashboard',
+    key: 'dashboard',
+    path: ['dashboard'],
+    placeholder: 'HOST:PORT',
+    help: "a web page that shows the cluster, e.g. 127.0.0.1:7304; HTTP on loopback, HTTPS with this tracker's own key elsewhere; none when left out",
+    reader: address,
+    shape: 'one',
+  },
+  {
+    key: 'dashboard-name',
+    path: ['dashboardNames'],
+    placeholder: 'NAME',
+    help: 'a name of the internet by which browsers may ask for that page, e.g. shoal.example.com; may be repeated',
+    reader: plainText,
+    shape: 'list',
+  },
   ...logSettings,
 ];

@@ -4,6 +4,7 @@ import {
   leaseReleaseSchema,
   leaseRenewalSchema,
   leaseRequestSchema,
+  nodeReportSchema,
   prefetchIdSchema,
   prefetchProgressSchema,
   prefetchRequestSchema,
@@ -14,6 +15,7 @@ import {
   reportRequestSchema,
 } from '@shoal/wire';
 import { z } from 'zod';
+import { reportEveryMs } from '../dashboard/dashboard.ts';
 import type { Membership } from '../members/membership.ts';
 import type { Rooms } from '../rooms.ts';
 import { announceAnswerText } from './announce-answer.ts';
@@ -34,12 +36,14 @@ export interface CallsDependencies {
   rooms: () => Rooms;
   membership: Membership;
   metrics: TrackerMetrics;
+  /** Whether a page shows what agents tell of themselves. */
+  isShown: boolean;
   clock: () => number;
 }
 
 /** Every call of the API, each handed to the room that answers it. */
 export function serveCalls(server: ApiServer, dependencies: CallsDependencies): void {
-  const { rooms, membership, metrics, clock } = dependencies;
+  const { rooms, membership, metrics, isShown, clock } = dependencies;
 
   server.openCall('/v1/join', joinRequestSchema, async (request) => {
     try {
@@ -56,7 +60,7 @@ export function serveCalls(server: ApiServer, dependencies: CallsDependencies): 
     '/v1/announce',
     announceRequestSchema,
     (member, request): JsonText => {
-      const { directory, leases, disputes, orders } = rooms();
+      const { directory, leases, disputes, orders, page } = rooms();
       const nowMs = clock();
       directory.announce(member, request, nowMs);
       for (const blob of request.withdraw) leases.withdrawn(blob, member.peerId);
@@ -66,6 +70,7 @@ export function serveCalls(server: ApiServer, dependencies: CallsDependencies): 
         barred: disputes.avoided(),
         members: directory.agentCount,
         ...(orders.hasNews(member.peerId, nowMs) && { orders: true }),
+        ...(page !== undefined && { reportEveryMs: reportEveryMs(directory.agentCount) }),
       };
       const { acquaintances: count } = request;
       return new JsonText(
@@ -121,6 +126,14 @@ export function serveCalls(server: ApiServer, dependencies: CallsDependencies): 
     orders.gone(member.peerId, 'the agent was stopped', clock());
     return {};
   });
+
+  // One that shows nothing has no such call, like the trackers before it.
+  if (isShown) {
+    server.memberCall('/v1/node', nodeReportSchema, (member, report) => {
+      rooms().page?.reports.take(member.peerId, report, clock());
+      return {};
+    });
+  }
 
   servePrefetchCalls(server, dependencies);
 }

@@ -10,6 +10,7 @@ test('says nothing means the documented defaults', () => {
     listen: { host: '0.0.0.0', port: 7302 },
     dataDir: '/var/lib/shoal-tracker',
     store: 'level',
+    dashboardNames: [],
     log: { level: 'info', format: 'auto' },
   });
 });

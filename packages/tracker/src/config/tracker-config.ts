@@ -9,6 +9,8 @@ export const DEFAULT_DATA_DIR = '/var/lib/shoal-tracker';
 export const DEFAULT_STORE = 'level';
 
 const MAX_PORT = 65_535;
+const MAX_NAMES = 16;
+const HOST_NAME = /^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$/i;
 
 const store = z.string().superRefine((value, context) => {
   const message = complaintAboutStore(value);
@@ -52,6 +54,12 @@ export const trackerConfigSchema = z.strictObject({
   store: store.default(DEFAULT_STORE),
   /** As the other trackers on the store reach this one. */
   advertise: advertise.optional(),
+  /** Where the page for people is; left out: nowhere. Port 0 takes a free one. */
+  dashboard: z.object({ host: z.string().min(1), port: z.number().int().min(0).max(MAX_PORT) }).optional(),
+  dashboardNames: z
+    .array(z.string().regex(HOST_NAME, { error: 'is not a name of a host; write it like shoal.example.com' }))
+    .max(MAX_NAMES, { error: `has too many entries; ${MAX_NAMES} are allowed` })
+    .default([]),
   log: z
     .strictObject({
       level: z

@@ -40,6 +40,9 @@ export interface DirectoryDependencies {
   isShunned: (peerId: string) => boolean;
 }
 
+/** An agent, as people are told of it. */
+export type SeenAgent = Pick<KnownAgent, 'peerId' | 'zone' | 'name' | 'seenAtMs'>;
+
 export class Directory {
   readonly #options: Required<DirectoryOptions>;
   readonly #random: Random;
@@ -76,8 +79,37 @@ export class Directory {
   }
 
   /** Those that are there now. */
-  agents(): Iterable<Pick<KnownAgent, 'peerId' | 'zone' | 'name' | 'takesOrders'>> {
+  agents(): Iterable<SeenAgent & Pick<KnownAgent, 'takesOrders'>> {
     return this.#agents.values();
+  }
+
+  agent(peerId: string): SeenAgent | undefined {
+    return this.#agents.get(peerId);
+  }
+
+  /** Every blob that somebody holds or wants. */
+  blobs(): Iterable<BlobId> {
+    return this.#swarms.keys();
+  }
+
+  /** What this agent said last of the blob. */
+  stateOf(peerId: string, blob: BlobId): 'have' | 'want' | undefined {
+    const swarm = this.#swarms.get(blob);
+    const agent = this.#agents.get(peerId);
+    if (swarm === undefined || agent?.entries.has(swarm) !== true) return undefined;
+    return agent.wants.has(swarm) ? 'want' : 'have';
+  }
+
+  /** How many hold all of the blob, and how many want it. */
+  countsOf(blob: BlobId): { holding: number; wanting: number } {
+    const { size = 0, wanting = 0 } = this.#swarms.get(blob) ?? {};
+    return { holding: size - wanting, wanting };
+  }
+
+  /** Up to `most` of those that hold or want the blob, or only of those that hold it. */
+  some(blob: BlobId, most: number, onlyHolders: boolean): SeenAgent[] {
+    const swarm = this.#swarms.get(blob);
+    return swarm === undefined ? [] : swarm.members(onlyHolders).take(most).toArray();
   }
 
   /** Agents that are there now, besides this one. */

@@ -48,6 +48,12 @@ export class MarkedList<T extends Placed> {
     else this.#swap(item, --this.#marked);
   }
 
+  /** All (or all marked) items as they stand. The list must not change meanwhile. */
+  *all(onlyMarked: boolean): Generator<T> {
+    const size = onlyMarked ? this.#marked : this.#items.length;
+    for (let at = 0; at < size; at++) yield this.#items[at] as T;
+  }
+
   /** All (or all marked) items in random order, each order equally likely. The list must not change meanwhile. */
   *draw(random: Random, onlyMarked: boolean): Generator<T> {
     // A Fisher–Yates shuffle that goes only as far as it is asked; `moved` holds the places that differ from the list.

@@ -101,6 +101,13 @@ export class AgentsByZone {
     this.#zones.delete(group.zone);
   }
 
+  /** All members, zone by zone, or only those that hold the whole blob. */
+  *members(onlyComplete: boolean): Generator<KnownAgent> {
+    for (const group of this.#groups.all(onlyComplete)) {
+      for (const { agent } of group.members.all(onlyComplete)) yield agent;
+    }
+  }
+
   /** The members of this zone in random order, or only those that hold the whole blob. */
   *near(zone: string, random: Random, onlyComplete: boolean): Generator<KnownAgent> {
     const group = this.#zones.get(zone);

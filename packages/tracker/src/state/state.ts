@@ -124,6 +124,11 @@ export class State {
     this.#write(key, value);
   }
 
+  /** What is remembered, the latest used first. */
+  references(): Iterable<ReferenceRecord> {
+    return this.#references.values();
+  }
+
   findReference(query: ReferenceQuery): ReferenceRecord | undefined {
     const key = keyOf(query);
     const said = this.#references.get(key);
