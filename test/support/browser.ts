@@ -31,12 +31,20 @@ export async function unreadableTexts(page: Page): Promise<string[]> {
       }
       return 'rgb(255, 255, 255)';
     };
+    // Clipped away: for readers of the screen alone.
+    const isForEars = (element: Element | null): boolean => {
+      for (let at = element; at !== null; at = at.parentElement) {
+        if (getComputedStyle(at).clipPath === 'inset(50%)') return true;
+      }
+      return false;
+    };
     const found: string[] = [];
     const words = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
     for (let node = words.nextNode(); node !== null; node = words.nextNode()) {
       const element = node.parentElement;
       const text = node.textContent?.trim() ?? '';
       if (element === null || text === '' || element.closest('style, script, title, desc') !== null) continue;
+      if (isForEars(element)) continue;
       const range = document.createRange();
       range.selectNodeContents(node);
       const { left, right, top, width } = range.getBoundingClientRect();

@@ -115,7 +115,7 @@ function markOrder(table) {
     if (isOrder) head.setAttribute('aria-sort', asked.descending ? 'descending' : 'ascending');
     else head.removeAttribute('aria-sort');
     const arrow = head.querySelector('span');
-    if (arrow !== null) say(arrow, isOrder ? (asked.descending ? ' ▼' : ' ▲') : '');
+    if (arrow !== null) say(arrow, isOrder ? (asked.descending ? ' ▼' : ' ▲') : ' ↕');
   }
 }
 

@@ -41,7 +41,7 @@ function newCard(name) {
   const card = {
     article: element('article', { class: 'rollout', 'aria-label': name }),
     facts: element('p', { class: 'soft' }),
-    progress: element('progress', { max: '100', 'aria-label': `${name}: held by its nodes together` }),
+    progress: element('progress', { max: '100', 'aria-label': `Progress of ${name}` }),
     nodes: element('ul', { class: 'nodes', role: 'list', 'aria-label': `Nodes that pull ${name}` }),
     cells: new Map(),
     note: element('p', { class: 'soft' }),
@@ -120,6 +120,11 @@ function newCell() {
     about: element('span', { class: 'hidden' }),
     bar: element('span', { class: 'bar', 'aria-hidden': 'true' }),
   };
+  // For the pointer alone: what is named twice is read twice.
+  cell.item.addEventListener('pointerenter', () => {
+    cell.item.title = `${cell.name.textContent}: ${cell.about.textContent}`;
+  });
+  cell.item.addEventListener('pointerleave', () => cell.item.removeAttribute('title'));
   cell.item.append(cell.name, ' ', cell.share, ' ', cell.about, cell.bar);
   return cell;
 }
@@ -132,7 +137,6 @@ function fillCell({ item, name, share, about, bar }, node) {
     fromOrigin + fromPeers > 0 ? `; ${size(fromOrigin)} from the registry, ${size(fromPeers)} from other nodes` : '';
   const words = `zone ${zone}, ${state}, ${size(heldBytes)} of ${size(totalBytes)}${came}`;
   item.dataset.state = state;
-  item.title = `${node.name}: ${words}`;
   say(name, node.name);
   say(share, state === 'done' ? '✓' : `${part} %`);
   say(about, words);

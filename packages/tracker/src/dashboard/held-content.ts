@@ -37,8 +37,16 @@ function imagesOf(wanted: string, dependencies: HeldContentDependencies): { foun
     if (known === undefined && found.size > MAX_FOUND) break;
     found.set(key, { image, digest, resolvedAtMs, ...holdersOf(blobIdOf(registry, digest), dependencies) });
   }
-  const images = [...found.values()].slice(0, MAX_FOUND).sort((one, other) => other.resolvedAtMs - one.resolvedAtMs);
+  const all = [...found.values()];
+  // What is named by its digest alone is told only where no tag names it.
+  const tagged = new Set(all.flatMap(({ image, digest }) => (isTagged(image) ? [digest] : [])));
+  const named = all.filter(({ image, digest }) => isTagged(image) || !tagged.has(digest));
+  const images = named.slice(0, MAX_FOUND).sort((one, other) => other.resolvedAtMs - one.resolvedAtMs);
   return { found: images, partial: found.size > MAX_FOUND || lookedAt > MAX_LOOKED_AT };
+}
+
+function isTagged(image: string): boolean {
+  return image.lastIndexOf(':') > image.lastIndexOf('/');
 }
 
 function blobsOf(wanted: string, dependencies: HeldContentDependencies): { found: HeldBlob[]; partial: boolean } {

@@ -48,7 +48,7 @@ export class Rollouts {
   #rollout(name: string, blobs: readonly ActiveBlob[], mostNodes: number): Rollout {
     const { directory } = this.#dependencies;
     const counted = blobs.map(({ blob, sizeBytes }) => ({ blob, sizeBytes, ...directory.countsOf(blob) }));
-    counted.sort((one, other) => other.sizeBytes - one.sizeBytes);
+    counted.sort((one, other) => other.sizeBytes - one.sizeBytes || collator.compare(one.blob, other.blob));
     const chosen = this.#choose(blobs, MAX_NODES_OF_ROLLOUT);
     const nodes = chosen.map((agent) => this.#node(agent, blobs)).sort(byProgress);
     const most = Math.max(0, ...counted.map(({ holding, wanting }) => holding + wanting));
