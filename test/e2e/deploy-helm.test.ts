@@ -33,6 +33,8 @@ const choices: Record<string, object> = {
   'containerd’s own content': {
     agent: { containerd: { enabled: true, socket: '/run/k3s/containerd/containerd.sock' } },
   },
+  'a dashboard': { tracker: { dashboard: { enabled: true } } },
+  'a dashboard with a port of the Service': { tracker: { dashboard: { enabled: true, service: true, port: 8443 } } },
   'nothing set up': { runtime: { setUp: false } },
   'the tracker of another cluster': {
     tracker: { enabled: false, url: 'https://10.0.0.5:7302' },
@@ -147,6 +149,29 @@ describeSuite('helm', 'the Helm chart', () => {
     ]);
     const named = await objects(choices['k3s, all in one zone, metrics']);
     expect(named.filter(({ kind }) => kind.startsWith('ClusterRole'))).toEqual([]);
+  });
+
+  test('the dashboard is reached by nobody but who forwards a port, unless its Service is asked for', async () => {
+    const parts = async (values: object | undefined) => {
+      const all = await objects(values);
+      const [container] = find(all, 'Deployment', 'shoal-tracker').spec.template.spec.containers;
+      return {
+        argument: container.args.find((argument: string) => argument.startsWith('--dashboard')),
+        ports: find(all, 'Service', 'shoal-tracker').spec.ports.map(({ port }: { port: number }) => port),
+        rules: find(all, 'NetworkPolicy', 'shoal-tracker').spec.ingress.length,
+      };
+    };
+    expect(await parts({})).toEqual({ argument: undefined, ports: [7302], rules: 1 });
+    expect(await parts(choices['a dashboard'])).toEqual({
+      argument: '--dashboard=127.0.0.1:7304',
+      ports: [7302],
+      rules: 1,
+    });
+    expect(await parts(choices['a dashboard with a port of the Service'])).toEqual({
+      argument: '--dashboard=0.0.0.0:8443',
+      ports: [7302, 8443],
+      rules: 2,
+    });
   });
 
   test('an uninstalled release restores the runtime on every node before it goes', async () => {
