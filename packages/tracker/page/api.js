@@ -6,6 +6,8 @@ const DEADLINE_MS = 5_000;
 
 /** The tracker does not take the token. */
 export class Refused extends Error {}
+/** It does not listen for a while. */
+export class AskedTooOften extends Error {}
 
 /** From the address, where `#token=…` is taken off at once, or from before in this tab. @returns {string | undefined} */
 export function knownToken() {
@@ -53,7 +55,7 @@ async function ask(path, query) {
     signal: AbortSignal.timeout(DEADLINE_MS),
   });
   if (response.status === 401) throw new Refused('the tracker does not take this token');
-  if (response.status === 429) throw new Error('asked too often');
+  if (response.status === 429) throw new AskedTooOften('asked too often');
   if (!response.ok) throw new Error(`the tracker answers ${response.status}`);
   return await response.json();
 }

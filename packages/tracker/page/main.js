@@ -3,7 +3,7 @@
  * answer, what it said last stays, and the head of the page says so.
  */
 /** @import { DashboardState } from '../src/dashboard/answers.ts' */
-import { askState, forgetToken, keepToken, knownToken, Refused } from './api.js';
+import { AskedTooOften, askState, forgetToken, keepToken, knownToken, Refused } from './api.js';
 import { byId, letWideScroll, say } from './dom.js';
 import { setUpHeld, showHeld } from './held.js';
 import { setUpMembers, showMembers } from './members.js';
@@ -21,10 +21,13 @@ let state;
 let timer;
 let turn = 0;
 let isOpen = false;
+/** Another one with each token: an answer that was asked for with the one before is not shown. */
+let session = 0;
 
 /** @param {string} complaint */
 function showLogin(complaint) {
   clearTimeout(timer);
+  session++;
   isOpen = false;
   forgetToken();
   byId('page').hidden = true;
@@ -40,6 +43,7 @@ function showLogin(complaint) {
 
 function open() {
   byId('login').hidden = true;
+  session++;
   turn = 0;
   void refresh();
 }
@@ -47,13 +51,19 @@ function open() {
 /** @param {unknown} failure */
 function failed(failure) {
   if (failure instanceof Refused) showLogin('The tracker does not take this token.');
-  else say(byId('connection'), 'The tracker does not answer; what it said last is shown. Trying again.');
+  else if (failure instanceof AskedTooOften && !isOpen)
+    showLogin('Too many wrong tokens came from here. Wait a minute.');
+  else if (isOpen) say(byId('connection'), 'The tracker does not answer; what it said last is shown. Trying again.');
+  else say(byId('connection'), 'The tracker does not answer. Trying again.');
 }
 
 async function refresh() {
   clearTimeout(timer);
+  const own = session;
   try {
-    state = await askState();
+    const told = await askState();
+    if (own !== session) return;
+    state = told;
     const isFirst = !isOpen;
     isOpen = true;
     byId('page').hidden = false;
@@ -65,9 +75,9 @@ async function refresh() {
     letWideScroll();
     say(byId('connection'), 'Live');
   } catch (failure) {
-    failed(failure);
-    if (failure instanceof Refused) return;
+    if (own === session) failed(failure);
   }
+  if (own !== session) return;
   timer = window.setTimeout(() => {
     if (!document.hidden) void refresh();
   }, STATE_EVERY_MS);

@@ -51,7 +51,7 @@ function factsOf({ cluster, bytes, cache, tracker }) {
         bytes.toClients > 0 ? `${percent(saved, bytes.toClients)} % of what was delivered` : 'nothing delivered yet',
     },
     {
-      title: 'Cached',
+      title: 'Cache',
       value: size(cache.bytes),
       more: `of ${size(cache.quotaBytes)}, ${counted(cluster.blobs, 'blob')}`,
     },

@@ -4,6 +4,7 @@ import type { MemberRow, MembersPage } from './answers.ts';
 import type { NodeReports } from './node-reports.ts';
 
 export const MEMBERS_OF_PAGE = 100;
+const MAX_DIGITS = 12;
 export const MEMBER_ORDERS = ['name', 'zone', 'version', 'links', 'heard', 'cache', 'peers', 'clients'] as const;
 export type MemberOrder = (typeof MEMBER_ORDERS)[number];
 
@@ -32,7 +33,6 @@ const KEYS: Readonly<Record<MemberOrder, (row: MemberRow) => string | number | u
   peers: ({ toPeers }) => toPeers,
   clients: ({ toClients }) => toClients,
 };
-const collator = new Intl.Collator('en', { numeric: true });
 
 export function membersPage(query: MembersQuery, dependencies: MembersDependencies, nowMs: number): MembersPage {
   const wanted = query.find.toLowerCase();
@@ -43,11 +43,13 @@ export function membersPage(query: MembersQuery, dependencies: MembersDependenci
   }
   const key = KEYS[query.order];
   const sign = query.descending ? -1 : 1;
-  rows.sort((one, other) => compare(key(one), key(other), sign) || collator.compare(one.name, other.name));
+  // What is compared is made once for each: of ten thousand each is compared a dozen times.
+  const keyed = rows.map((row) => ({ row, key: sortKey(key(row)), name: sortKey(row.name) }));
+  keyed.sort((one, other) => compare(one.key, other.key, sign) || compare(one.name, other.name, 1));
   const pages = Math.max(1, Math.ceil(rows.length / MEMBERS_OF_PAGE));
   const page = Math.min(query.page, pages);
   const from = (page - 1) * MEMBERS_OF_PAGE;
-  return { total: rows.length, page, pages, members: rows.slice(from, from + MEMBERS_OF_PAGE) };
+  return { total: rows.length, page, pages, members: keyed.slice(from, from + MEMBERS_OF_PAGE).map(({ row }) => row) };
 }
 
 function rowOf(
@@ -72,9 +74,14 @@ function fits({ peerId, name, zone, version = '' }: MemberRow, wanted: string): 
   return [name, peerId, zone, version].some((text) => text.toLowerCase().includes(wanted));
 }
 
+/** Numbers inside a text count as numbers: node-9 comes before node-10. */
+function sortKey(value: string | number | undefined): string | number | undefined {
+  if (typeof value !== 'string') return value;
+  return value.toLowerCase().replaceAll(/\d+/g, (digits) => digits.padStart(MAX_DIGITS, '0'));
+}
+
 /** What is not known comes last, whichever way it is sorted. */
 function compare(one: string | number | undefined, other: string | number | undefined, sign: number): number {
   if (one === undefined || other === undefined) return Number(one === undefined) - Number(other === undefined);
-  if (typeof one === 'number' && typeof other === 'number') return sign * (one - other);
-  return sign * collator.compare(String(one), String(other));
+  return one === other ? 0 : one < other ? -sign : sign;
 }

@@ -25,7 +25,7 @@ const MAX_CONNECTIONS = 128;
 /** Per address: the page asks twice in two seconds, and people have several of them. */
 const ASK_RATE = { perSecond: 20, burst: 60 };
 /** Of all together: each of these looks at everything there is. */
-const SEARCH_RATE = { perSecond: 5, burst: 20 };
+const SEARCH_RATE = { perSecond: 3, burst: 20 };
 const MAX_FIND_CHARACTERS = 300;
 const MAX_PAGE = 10_000;
 const HEADERS = {
