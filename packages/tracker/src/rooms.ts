@@ -143,12 +143,15 @@ export async function openRooms(options: RoomsOptions, dependencies: RoomsDepend
     return { reports, source };
   };
 
+  const page = options.isShown ? pageOf() : undefined;
+
   const expiry = setInterval(() => {
     leases.expire(clock());
     references.expire(clock());
     orders.expire(clock());
     for (const peerId of directory.expire(clock())) {
       leases.forgetAgent(peerId);
+      page?.reports.forget(peerId);
       orders.gone(peerId, 'the agent does not say anything any more', clock());
     }
   }, EXPIRE_EVERY_MS).unref();
@@ -175,7 +178,7 @@ export async function openRooms(options: RoomsOptions, dependencies: RoomsDepend
     disputes,
     references,
     orders,
-    page: options.isShown ? pageOf() : undefined,
+    page,
     commit: () => journal?.commit() ?? Promise.resolve(),
     async flush() {
       await journal?.close();
