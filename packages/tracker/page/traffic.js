@@ -48,8 +48,10 @@ function lately(samples) {
 function chart(samples, everyMs, width) {
   const most = Math.max(1, ...samples.flatMap((sample) => SERIES.map(({ key }) => sample[key])));
   const top = roundUp((most * 1000) / everyMs);
-  const first = samples[0]?.atMs ?? 0;
-  const span = Math.max(LEAST_MS, (samples.at(-1)?.atMs ?? 0) - first);
+  // The last one is not over yet: it would look like a fall.
+  const whole = samples.slice(0, -1);
+  const first = whole[0]?.atMs ?? 0;
+  const span = Math.max(LEAST_MS, (whole.at(-1)?.atMs ?? 0) - first);
   const end = first + span;
   /** @param {number} atMs */
   const x = (atMs) => LEFT + ((atMs - first) / span) * (width - LEFT - RIGHT);
@@ -74,9 +76,9 @@ function chart(samples, everyMs, width) {
     drawing('text', { x: width - RIGHT, y: HEIGHT - 6, 'text-anchor': 'end' }, 'now'),
   );
   for (const { key, line } of SERIES) {
-    const points = samples.map(
+    const points = whole.map(
       (sample) =>
-        `${x(sample.atMs + end - (samples.at(-1)?.atMs ?? end)).toFixed(1)} ${y((sample[key] * 1000) / everyMs).toFixed(1)}`,
+        `${x(sample.atMs + end - (whole.at(-1)?.atMs ?? end)).toFixed(1)} ${y((sample[key] * 1000) / everyMs).toFixed(1)}`,
     );
     if (points.length === 0) continue;
     const path = `M${points.join('L')}`;
