@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@shoal/cli';
 import { blobIdOf, parseDigest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
-import { openIdentity, startTracker, type Tracker, TrackerStartError } from '@shoal/tracker';
+import { openIdentity, startTracker, type Tracker, type TrackerOptions, TrackerStartError } from '@shoal/tracker';
 import { joinProofBytes, parseJoinToken, peerIdOfEd25519Key } from '@shoal/wire';
 import { Agent, request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
@@ -34,9 +34,9 @@ describeWith('redis-server', 'trackers that share a store', () => {
   });
   afterEach(() => resources.disposeAsync());
 
-  async function start(store = redis.url): Promise<Tracker> {
+  async function start(store = redis.url, more: Partial<TrackerOptions> = {}): Promise<Tracker> {
     const dataDir = folder.join(`data-${trackers++}`);
-    const options = { listen: { host: '127.0.0.1', port: 0 }, dataDir, identityDir: folder.path, store };
+    const options = { ...more, listen: { host: '127.0.0.1', port: 0 }, dataDir, identityDir: folder.path, store };
     const tracker = await startTracker(options, { logger, clock: Date.now, random: seededRandom(1) });
     let isClosed = false;
     const close = tracker.close.bind(tracker);
@@ -120,6 +120,22 @@ describeWith('redis-server', 'trackers that share a store', () => {
     ).toMatchObject({ status: 404, body: { error: { code: 'NOT_FOUND' } } });
     expect((await call(other, '/v1/lease', lease, 'nobody')).body.error.code).toBe('NO_SESSION');
     expect([await get(one, '/readyz'), await get(other, '/readyz')]).toEqual([200, 200]);
+  });
+
+  test('the page of the one that leads shows the cluster, and the other one’s says where to look', async () => {
+    const dashboard = { listen: { host: '127.0.0.1', port: 0 }, names: [] };
+    const [one, other] = [await start(redis.url, { dashboard }), await start(redis.url, { dashboard })];
+    const agent = await member(one);
+    const addresses = ['/ip4/127.0.0.1/tcp/7301'];
+    await agent.ask(other, '/v1/announce', { addresses, blobs: [], withdraw: [], name: 'node-1' });
+    const state = async ({ dashboard: page }: Tracker) => {
+      const response = await fetch(`${page?.url}/v1/state`, { headers: { authorization: `Bearer ${page?.token}` } });
+      return [response.status, await response.json()];
+    };
+    expect(await state(one)).toMatchObject([200, { cluster: { members: 1 } }]);
+    expect(await state(other)).toMatchObject([503, { error: expect.stringContaining('look at its page') }]);
+    await one.close();
+    await expect.poll(async () => (await state(other))[0], { timeout: 5_000, interval: 50 }).toBe(200);
   });
 
   test('bars, references, leases and orders are the next leader’s when one is stopped, and calls do not fail meanwhile', async () => {

@@ -68,7 +68,15 @@ async function runTracker(command: Command, io: CliIo, programs: Programs): Prom
     try {
       await makeDataFolder(dataDir);
       const tracker = await startTracker(
-        { listen, store, dataDir, ...given, ...(advertise !== undefined && { advertise }), ...dashboard, version: version() },
+        {
+          listen,
+          store,
+          dataDir,
+          ...given,
+          ...(advertise !== undefined && { advertise }),
+          ...dashboard,
+          version: version(),
+        },
         { logger, clock: Date.now, random: Math.random },
       );
       const joinToken = isFirstStart ? tracker.joinToken : undefined;

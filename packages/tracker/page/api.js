@@ -56,6 +56,8 @@ async function ask(path, query) {
   });
   if (response.status === 401) throw new Refused('the tracker does not take this token');
   if (response.status === 429) throw new AskedTooOften('asked too often');
+  // Of several trackers one answers; the others say so.
+  if (response.status === 503) throw new Error((await response.json()).error);
   if (!response.ok) throw new Error(`the tracker answers ${response.status}`);
   return await response.json();
 }

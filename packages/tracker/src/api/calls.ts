@@ -120,9 +120,9 @@ export function serveCalls(server: ApiServer, dependencies: CallsDependencies): 
   });
 
   server.memberCall('/v1/leave', z.object({}), (member) => {
-    const { directory, leases, orders } = rooms();
+    const { directory, leases, orders, page } = rooms();
     directory.forget(member.peerId);
-    reports?.forget(member.peerId);
+    page?.reports.forget(member.peerId);
     leases.forgetAgent(member.peerId);
     orders.gone(member.peerId, 'the agent was stopped', clock());
     return {};
