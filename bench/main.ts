@@ -5,6 +5,7 @@ import { benchMemory } from './memory/command.ts';
 import { benchMirror } from './mirror.ts';
 import { benchRollout } from './rollout/command.ts';
 import { benchSim } from './sim/command.ts';
+import { benchStart } from './start/command.ts';
 import { benchStream } from './stream/command.ts';
 import { benchTracker } from './tracker.ts';
 
@@ -15,6 +16,7 @@ const benches: Record<string, (flags: readonly string[]) => Promise<void>> = {
   sim: benchSim,
   tracker: benchTracker,
   memory: benchMemory,
+  start: benchStart,
   stream: benchStream,
   mirror: benchMirror,
   fuzz: benchFuzz,
@@ -28,6 +30,7 @@ const USAGE = `usage: bench NAME [FLAGS]
   stream    one agent's pieces to another, beside TCP and TLS
   mirror    a layer through the mirror, beside docker-registry
   memory    what an agent takes that passes large blobs on
+  start     how soon an agent is ready, and what it takes while it idles
   fuzz      spoilt texts by the million against everything that reads what strangers wrote
 
 bench NAME --help lists the flags of one.`;

@@ -5,6 +5,7 @@ import type { CliIo } from './cli-io.ts';
 import { CommandFailure } from './command-failure.ts';
 import { createProcessLog } from './log/logger.ts';
 import { makeDataFolder } from './run/data-folder.ts';
+import { giveBackIdleMemory } from './run/idle-memory.ts';
 import type { Programs } from './run/programs.ts';
 import { Reload } from './run/reload.ts';
 import { DEFAULT_GRACE_MS, serveUntilSignal } from './run/serve.ts';
@@ -88,7 +89,12 @@ async function runAgent(command: Command, io: CliIo, programs: Programs): Promis
       };
       const options = { program: PROGRAM, settings: agentSettings };
       const reload = new Reload(options, started, { resolve, apply, setLogLevel: setLevel, logger });
-      return { stop: () => agent.stop(), reload: () => void reload.run() };
+      const stopGivingBack = giveBackIdleMemory();
+      const stop = (): Promise<void> => {
+        stopGivingBack();
+        return agent.stop();
+      };
+      return { stop, reload: () => void reload.run() };
     } catch (error) {
       if (error instanceof StartError) throw startFailure(error);
       logger.debug({ err: error }, 'the start failed');

@@ -1,0 +1,76 @@
+// How long an agent takes from its start to being ready, and what it takes of the machine while nobody asks it anything: with
+// an empty cache and with a full one, in a cluster with a tracker and other members.
+import { createHash } from 'node:crypto';
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { startCluster } from '@shoal/cli';
+import { MeasuredAgent } from './measured-agent.ts';
+
+const REGISTRY = 'registry.test';
+/** The size of a typical manifest or config; what start-up costs goes by the number of blobs, not by their bytes. */
+const BLOB_BYTES = 4096;
+/** Until idling begins: what is kept has been announced, members are connected, and unneeded memory is given back. */
+const SETTLE_MS = 15_000;
+
+export interface StartPlan {
+  /** Kept by the agent when it starts. */
+  readonly blobs: number;
+  readonly starts: number;
+  /** Members beside the agent. */
+  readonly others: number;
+  readonly idleSeconds: number;
+}
+
+export interface StartReading {
+  blobs: number;
+  /** As the agent itself says after the last start: blobs that it keeps, and members of its cluster, itself included. */
+  held: number;
+  members: number;
+  /** One for each start, in their order. */
+  readyMs: number[];
+  /** After the last start. */
+  idle: { seconds: number; rssBytes: number; corePercent: number };
+}
+
+export async function measureStart(plan: StartPlan): Promise<StartReading> {
+  await using resources = new AsyncDisposableStack();
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-start-'));
+  resources.defer(() => rm(folder, { recursive: true, force: true }));
+  const cluster = await startCluster({ nodes: plan.others, folder });
+  resources.defer(() => cluster.stop());
+  if (cluster.tracker === undefined) throw new Error('a cluster without a tracker');
+  const { url, joinTokenFile } = cluster.tracker;
+  const args = ['--tracker', url, '--join-token', `@${joinTokenFile}`, '--name', 'measured'];
+  const dataFolder = join(folder, 'measured');
+  await fill(dataFolder, plan.blobs);
+  // The first start of all makes keys and index; what is measured is a node that comes up again.
+  if (plan.blobs > 0) await (await MeasuredAgent.start(dataFolder, args))[Symbol.asyncDispose]();
+
+  const readyMs: number[] = [];
+  for (let start = 1; start < plan.starts; start++) {
+    await using agent = await MeasuredAgent.start(dataFolder, args);
+    readyMs.push(agent.readyMs);
+  }
+  await using agent = await MeasuredAgent.start(dataFolder, args);
+  readyMs.push(agent.readyMs);
+  await sleep(SETTLE_MS);
+  const seconds = plan.idleSeconds;
+  const before = await agent.cpuSeconds();
+  await sleep(seconds * 1000);
+  const corePercent = ((await agent.cpuSeconds()) - before) * (100 / seconds);
+  const idle = { seconds, rssBytes: await agent.rssBytes(), corePercent };
+  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, idle };
+}
+
+/** Files as another agent would have left them; the index is made of them by the first start. */
+async function fill(dataFolder: string, blobs: number): Promise<void> {
+  const committed = join(dataFolder, 'blobs', 'sha256');
+  await mkdir(committed, { recursive: true, mode: 0o700 });
+  for (let number = 0; number < blobs; number++) {
+    const content = Buffer.alloc(BLOB_BYTES, `blob ${number} `);
+    const hex = createHash('sha256').update(content).digest('hex');
+    await writeFile(join(committed, `${hex}@${REGISTRY}`), content, { mode: 0o600 });
+  }
+}

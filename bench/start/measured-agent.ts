@@ -1,0 +1,95 @@
+// One agent as its node runs it, the built command, and what the kernel says of its process. Linux only (/proc).
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFile } from 'node:fs/promises';
+import { createInterface } from 'node:readline';
+import { fileURLToPath } from 'node:url';
+import { request } from 'undici';
+
+const MAIN = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
+const READY_WITHIN_MS = 120_000;
+const ASK_TIMEOUT_MS = 5_000;
+const STOPS_WITHIN_MS = 15_000;
+/** USER_HZ, in which /proc counts a process's time: 100 on every Linux that Node runs on. */
+const TICKS_PER_SECOND = 100;
+const ANY_PORT = '127.0.0.1:0';
+
+export class MeasuredAgent implements AsyncDisposable {
+  /** From before the process was made to the answer 200 of /readyz. */
+  readonly readyMs: number;
+  readonly #adminUrl: string;
+  readonly #child: ChildProcess;
+
+  private constructor(child: ChildProcess, adminUrl: string, readyMs: number) {
+    this.#child = child;
+    this.#adminUrl = adminUrl;
+    this.readyMs = readyMs;
+  }
+
+  /** @throws Error when it ends first, or is not ready in two minutes */
+  static async start(dataFolder: string, more: readonly string[]): Promise<MeasuredAgent> {
+    const ports = ['--mirror', ANY_PORT, '--admin', ANY_PORT, '--peer-listen', '/ip4/127.0.0.1/tcp/0'];
+    const args = [MAIN, 'agent', '--data', dataFolder, ...ports, ...more];
+    const startedAtMs = performance.now();
+    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    try {
+      const adminUrl = await adminUrlOf(child);
+      const { statusCode, body } = await request(new URL('/readyz', adminUrl), {
+        signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+      });
+      const readyMs = performance.now() - startedAtMs;
+      await body.dump();
+      if (statusCode !== 200) throw new Error(`/readyz is ${statusCode} although the agent says that it is ready`);
+      return new MeasuredAgent(child, adminUrl, readyMs);
+    } catch (error) {
+      child.kill('SIGKILL');
+      throw error;
+    }
+  }
+
+  /** What it says of itself. */
+  async standing(): Promise<{ held: number; members: number }> {
+    const { body } = await request(new URL('/v1/status', this.#adminUrl), {
+      signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
+    });
+    const { cache, members } = (await body.json()) as { cache: { blobs: number }; members: number };
+    return { held: cache.blobs, members };
+  }
+
+  /** Resident memory now. */
+  async rssBytes(): Promise<number> {
+    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
+    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  }
+
+  /** What it has used of the processors since its start, all its threads together. */
+  async cpuSeconds(): Promise<number> {
+    const stat = await readFile(`/proc/${this.#child.pid}/stat`, 'utf8');
+    // The name, in brackets, may hold anything; state is the first field behind it, utime the twelfth, stime the next.
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return;
+    const exited = once(this.#child, 'exit');
+    this.#child.kill('SIGTERM');
+    const timer = setTimeout(() => this.#child.kill('SIGKILL'), STOPS_WITHIN_MS);
+    await exited;
+    clearTimeout(timer);
+  }
+}
+
+async function adminUrlOf(child: ChildProcess): Promise<string> {
+  if (child.stdout === null) throw new Error('the agent has no stdout');
+  const timer = setTimeout(() => child.kill('SIGKILL'), READY_WITHIN_MS);
+  try {
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { event, admin } = JSON.parse(line) as { event?: string; admin?: string };
+      if (event === 'ready' && admin !== undefined) return admin;
+    }
+  } finally {
+    clearTimeout(timer);
+  }
+  throw new Error('the agent ended before it was ready');
+}
