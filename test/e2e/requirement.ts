@@ -24,6 +24,7 @@ export const requirements = {
     programs: ['containerd', 'ctr', 'runc', 'dockerd', 'docker', 'docker-compose', 'systemd-analyze'],
     root: true,
   },
+  newcomer: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker', 'podman'], root: true },
   systemd: { programs: ['systemd-analyze'], root: false },
 } as const satisfies Record<string, Requirement>;
 

@@ -1,0 +1,254 @@
+import { readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { copyCheckout } from '../support/checkout-copy.ts';
+import { type CommandResult, run } from '../support/daemon/process.ts';
+import { buildRunnableImage } from '../support/daemon/runnable-image.ts';
+import { commandsOfDocuments } from '../support/document-commands.ts';
+import { documentRuns } from '../support/document-runs.ts';
+import { FreshMachine } from '../support/fresh-machine.ts';
+import { describeSuite } from './suite.ts';
+
+// A newcomer follows the documents, command by command, on a machine that has Node, npm and container runtimes and on which
+// nothing was ever set up. Every command is typed as it stands in the document. What the documents leave to the reader is done
+// here: the name TRACKER is one of this machine's, daemons are started, and as there is no internet behind its loopback, one
+// registry stands in for all. The agent is told so by SHOAL_REGISTRY.
+
+const CHECKOUT = '/root/shoal';
+const REGISTRY = '127.0.0.1:5000';
+const REGISTRIES = ['docker.io', 'ghcr.io', 'registry.k8s.io', 'registry.example.com'];
+/** REPOSITORY:TAG of what the documents pull. */
+const IMAGES = ['library/alpine:latest', 'pause:3.10', 'org/app:v2', 'team/api:v1', 'team/web:v1', 'team/big:v1'];
+const STAND_INS = '/opt/stand-ins';
+const MiB = 1024 * 1024;
+const INSTALL_WITHIN_MS = 540_000;
+const COMMAND_WITHIN_MS = 120_000;
+
+/** systemd is no process 1 here: this starts what it would start. */
+const SYSTEMCTL = `#!/bin/sh
+set -e
+[ "$1" = restart ] || { echo "systemctl: only restart is there" >&2; exit 1; }
+if [ -e /run/$2.started ]; then kill $(cat /run/$2.started); sleep 1; fi
+case $2 in
+  containerd) program=/usr/bin/containerd ;;
+  docker) program="/usr/sbin/dockerd --containerd /run/containerd/containerd.sock --bridge=none --iptables=false --ip6tables=false" ;;
+esac
+setsid $program > /var/log/$2.log 2>&1 < /dev/null &
+echo $! > /run/$2.started
+`;
+
+const REGISTRY_CONFIG = `version: 0.1
+log: { level: error }
+storage: { filesystem: { rootdirectory: /srv/registry } }
+http: { addr: ${REGISTRY} }
+`;
+
+describeSuite('newcomer', "a newcomer's walk through the documents", () => {
+  const resources = new AsyncDisposableStack();
+  const typed = new Set<string>();
+  let machine: FreshMachine;
+  let shown: ReadonlySet<string>;
+
+  beforeAll(async () => {
+    const { commands } = await commandsOfDocuments();
+    shown = new Set(commands.map(({ command }) => command));
+    const env = {
+      ...(await npmEnvironment()),
+      SHOAL_REGISTRY: REGISTRIES.map((name) => `${name}=http://${REGISTRY}`).join(),
+    };
+    machine = resources.use(await FreshMachine.start({ hosts: ['TRACKER'], env }));
+    await copyCheckout(join(machine.root, CHECKOUT));
+  });
+  afterAll(() => resources.disposeAsync());
+
+  /** A command that some document shows, as it stands there. */
+  function noted(command: string): string {
+    if (!shown.has(command)) throw new Error(`no document shows: ${command}`);
+    typed.add(command);
+    return command;
+  }
+
+  function attemptTyped(command: string): Promise<CommandResult> {
+    return machine.attempt(noted(command), { cwd: CHECKOUT, timeoutMs: COMMAND_WITHIN_MS });
+  }
+
+  /** The same; it must end with 0. Gives what it printed. */
+  async function type(command: string): Promise<string> {
+    const { code, stdout, stderr } = await attemptTyped(command);
+    if (code !== 0) throw new Error(`${command}: exit code ${code}\n${stdout}\n${stderr}`);
+    return stdout;
+  }
+
+  /** A command that runs until the machine goes; resolves when `probe`, lines of shell, succeeds. */
+  async function keep(command: string, probe: string): Promise<void> {
+    const daemon = machine.background(command, command, { cwd: CHECKOUT });
+    await daemon.ready(async () => (await machine.attempt(probe)).code === 0);
+  }
+
+  test(
+    'README: the demo, from a fresh clone on a machine with Node and npm',
+    async () => {
+      const online = { cwd: CHECKOUT, online: true, timeoutMs: INSTALL_WITHIN_MS };
+      const printed = await machine.run(noted('npx -y pnpm@12.21.0 demo'), online);
+      for (const node of [1, 2, 3, 4])
+        expect(printed).toMatch(new RegExp(`^node-${node} +[0-9.]+ s( +[0-9.]+ MB){3}$`, 'm'));
+      expect(printed).toContain('every byte on every node was checked against its SHA-256: 4 of 4 pulls are identical');
+      expect(printed).toMatch(/without Shoal the origin would have sent 4 × .* it sent .* MB \(1\.[0-9]{2} ×\)/);
+      expect((await machine.run('ls -A /tmp')).trim().split('\n')).not.toContain(expect.stringContaining('shoal'));
+    },
+    INSTALL_WITHIN_MS,
+  );
+
+  test('README: the alias, a tracker and an agent of its cluster', async () => {
+    const alias = /`(alias shoal='[^`]*')`/.exec(
+      await readFile(join(machine.root, CHECKOUT, 'README.md'), 'utf8'),
+    )?.[1];
+    await machine.write('/root/.bashrc', `${alias}\nPATH=${STAND_INS}:$PATH\n`);
+    await startRegistry(machine, keep);
+
+    await keep(noted('shoal tracker --data /var/lib/shoal-tracker'), 'test -s /var/lib/shoal-tracker/join-token');
+    expect((await stat(join(machine.root, 'var/lib/shoal-tracker/join-token'))).mode & 0o777).toBe(0o600);
+    await machine.run('mkdir -p /etc/shoal && cp -p /var/lib/shoal-tracker/join-token /etc/shoal/');
+    await keep(
+      noted('shoal agent --data /var/lib/shoal --tracker https://TRACKER:7302 --join-token @/etc/shoal/join-token'),
+      'curl -sf 127.0.0.1:7303/readyz',
+    );
+    expect(await type('shoal status')).toContain('tracker  https://TRACKER:7302 answers');
+  });
+
+  test('README: containerd, set up and by hand', async () => {
+    await machine.write(`${STAND_INS}/systemctl`, SYSTEMCTL, 0o755);
+    await machine.copyIn('/etc/containerd/config.toml', '/etc/containerd/config.toml').catch(() => undefined);
+    const before = await machine.run('cd /etc && find containerd -type f -exec sha256sum {} +');
+    await restartContainerd(machine);
+    expect(await type('shoal setup containerd --dry-run')).toContain('+++ /etc/containerd/');
+    expect(await machine.run('cd /etc && find containerd -type f -exec sha256sum {} +')).toBe(before);
+    expect(await type('shoal setup containerd')).toContain('Now: systemctl restart containerd');
+    await restartContainerd(machine);
+    expect(await type('shoal setup containerd')).toContain('went through the agent');
+    expect(await type('shoal doctor')).toMatch(/✓ containerd .*pulls through 127\.0\.0\.1:7300/);
+    expect(await type('shoal setup containerd --undo')).toContain('restored  /etc/containerd/config.toml');
+    expect(await machine.run('cd /etc && find containerd -type f -exec sha256sum {} +')).toBe(before);
+
+    await type('mkdir -p /etc/containerd/certs.d/docker.io');
+    await type(writingHostsToml());
+    await throughTheAgent(machine, () =>
+      type('ctr images pull --hosts-dir /etc/containerd/certs.d docker.io/library/alpine:latest'),
+    );
+  });
+
+  test('README: Docker', async () => {
+    await machine.run('mkdir -p /etc/docker');
+    await type(`echo '{ "registry-mirrors": ["http://127.0.0.1:7300"] }' > /etc/docker/daemon.json`);
+    await type('systemctl restart docker');
+    await until(machine, 'docker version');
+    await throughTheAgent(machine, () => type('docker pull alpine'));
+  });
+
+  test('README: Podman, and what came from where', async () => {
+    await machine.run('mkdir -p /etc/containers/registries.conf.d');
+    const [writing = ''] = [...shown].filter((command) => command.includes('registries.conf.d/shoal.conf'));
+    await type(writing);
+    await throughTheAgent(machine, () => type('podman pull docker.io/library/alpine'));
+    expect(await type('curl -s 127.0.0.1:7303/metrics | grep ^shoal_bytes')).toContain('source="store"');
+  });
+
+  test('README and docs/prefetch.md: an image before its rollout', async () => {
+    expect(await type('shoal prefetch ghcr.io/org/app:v2 --nodes all --rate 50MiB')).toMatch(
+      /fresh.*(done|has it|100 %)/s,
+    );
+  });
+
+  test('docs/cache.md', async () => {
+    for (const name of ['api', 'web', 'big']) {
+      await machine.run(`shoal prefetch registry.example.com/team/${name}:v1`, { cwd: CHECKOUT });
+    }
+    expect(await type('shoal cache ls')).toMatch(/^digest +size +kind +last used +registry$/m);
+    expect(await type('shoal cache pin registry.example.com/team/api:v1')).toContain(
+      'Pinned: registry.example.com/team/api:v1',
+    );
+    expect(await type('shoal cache ls --pins')).toMatch(/^registry\.example\.com\/team\/api:v1 /m);
+    const refused = await attemptTyped('shoal cache rm registry.example.com/team/api:v1');
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringContaining('is pinned; unpin it, or add --force') });
+    expect(await type('shoal cache rm registry.example.com/team/web:v1')).toMatch(/^Removed \d+ blobs?/);
+    // The document's agent has a smaller cache, in which there is no room for this pin.
+    expect(await type('shoal cache pin registry.example.com/team/big:v1')).toContain('Pinned: ');
+    expect(await type('shoal cache prune --keep 50MB --dry-run')).toContain('Would remove');
+    expect(await type('shoal cache verify')).toMatch(/\d+ blobs read back, .*: (none|0|all)/);
+  });
+
+  test('docs/operating.md: a registry that nobody reaches', async () => {
+    const answer = await type('curl -s "http://127.0.0.1:7300/v2/org/app/manifests/v1?ns=gone.test"');
+    expect(JSON.parse(answer)).toEqual({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'origin: unreachable' }] });
+  });
+
+  test('CONTRIBUTING.md: a seed of the campaign; deploy/README.md: a folder for systemd', async () => {
+    await type('npx -y pnpm@12.21.0 --silent bench sim --campaign 4121');
+    await machine.run('mkdir OUT', { cwd: CHECKOUT });
+    await type('mkdir -p OUT/bin && cp -L node_modules/.bin/node OUT/bin/node && cp -r deploy/systemd OUT/');
+    expect(await machine.run('OUT/bin/node --version', { cwd: CHECKOUT })).toMatch(/^v26\./);
+  });
+
+  test('nothing that the walk should run was left out', () => {
+    const meant = Object.entries(documentRuns).filter(([, how]) => how.by === 'the walk');
+    expect([...typed].sort()).toEqual(meant.map(([command]) => command).sort());
+  });
+
+  /** README's line that writes hosts.toml; it is too long to stand here twice. */
+  function writingHostsToml(): string {
+    const [line = ''] = [...shown].filter((command) =>
+      command.endsWith('> /etc/containerd/certs.d/docker.io/hosts.toml'),
+    );
+    return line;
+  }
+});
+
+/** How this machine's npm reaches its registry, which the fresh one has to, too. */
+async function npmEnvironment(): Promise<Record<string, string>> {
+  const setting = async (name: string): Promise<string> => (await run('npm', ['config', 'get', name])).trim();
+  const [registry, cafile] = await Promise.all([setting('registry'), setting('cafile')]);
+  const { NODE_EXTRA_CA_CERTS: certificates } = process.env;
+  return {
+    npm_config_registry: registry,
+    ...(['', 'null', 'undefined'].includes(cafile) ? {} : { npm_config_cafile: cafile }),
+    ...(certificates === undefined ? {} : { NODE_EXTRA_CA_CERTS: certificates }),
+  };
+}
+
+/** A registry that holds every image which the documents pull. */
+async function startRegistry(
+  machine: FreshMachine,
+  keep: (command: string, probe: string) => Promise<void>,
+): Promise<void> {
+  await using image = await buildRunnableImage({ seed: 'newcomer', payloadBytes: 8 * MiB });
+  await machine.copyIn(image.layout, '/srv/layout');
+  await machine.write('/srv/registry.yml', REGISTRY_CONFIG);
+  await keep('docker-registry serve /srv/registry.yml', `curl -sf http://${REGISTRY}/v2/`);
+  for (const name of IMAGES) {
+    const places = `oci:/srv/layout:${image.tag} docker://${REGISTRY}/${name}`;
+    await machine.run(`skopeo --insecure-policy copy --quiet --all --dest-tls-verify=false ${places}`);
+  }
+}
+
+async function restartContainerd(machine: FreshMachine): Promise<void> {
+  await machine.run('systemctl restart containerd');
+  await until(machine, 'ctr version');
+}
+
+async function until(machine: FreshMachine, probe: string): Promise<void> {
+  await machine.run(
+    `for try in $(seq 300); do if ${probe}; then exit 0; fi > /dev/null 2>&1; sleep 0.1; done; ${probe}`,
+  );
+}
+
+/** The mirror has answered more requests afterwards than before. */
+async function throughTheAgent(machine: FreshMachine, pull: () => Promise<unknown>): Promise<void> {
+  const requests = async (): Promise<number> => {
+    const metrics = await machine.run('curl -s 127.0.0.1:7303/metrics');
+    const counts = metrics.matchAll(/^shoal_mirror_requests_total\{.*result="ok".*\} (\d+)$/gm);
+    return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+  };
+  const before = await requests();
+  await pull();
+  expect(await requests()).toBeGreaterThan(before);
+}

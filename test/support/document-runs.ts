@@ -1,0 +1,111 @@
+// Who runs each command that a document shows. A command that is not in here fails test/docs/commands-run.test.ts.
+
+/** In the newcomer's walk, test/e2e/newcomer.test.ts, as it stands. */
+export interface Walked {
+  readonly by: 'the walk';
+}
+
+/** In another test, as far as a test can: with other addresses and folders than the document has. */
+export interface Tested {
+  readonly by: 'a test';
+  /** The test's file. */
+  readonly file: string;
+  /** What stands in that file, so that a test which does it no more is noticed. */
+  readonly says: string;
+}
+
+export interface NotRun {
+  readonly by: 'nobody';
+  readonly because: string;
+}
+
+export type DocumentRun = Walked | Tested | NotRun;
+
+const walked: Walked = { by: 'the walk' };
+const tested = (file: string, says: string): Tested => ({ by: 'a test', file, says });
+const notRun = (because: string): NotRun => ({ by: 'nobody', because });
+
+const NO_CLUSTER =
+  'there is no Kubernetes here; the chart is rendered by Helm, and what its pods run is run, in test/e2e/deploy-helm.test.ts';
+const NO_OTHER_MACHINE = 'there is no other machine with SSH and systemd as its process 1 here';
+
+export const documentRuns: Readonly<Record<string, DocumentRun>> = {
+  // README.md
+  'npx -y pnpm@12.21.0 demo': walked,
+  'shoal tracker --data /var/lib/shoal-tracker': walked,
+  'shoal agent --data /var/lib/shoal --tracker https://TRACKER:7302 --join-token @/etc/shoal/join-token': walked,
+  'shoal setup containerd --dry-run': walked,
+  'shoal setup containerd': walked,
+  'shoal setup containerd --undo': walked,
+  'mkdir -p /etc/containerd/certs.d/docker.io': walked,
+  'printf \'server = "https://registry-1.docker.io"\\n[host."http://127.0.0.1:7300"]\\n  capabilities = ["pull", "resolve"]\\n  dial_timeout = "2s"\\n\' > /etc/containerd/certs.d/docker.io/hosts.toml':
+    walked,
+  'ctr images pull --hosts-dir /etc/containerd/certs.d docker.io/library/alpine:latest': walked,
+  'echo \'{ "registry-mirrors": ["http://127.0.0.1:7300"] }\' > /etc/docker/daemon.json': walked,
+  'systemctl restart docker': walked,
+  'docker pull alpine': walked,
+  'printf \'[[registry]]\\nlocation = "docker.io"\\n[[registry.mirror]]\\nlocation = "127.0.0.1:7300/docker.io"\\ninsecure = true\\n\' > /etc/containers/registries.conf.d/shoal.conf':
+    walked,
+  'podman pull docker.io/library/alpine': walked,
+  'curl -s 127.0.0.1:7303/metrics | grep ^shoal_bytes': walked,
+  'helm install shoal deploy/helm/shoal --namespace shoal-system --set image.repository=registry.example/shoal':
+    notRun(NO_CLUSTER),
+  'shoal prefetch ghcr.io/org/app:v2 --nodes all --rate 50MiB': walked,
+  'npx -y pnpm@12.21.0 test': tested('.ci/run', 'pnpm test'),
+  // CONTRIBUTING.md
+  'npx -y pnpm@12.21.0 lint': tested('.ci/run', 'pnpm lint'),
+  'npx -y pnpm@12.21.0 types': tested('.ci/run', 'pnpm types'),
+  'npx -y pnpm@12.21.0 format': notRun(
+    'it would change the checkout under the other tests; lint is the same tool, asking',
+  ),
+  'bash .ci/run': notRun('it is what runs the tests'),
+  'npx -y pnpm@12.21.0 --silent bench sim --campaign 4121': walked,
+  'SHOAL_CAMPAIGN_FIRST_SEED=100000 npx -y pnpm@12.21.0 exec vitest run --project unit bench/sim/campaign': tested(
+    'bench/sim/campaign.test.ts',
+    'SHOAL_CAMPAIGN_FIRST_SEED',
+  ),
+  // deploy/README.md
+  'deploy/image/context.sh OUT': tested('test/e2e/deploy-image.test.ts', 'context.sh'),
+  'docker build -t registry.example/shoal:0.1.0 OUT': tested('test/e2e/deploy-image.test.ts', '.build('),
+  'docker push registry.example/shoal:0.1.0': notRun('nobody can write to registry.example'),
+  'docker compose -f deploy/compose/compose.yaml up -d tracker': tested('test/e2e/deploy-image.test.ts', 'compose'),
+  'echo "SHOAL_JOIN_TOKEN=$(docker compose -f deploy/compose/compose.yaml exec -T tracker node -p "fs.readFileSync(\'/var/lib/shoal-tracker/join-token\',\'utf8\').trim()")" >> deploy/compose/.env':
+    tested('test/e2e/deploy-image.test.ts', 'join-token'),
+  'docker compose -f deploy/compose/compose.yaml up -d agent': tested('test/e2e/deploy-image.test.ts', 'compose'),
+  'npx -y pnpm@12.21.0 build': tested('.ci/run', 'pnpm build'),
+  'npx -y pnpm@12.21.0 --filter @shoal/cli deploy --prod OUT': tested(
+    'deploy/image/context.sh',
+    '--filter @shoal/cli deploy --prod',
+  ),
+  'mkdir -p OUT/bin && cp -L node_modules/.bin/node OUT/bin/node && cp -r deploy/systemd OUT/': walked,
+  "tar -C OUT -cz . | ssh root@NODE 'mkdir -p /opt/shoal /etc/shoal && tar -C /opt/shoal -xz && cp /opt/shoal/systemd/shoal-agent.service /etc/systemd/system/'":
+    notRun(NO_OTHER_MACHINE),
+  'scp -p join-token agent.yaml root@NODE:/etc/shoal/': notRun(NO_OTHER_MACHINE),
+  "ssh root@NODE 'chmod 600 /etc/shoal/join-token && systemctl enable --now shoal-agent && /opt/shoal/bin/node /opt/shoal/dist/main.js setup containerd'":
+    notRun(NO_OTHER_MACHINE),
+  // docs/benchmarks.md
+  'sudo npx -y pnpm@12.21.0 --silent bench rollout --nodes 8 --image 256MiB --layers 4 --link 100mbit --json out.json --html out.html':
+    tested('test/e2e/rollout.test.ts', "'rollout'"),
+  // docs/cache.md
+  'shoal cache ls': walked,
+  'shoal cache pin registry.example.com/team/api:v1': walked,
+  'shoal cache ls --pins': walked,
+  'shoal cache rm registry.example.com/team/api:v1': walked,
+  'shoal cache rm registry.example.com/team/web:v1': walked,
+  'shoal cache pin registry.example.com/team/big:v1': walked,
+  'shoal cache prune --keep 50MB --dry-run': walked,
+  'shoal cache verify': walked,
+  // docs/install-kubernetes.md
+  'kubectl create namespace shoal-system': notRun(NO_CLUSTER),
+  'kubectl label namespace shoal-system pod-security.kubernetes.io/enforce=privileged': notRun(NO_CLUSTER),
+  'kubectl -n shoal-system logs ds/shoal-agent -c set-up-runtime': notRun(NO_CLUSTER),
+  'kind load docker-image registry.example/shoal:0.1.0': notRun(NO_CLUSTER),
+  'helm install shoal deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal':
+    notRun(NO_CLUSTER),
+  'helm install shoal deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal --set runtime.name=k3s':
+    notRun(NO_CLUSTER),
+  // docs/operating.md
+  'shoal status': walked,
+  'shoal doctor': walked,
+  'curl -s "http://127.0.0.1:7300/v2/org/app/manifests/v1?ns=gone.test"': walked,
+};
