@@ -11,7 +11,7 @@ export interface DocumentCommand {
   readonly command: string;
 }
 
-/** Lines of a block that says of itself neither what it is. */
+/** A line of a block that does not say what it is. */
 export interface UnmarkedLine {
   readonly document: string;
   readonly line: number;
@@ -19,7 +19,7 @@ export interface UnmarkedLine {
 }
 
 /** Every document that people read, by its path in the checkout. */
-export async function documentPaths(): Promise<string[]> {
+async function documentPaths(): Promise<string[]> {
   const pages = (await readdir(join(ROOT, 'docs'))).filter((name) => name.endsWith('.md'));
   const others = ['README.md', 'CONTRIBUTING.md', 'ARCHITECTURE.md', 'deploy/README.md', 'bench/README.md'];
   return [...others, ...pages.sort().map((name) => `docs/${name}`)];
