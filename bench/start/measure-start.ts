@@ -30,6 +30,8 @@ export interface StartReading {
   members: number;
   /** One for each start, in their order. */
   readyMs: number[];
+  /** Of the processors' time until then, likewise. */
+  readyCpuMs: number[];
   /** After the last start. */
   idle: { seconds: number; rssBytes: number; corePercent: number };
 }
@@ -49,19 +51,22 @@ export async function measureStart(plan: StartPlan): Promise<StartReading> {
   if (plan.blobs > 0) await (await MeasuredAgent.start(dataFolder, args))[Symbol.asyncDispose]();
 
   const readyMs: number[] = [];
+  const readyCpuMs: number[] = [];
   for (let start = 1; start < plan.starts; start++) {
     await using agent = await MeasuredAgent.start(dataFolder, args);
     readyMs.push(agent.readyMs);
+    readyCpuMs.push(agent.readyCpuMs);
   }
   await using agent = await MeasuredAgent.start(dataFolder, args);
   readyMs.push(agent.readyMs);
+  readyCpuMs.push(agent.readyCpuMs);
   await sleep(SETTLE_MS);
   const seconds = plan.idleSeconds;
   const before = await agent.cpuSeconds();
   await sleep(seconds * 1000);
   const corePercent = ((await agent.cpuSeconds()) - before) * (100 / seconds);
   const idle = { seconds, rssBytes: await agent.rssBytes(), corePercent };
-  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, idle };
+  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, readyCpuMs, idle };
 }
 
 /** Files as another agent would have left them; the index is made of them by the first start. */
