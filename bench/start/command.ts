@@ -8,7 +8,8 @@ const OTHERS = 3;
 
 const USAGE = `usage: bench start [FLAGS]
 Prints how long the built command takes from its start to /readyz saying 200, in a cluster with a tracker and ${OTHERS} other
-members, the processor time that takes (median), and then its resident memory and its processor time while nobody asks it anything.
+members, how much of that it waited for a processor that others had, the processor time that it took (medians), and then its
+resident memory and its processor time while nobody asks it anything.
 
   --blobs N,…             with so many blobs kept, one after the other   [0,10000]
   --starts N              so many starts                                 [5]
@@ -30,15 +31,15 @@ export async function benchStart(flags: readonly string[]): Promise<void> {
   const counts = values.blobs.split(',').map(blobCount);
   const starts = wholeNumber('starts', values.starts, 100);
   const idleSeconds = wholeNumber('idle', values.idle, 3600);
-  if (!values.json) console.log(' blobs   ready: best   median    worst      CPU   idle: memory   of a core');
+  if (!values.json) console.log(' blobs   ready: best   median    worst   waited      CPU   idle: memory   of a core');
   for (const blobs of counts) {
     const reading = await measureStart({ blobs, starts, others: OTHERS, idleSeconds });
     if (values.json) {
       console.log(JSON.stringify(reading));
       continue;
     }
-    const { readyMs, readyCpuMs, idle } = reading;
-    const ready = [Math.min(...readyMs), median(readyMs), Math.max(...readyMs), median(readyCpuMs)]
+    const { readyMs, waitedMs, readyCpuMs, idle } = reading;
+    const ready = [Math.min(...readyMs), median(readyMs), Math.max(...readyMs), median(waitedMs), median(readyCpuMs)]
       .map(seconds)
       .join('');
     const memory = `${(idle.rssBytes / MiB).toFixed(0)} MiB`.padStart(15);

@@ -12,7 +12,7 @@ const REGISTRY = 'registry.test';
 /** The size of a typical manifest or config; what start-up costs goes by the number of blobs, not by their bytes. */
 const BLOB_BYTES = 4096;
 /** Until idling begins: what is kept has been announced, members are connected, and unneeded memory is given back. */
-const SETTLE_MS = 15_000;
+const SETTLE_MS = 30_000;
 
 export interface StartPlan {
   /** Kept by the agent when it starts. */
@@ -30,7 +30,9 @@ export interface StartReading {
   members: number;
   /** One for each start, in their order. */
   readyMs: number[];
-  /** Of the processors' time until then, likewise. */
+  /** Of each, how long it waited for a processor that others had: on a machine of its own it would have been ready so much sooner. */
+  waitedMs: number[];
+  /** The processors' time of each. */
   readyCpuMs: number[];
   /** After the last start. */
   idle: { seconds: number; rssBytes: number; corePercent: number };
@@ -51,22 +53,26 @@ export async function measureStart(plan: StartPlan): Promise<StartReading> {
   if (plan.blobs > 0) await (await MeasuredAgent.start(dataFolder, args))[Symbol.asyncDispose]();
 
   const readyMs: number[] = [];
+  const waitedMs: number[] = [];
   const readyCpuMs: number[] = [];
+  const note = (agent: MeasuredAgent): void => {
+    readyMs.push(agent.readyMs);
+    waitedMs.push(agent.waitedMs);
+    readyCpuMs.push(agent.readyCpuMs);
+  };
   for (let start = 1; start < plan.starts; start++) {
     await using agent = await MeasuredAgent.start(dataFolder, args);
-    readyMs.push(agent.readyMs);
-    readyCpuMs.push(agent.readyCpuMs);
+    note(agent);
   }
   await using agent = await MeasuredAgent.start(dataFolder, args);
-  readyMs.push(agent.readyMs);
-  readyCpuMs.push(agent.readyCpuMs);
+  note(agent);
   await sleep(SETTLE_MS);
   const seconds = plan.idleSeconds;
   const before = await agent.cpuSeconds();
   await sleep(seconds * 1000);
   const corePercent = ((await agent.cpuSeconds()) - before) * (100 / seconds);
   const idle = { seconds, rssBytes: await agent.rssBytes(), corePercent };
-  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, readyCpuMs, idle };
+  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, waitedMs, readyCpuMs, idle };
 }
 
 /** Files as another agent would have left them; the index is made of them by the first start. */

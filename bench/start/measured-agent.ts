@@ -1,7 +1,7 @@
 // One agent as its node runs it, the built command, and what the kernel says of its process. Linux only (/proc).
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
@@ -10,22 +10,25 @@ const MAIN = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.met
 const READY_WITHIN_MS = 120_000;
 const ASK_TIMEOUT_MS = 5_000;
 const STOPS_WITHIN_MS = 15_000;
-/** USER_HZ, in which /proc counts a process's time: 100 on every Linux that Node runs on. */
-const TICKS_PER_SECOND = 100;
 const ANY_PORT = '127.0.0.1:0';
+
+type ReadyTimes = Pick<MeasuredAgent, 'readyMs' | 'waitedMs' | 'readyCpuMs'>;
 
 export class MeasuredAgent implements AsyncDisposable {
   /** From before the process was made to the answer 200 of /readyz. */
   readonly readyMs: number;
-  /** Of the processors' time until then: on a busy machine it says more. */
+  /** Of that, how long its main thread could have run and had to wait, because others had the processors. */
+  readonly waitedMs: number;
+  /** The processors' time that it took until then, all its threads together. */
   readonly readyCpuMs: number;
   readonly #adminUrl: string;
   readonly #child: ChildProcess;
 
-  private constructor(child: ChildProcess, adminUrl: string, ready: { readyMs: number; readyCpuMs: number }) {
+  private constructor(child: ChildProcess, adminUrl: string, ready: ReadyTimes) {
     this.#child = child;
     this.#adminUrl = adminUrl;
     this.readyMs = ready.readyMs;
+    this.waitedMs = ready.waitedMs;
     this.readyCpuMs = ready.readyCpuMs;
   }
 
@@ -34,17 +37,20 @@ export class MeasuredAgent implements AsyncDisposable {
     const ports = ['--mirror', ANY_PORT, '--admin', ANY_PORT, '--peer-listen', '/ip4/127.0.0.1/tcp/0'];
     const args = [MAIN, 'agent', '--data', dataFolder, ...ports, ...more];
     const startedAtMs = performance.now();
-    const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'ignore'] });
+    // Nodes have no compiled code from a run before.
+    const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' };
+    const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'ignore'] });
     try {
       const adminUrl = await adminUrlOf(child);
       const { statusCode, body } = await request(new URL('/readyz', adminUrl), {
         signal: AbortSignal.timeout(ASK_TIMEOUT_MS),
       });
       const readyMs = performance.now() - startedAtMs;
+      const waitedMs = await waitedMsOf(child);
       const readyCpuMs = 1000 * (await cpuSecondsOf(child));
       await body.dump();
       if (statusCode !== 200) throw new Error(`/readyz is ${statusCode} although the agent says that it is ready`);
-      return new MeasuredAgent(child, adminUrl, { readyMs, readyCpuMs });
+      return new MeasuredAgent(child, adminUrl, { readyMs, waitedMs, readyCpuMs });
     } catch (error) {
       child.kill('SIGKILL');
       throw error;
@@ -95,9 +101,24 @@ async function adminUrlOf(child: ChildProcess): Promise<string> {
   throw new Error('the agent ended before it was ready');
 }
 
+/**
+ * From the scheduler's own count (https://docs.kernel.org/scheduler/sched-stats.html: nanoseconds on a processor, nanoseconds waiting
+ * for one, turns), for /proc/PID/stat only has whole ticks of who was seen running: an idle agent's work is shorter.
+ */
 async function cpuSecondsOf({ pid }: ChildProcess): Promise<number> {
-  const stat = await readFile(`/proc/${pid}/stat`, 'utf8');
-  // The name, in brackets, may hold anything; state is the first field behind it, utime the twelfth, stime the next.
-  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-  return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND;
+  let ranNs = 0;
+  for (const thread of await readdir(`/proc/${pid}/task`)) {
+    ranNs += (await schedulerCount(`/proc/${pid}/task/${thread}/schedstat`)).ranNs;
+  }
+  return ranNs / 1e9;
+}
+
+/** Of the main thread. */
+async function waitedMsOf({ pid }: ChildProcess): Promise<number> {
+  return (await schedulerCount(`/proc/${pid}/schedstat`)).waitedNs / 1e6;
+}
+
+async function schedulerCount(path: string): Promise<{ ranNs: number; waitedNs: number }> {
+  const [ranNs = Number.NaN, waitedNs = Number.NaN] = (await readFile(path, 'utf8')).split(' ').map(Number);
+  return { ranNs, waitedNs };
 }

@@ -9,7 +9,10 @@ const MOST_RSS_BYTES = 130 * MiB;
 const MOST_CORE_PERCENT = 0.5;
 const IDLE_SECONDS = 25;
 const STARTS = 5;
-/** Other work on the machine makes an agent slower and never quicker, so the best that was seen is the agent's own. */
+/**
+ * Other work on the machine makes an agent slower and never quicker: time in which others had the processors is not counted, and the
+ * best that was seen is the agent's own.
+ */
 const TRIES = 3;
 const TRY_TIMEOUT_MS = 200_000;
 
@@ -26,8 +29,9 @@ async function measure(blobs: number): Promise<Best> {
   const reading = JSON.parse(printed) as StartReading;
   expect(reading).toMatchObject({ blobs, held: blobs, members: 4 });
   expect(reading.readyMs).toHaveLength(STARTS);
+  const ownMs = reading.readyMs.map((readyMs, start) => readyMs - (reading.waitedMs[start] ?? 0));
   const { rssBytes, corePercent } = reading.idle;
-  return { readyMs: Math.min(...reading.readyMs), rssBytes, corePercent };
+  return { readyMs: Math.min(...ownMs), rssBytes, corePercent };
 }
 
 test.each([

@@ -12,6 +12,6 @@ test('memory is given back once after each time of work, and only by a program t
   expect(after(0.001)).toBe(1);
   // What the giving back itself took, and the announcements of an idle agent, are no work.
   expect(after(0.03, 0, 0.001)).toBe(1);
-  expect(after(0.6, 0.05)).toBe(1);
+  expect(after(0.6, 0.08)).toBe(1);
   expect(after(0)).toBe(2);
 });

@@ -8,7 +8,7 @@ import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
 
 /** Shares of the time in which the event loop had something to do. Between both, things are left as they are. */
-const IDLE_SHARE = 0.02;
+const IDLE_SHARE = 0.05;
 const WORKING_SHARE = 0.1;
 const LOOK_EVERY_MS = 5_000;
 
