@@ -1,6 +1,6 @@
 // Prints how long an agent takes to be ready, and its memory and processor time while it idles.
 import { parsedFlags, WrongUsage, wholeNumber } from '../rig/flags.ts';
-import { measureStart } from './measure-start.ts';
+import { measureStart, median } from './measure-start.ts';
 
 const MiB = 1024 * 1024;
 const MAX_BLOBS = 100_000;
@@ -54,10 +54,6 @@ function blobCount(text: string): number {
   if (text === '' || !Number.isInteger(blobs) || blobs < 0 || blobs > MAX_BLOBS)
     throw new WrongUsage(`--blobs takes numbers from 0 to ${MAX_BLOBS}`);
   return blobs;
-}
-
-function median(values: readonly number[]): number {
-  return values.toSorted((left, right) => left - right)[Math.floor(values.length / 2)] ?? 0;
 }
 
 function seconds(ms: number): string {
