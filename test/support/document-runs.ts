@@ -55,6 +55,11 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   // CONTRIBUTING.md
   'npx -y pnpm@12.21.0 lint': tested('.ci/run', 'pnpm lint'),
   'npx -y pnpm@12.21.0 types': tested('.ci/run', 'pnpm types'),
+  'npx -y pnpm@12.21.0 test:chaos': tested('test/e2e/chaos.test.ts', 'SHOAL_CHAOS_SECONDS'),
+  'SHOAL_CHAOS_SEED=4 SHOAL_CHAOS_SECONDS=60 npx -y pnpm@12.21.0 test:chaos': tested(
+    'test/e2e/chaos.test.ts',
+    'SHOAL_CHAOS_SEED',
+  ),
   'npx -y pnpm@12.21.0 format': notRun(
     'it would change the checkout under the other tests; lint is the same tool, asking',
   ),
@@ -78,10 +83,10 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
     '--filter @shoal/cli deploy --prod',
   ),
   'mkdir -p OUT/bin && cp -L node_modules/.bin/node OUT/bin/node && cp -r deploy/systemd OUT/': walked,
-  "tar -C OUT -cz . | ssh root@NODE 'mkdir -p /opt/shoal /etc/shoal && tar -C /opt/shoal -xz && cp /opt/shoal/systemd/shoal-agent.service /etc/systemd/system/'":
+  "tar -C OUT -cz . | ssh root@NODE 'mkdir -p /opt/shoal /etc/shoal && tar -C /opt/shoal -xz && cp /opt/shoal/systemd/shoal-agent* /etc/systemd/system/'":
     notRun(NO_OTHER_MACHINE),
   'scp -p join-token agent.yaml root@NODE:/etc/shoal/': notRun(NO_OTHER_MACHINE),
-  "ssh root@NODE 'chmod 600 /etc/shoal/join-token && systemctl enable --now shoal-agent && /opt/shoal/bin/node /opt/shoal/dist/main.js setup containerd'":
+  "ssh root@NODE 'chmod 600 /etc/shoal/join-token && systemctl enable --now shoal-agent.socket shoal-agent && /opt/shoal/bin/node /opt/shoal/dist/main.js setup containerd'":
     notRun(NO_OTHER_MACHINE),
   // docs/benchmarks.md
   'sudo npx -y pnpm@12.21.0 --silent bench rollout --nodes 8 --image 256MiB --layers 4 --link 100mbit --json out.json --html out.html':
@@ -95,6 +100,14 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   'shoal cache pin registry.example.com/team/big:v1': walked,
   'shoal cache prune --keep 50MB --dry-run': walked,
   'shoal cache verify': walked,
+  // docs/dashboard.md
+  'shoal tracker --data /var/lib/shoal-tracker --dashboard 127.0.0.1:7304': tested(
+    'test/e2e/dashboard.test.ts',
+    "'--dashboard'",
+  ),
+  'ssh -L 7304:127.0.0.1:7304 TRACKER': notRun(NO_OTHER_MACHINE),
+  'kubectl -n shoal-system port-forward deploy/shoal-tracker 7304': notRun(NO_CLUSTER),
+  'kubectl -n shoal-system exec deploy/shoal-tracker -- cat /var/lib/shoal-tracker/dashboard-token': notRun(NO_CLUSTER),
   // docs/install-kubernetes.md
   'kubectl create namespace shoal-system': notRun(NO_CLUSTER),
   'kubectl label namespace shoal-system pod-security.kubernetes.io/enforce=privileged': notRun(NO_CLUSTER),
@@ -108,4 +121,20 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   'shoal status': walked,
   'shoal doctor': walked,
   'curl -s "http://127.0.0.1:7300/v2/org/app/manifests/v1?ns=gone.test"': walked,
+  // docs/several-trackers.md
+  'shoal tracker --identity /etc/shoal/identity --store redis://10.0.0.9:6379/0': tested(
+    'test/support/several-trackers.ts',
+    "'--store'",
+  ),
+  'shoal agent --tracker https://10.0.0.5:7302 --tracker https://10.0.0.6:7302 --join-token @/etc/shoal/join-token':
+    tested('test/e2e/several-trackers.test.ts', 'trackers'),
+  'kubectl -n shoal-system create secret generic shoal-store --from-literal=url=redis://:PASSWORD@redis.example:6379/0':
+    notRun(NO_CLUSTER),
+  'helm upgrade shoal deploy/helm/shoal -n shoal-system --reuse-values --set tracker.replicas=2 --set tracker.store.existingSecret=shoal-store':
+    notRun(NO_CLUSTER),
+  // docs/tracing.md
+  'shoal agent --otlp-endpoint http://otel-collector:4318 --trace-sample 10': tested(
+    'test/integration/tracing.test.ts',
+    "'--otlp-endpoint'",
+  ),
 };
