@@ -128,6 +128,15 @@ test('without --nodes this node fetches alone, below its rate', async () => {
   expect(seconds).toBeGreaterThan(2);
 });
 
+test('what was prefetched can be pinned by its name', async () => {
+  await newImage('pinned', [100_000]);
+  await done(`${REGISTRY}/org/app:pinned`);
+  const admin = ['--admin', new URL(cluster.agents[0]!.adminUrl).host];
+  const pin = await runShoal('cache', 'pin', `${REGISTRY}/org/app:pinned`, ...admin);
+  expect([pin.code, pin.stdout], pin.stderr).toEqual([0, expect.stringContaining('Pinned: ')]);
+  expect((await runShoal('cache', 'unpin', `${REGISTRY}/org/app:pinned`, ...admin)).code).toBe(0);
+});
+
 test('a private image: only the node whose own credentials open it fetches it, and that opens it to no client', async () => {
   const image = await newImage('v1', [MiB], locked);
   const { code, stdout, stderr } = await prefetch(`${PRIVATE}/org/app:v1`, '--nodes', 'node-1,node-2');

@@ -34,6 +34,7 @@ import { createOriginClient } from './origin/undici-origin.ts';
 import { IdentityError, loadOrCreateIdentity } from './peers/identity.ts';
 import { startPeerNetwork } from './peers/network.ts';
 import type { TunablePeerNetwork } from './peers/peer-rates.ts';
+import { FetchedTags } from './prefetch/fetched-tags.ts';
 import { ownPlatform } from './prefetch/own-platform.ts';
 import { Prefetch } from './prefetch/prefetch.ts';
 import { sharedNameOf } from './pull/node-registry.ts';
@@ -308,6 +309,7 @@ async function start(
   const access = new RepositoryAccess({}, { ...kept, admissions, origin, lookups });
   const references = new ReferenceResolver(tags, { ...kept, admissions, lookups });
   await Promise.all([admissions.prune(), access.prune(), references.prune()]);
+  const fetchedTags = new FetchedTags();
   const ordered = new Prefetch(
     {
       name,
@@ -320,6 +322,7 @@ async function start(
       origin,
       lookups,
       pulls: registry,
+      tags: fetchedTags,
       quotaBytes: () => store.usage().quotaBytes,
       orders: client.orders,
       clusterSize: () => client.clusterSize(),
@@ -436,7 +439,10 @@ async function start(
     cache: new CacheDesk({
       store,
       idOf,
-      tagDigests: (repository, tag) => references.known(repository, tag),
+      tagDigests: async (repository, tag) => {
+        const fetched = fetchedTags.of(repository, tag);
+        return [...(await references.known(repository, tag)), ...(fetched === undefined ? [] : [fetched])];
+      },
       runtimeContent: () => content?.report(),
       clock,
     }),

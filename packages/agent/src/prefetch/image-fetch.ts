@@ -21,6 +21,7 @@ import { unlessAborted } from '../origin/unless-aborted.ts';
 import { PullError } from '../pull/pull-error.ts';
 import type { BlobReader, Keeping, PullSource, Pulls } from '../pull/pulls.ts';
 import type { RateLane } from '../rate/rate-limit.ts';
+import type { FetchedTags } from './fetched-tags.ts';
 import { type NamedManifest, walkImage } from './image-walk.ts';
 import { PrefetchError } from './prefetch-error.ts';
 
@@ -41,6 +42,7 @@ export interface ImageFetchDependencies {
   origin: Pick<OriginClient, 'allowed'>;
   lookups: Pick<ClusterLookups, 'resolve'>;
   pulls: Pick<Pulls, 'open' | 'expect'>;
+  tags: FetchedTags;
   /** Most bytes that the store keeps. */
   quotaBytes: () => number;
 }
@@ -78,13 +80,14 @@ export class ImageFetch {
   /** Reads the manifests; after it the total is known. @throws PrefetchError, OriginError, PullError, or the signal's reason */
   async walk(signal: AbortSignal): Promise<void> {
     const { image, platform, pullId } = this.#options;
-    const { origin, lookups, pulls } = this.#dependencies;
+    const { origin, lookups, pulls, tags } = this.#dependencies;
     const { registry } = this.#repository;
     if (!origin.allowed(registry))
       throw new PrefetchError('refused', `this node may not ask ${registry} (--allow-registry)`);
     const reference = image.digest ?? image.tag ?? 'latest';
     const question = { repository: this.#repository, reference, accept: MANIFEST_ACCEPT };
     const root = await lookups.resolve(question, { signal, pullId, asker: 'node' });
+    if (image.digest === undefined) tags.note(this.#repository, reference, root.digest);
     this.#blobs = await walkImage(root, platform, (manifest) => this.#manifest(manifest, signal));
     for (const { sizeBytes } of this.#blobs) this.#fetched.totalBytes += sizeBytes;
     pulls.expect(

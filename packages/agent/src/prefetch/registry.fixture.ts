@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { type Digest, OCI_INDEX, OCI_MANIFEST, parsePlatform } from '@shoal/oci';
 import type { BlobReader, Keeping, PullSource, Pulls } from '../pull/pulls.ts';
+import { FetchedTags } from './fetched-tags.ts';
 import type { ImageFetchDependencies } from './image-fetch.ts';
 import type { NamedManifest } from './image-walk.ts';
 
@@ -71,6 +72,7 @@ export class MemoryRegistry {
           return { digest, mediaType, sizeBytes: size, resolvedAtMs: 0 };
         },
       },
+      tags: new FetchedTags(),
       quotaBytes: () => 1_000_000,
     };
   }
