@@ -149,6 +149,10 @@ async function start(
     stops.push(() => expiry.stop());
   }
   const knownPeers = new KnownPeers(ownStore.notes);
+  // What is only remembered for the next start ends nothing when the disk is full.
+  const noted = (writing: Promise<void>): void => {
+    writing.catch((error: unknown) => logger.warn({ err: error }, 'not written down for the next start'));
+  };
   await knownPeers.load();
   const identity = await loadOrCreateIdentity(config.dataDir).catch((error: unknown) => {
     throw identityFailure(error, config.dataDir);
@@ -188,7 +192,7 @@ async function start(
     {
       identity,
       addresses: () => network?.addresses() ?? [],
-      onMembership: (membership) => void saveMembership(store, membership),
+      onMembership: (membership) => noted(saveMembership(store, membership)),
       savedMembership: config.trackers.length === 0 ? undefined : await savedMembership(store),
       onPeers: (blob, peers) => pulls?.found(blob, peers),
       acquaintancesWanted: () => ACQUAINTANCES - (network?.connected().length ?? ACQUAINTANCES),
@@ -234,7 +238,7 @@ async function start(
       hooks: {
         onBytesSent: (bytes) => metrics.bytes('peer', 'out', bytes),
         onBytesReceived: (bytes) => metrics.bytes('peer', 'in', bytes),
-        onKnownPeer: (peer) => void knownPeers.remember(peer),
+        onKnownPeer: (peer) => noted(knownPeers.remember(peer)),
         onStranger: () => metrics.strangerMet(),
       },
     },

@@ -52,6 +52,21 @@ describe('reading the origin', () => {
     expect(table.request({ ...starved, piece: 100 }, 0)).toMatchObject({ from: 100 });
   });
 
+  test('one agent does not take all leases of a registry, however many blobs it makes up', () => {
+    const table = knownTable();
+    const blobs = Array.from({ length: 40 }, (_, at) => `a.test/sha256:${String(at).padStart(64, '0')}` as BlobId);
+    let granted = 0;
+    for (const blob of blobs) {
+      const reply = table.request({ ...ASK, blob, agent: 'greedy' }, 0);
+      if (reply.granted) granted++;
+      // So that the registry seems fast.
+      for (let at = 500; reply.granted && at < 1_600; at += 500)
+        table.renew(reply.leaseId, 'greedy', { bytes: at * 1_000, next: 0, ranges: true }, at);
+    }
+    expect(granted).toBeLessThanOrEqual(16);
+    expect(table.request({ ...ASK, agent: 'b' }, 1_600).granted).toBe(true);
+  });
+
   test('every piece is granted once, whatever the order of asks, ends and asks again', () => {
     fc.assert(
       fc.property(fc.array(fc.nat(5), { minLength: 1, maxLength: 400 }), (turns) => {

@@ -22,6 +22,7 @@ import { pieceCountOf } from './piece.ts';
 import { RegistryLoad } from './registry-load.ts';
 import { RegistryPace } from './registry-pace.ts';
 import { RegistryRanges } from './registry-ranges.ts';
+import { RegistryReaders } from './registry-readers.ts';
 import type { Run } from './runs.ts';
 import { restoredLease, type SavedBlobLeases, savedLease } from './saved-leases.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
@@ -30,6 +31,8 @@ const DEFAULT_MAX_READERS_PER_BLOB = 16;
 const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
 const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
 const DEFAULT_MAX_LEASES = 8_192;
+/** Of one agent on one registry: two for each of the layers that it reads together. */
+const MAX_LEASES_OF_ONE = 16;
 /** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
 const MAX_STARVED_RUN_PIECES = 16;
 /** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
@@ -114,7 +117,7 @@ export class LeaseTable {
    */
   readonly #leases = new Map<string, Lease>();
   readonly #byAgent = new Map<string, Set<Lease>>();
-  readonly #originLeases = new Map<string, number>();
+  readonly #readers = new RegistryReaders();
   readonly #ranges = new RegistryRanges();
   readonly #paces = new RegistryPace();
   readonly #loads = new RegistryLoad();
@@ -353,9 +356,10 @@ export class LeaseTable {
 
   /** @param isUrgent a reader starves for the very piece: the registry is asked however busy it is */
   #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, isUrgent: boolean, nowMs: number): boolean {
-    const leases = this.#originLeases.get(ask.registry) ?? 0;
-    if (leases >= this.#options.maxLeasesPerRegistry) return false;
-    if (!isUrgent && leases >= this.#loads.most(ask.registry, blob.pieceBytes)) return false;
+    const { agent, registry } = ask;
+    if (this.#readers.all(registry) >= this.#options.maxLeasesPerRegistry) return false;
+    if (!isUrgent && this.#readers.of(registry, agent) >= MAX_LEASES_OF_ONE) return false;
+    if (!isUrgent && this.#readers.weighed(registry) >= this.#loads.most(registry, blob.pieceBytes)) return false;
     // Until the first answer has shown whether this registry honours ranges, a second reader might read everything.
     const ranges = this.#ranges.of(ask.registry, nowMs);
     return blob.readers('origin') < (ranges === true ? this.#options.maxReadersPerBlob : 1);
@@ -409,11 +413,13 @@ export class LeaseTable {
     return false;
   }
 
-  #noteRead(lease: Lease, bytes: number, tookMs: number, nowMs: number): void {
+  #noteRead(lease: Lease, told: number, tookMs: number, nowMs: number): void {
+    // A member may say anything.
+    const bytes = Math.min(told, (lease.to - lease.from) * lease.blob.pieceBytes);
     this.#paces.note(lease.registry, bytes, tookMs);
     // Who waits for its turn tells of what it reads under its other lease.
     if (lease.blob.before(lease) !== undefined) return;
-    this.#loads.note(lease.registry, bytes, this.#originLeases.get(lease.registry) ?? 0, nowMs);
+    this.#loads.note(lease.registry, bytes, nowMs);
   }
 
   #tolerableMs(lease: Lease): number {
@@ -508,7 +514,7 @@ export class LeaseTable {
     const ofAgent = this.#byAgent.get(lease.agent);
     if (ofAgent === undefined) this.#byAgent.set(lease.agent, new Set([lease]));
     else ofAgent.add(lease);
-    if (lease.source === 'origin') this.#countOrigin(lease.registry, 1);
+    if (lease.source === 'origin') this.#readers.add(lease.registry, lease.agent);
   }
 
   #drop(lease: Lease): void {
@@ -517,14 +523,8 @@ export class LeaseTable {
     const ofAgent = this.#byAgent.get(lease.agent);
     ofAgent?.delete(lease);
     if (ofAgent?.size === 0) this.#byAgent.delete(lease.agent);
-    if (lease.source === 'origin') this.#countOrigin(lease.registry, -1);
+    if (lease.source === 'origin') this.#readers.remove(lease.registry, lease.agent);
     this.#onChange(lease.blob.id);
-  }
-
-  #countOrigin(registry: string, by: 1 | -1): void {
-    const count = (this.#originLeases.get(registry) ?? 0) + by;
-    if (count === 0) this.#originLeases.delete(registry);
-    else this.#originLeases.set(registry, count);
   }
 
   #noteGone(agent: string): void {

@@ -93,6 +93,22 @@ test('an answer that stands in line behind another one is waited for beyond its 
   expect(blob.bytes.equals(before.bytes)).toBe(true);
 });
 
+test('a trickle is no progress, whatever else trickles', async () => {
+  const trickles: NodeJS.Timeout[] = [];
+  behave = (stream) => {
+    stream.send(head);
+    trickles.push(setInterval(() => stream.status === 'open' && stream.send(blob.bytes.subarray(0, 1)), 50));
+  };
+  try {
+    const started = performance.now();
+    const both = await Promise.allSettled([fetch(500), fetch(500)]);
+    for (const one of both) expect(one).toMatchObject({ status: 'rejected', reason: { code: 'timeout' } });
+    expect(performance.now() - started).toBeLessThan(1_500);
+  } finally {
+    for (const trickle of trickles) clearInterval(trickle);
+  }
+});
+
 test('silence after half a piece is a timeout, and the connection stays', async () => {
   behave = (stream) => {
     stream.send(head);

@@ -11,7 +11,7 @@ const MAX_WAITING = 64;
 /** When this agent asks more of a peer at once than it has streams for. */
 const RETRY_AFTER_MS = 50;
 
-export interface PiecePoolDependencies extends Omit<PieceStreamDependencies, 'onClosed' | 'quietMs'> {
+export interface PiecePoolDependencies extends Omit<PieceStreamDependencies, 'onClosed' | 'quietMs' | 'onProgress'> {
   openStream: (signal: AbortSignal) => Promise<Stream>;
 }
 
@@ -22,7 +22,7 @@ export class PiecePool {
   readonly #idle: PieceStream[] = [];
   readonly #waiting: (() => void)[] = [];
   #opening = 0;
-  #heardAtMs = Number.NEGATIVE_INFINITY;
+  #progressAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: { maxStreams: number }, dependencies: PiecePoolDependencies) {
@@ -33,12 +33,8 @@ export class PiecePool {
   /** @throws PeerError */
   async fetch(piece: Piece, options: FetchOptions): Promise<FetchedPiece> {
     const stream = await this.#take(options);
-    const onBytes = (bytes: number): void => {
-      this.#heardAtMs = performance.now();
-      options.onBytes(bytes);
-    };
     try {
-      return await stream.fetch(piece, { ...options, onBytes });
+      return await stream.fetch(piece, options);
     } finally {
       if (stream.usable) this.#idle.push(stream);
       this.#wakeOne();
@@ -77,7 +73,10 @@ export class PiecePool {
       const opened = await this.#dependencies.openStream(AbortSignal.any([options.signal, timeout]));
       const stream = new PieceStream(opened, {
         ...this.#dependencies,
-        quietMs: () => performance.now() - this.#heardAtMs,
+        quietMs: () => performance.now() - this.#progressAtMs,
+        onProgress: () => {
+          this.#progressAtMs = performance.now();
+        },
         onClosed: (closed) => {
           this.#streams.delete(closed);
           this.#wakeOne();

@@ -31,8 +31,9 @@ const PROGRESS_BYTES = 64 * 1024;
 const MAX_IN_LINE = 4;
 
 export interface PieceStreamDependencies {
-  /** Milliseconds since the peer's other streams last brought bytes of a piece. */
+  /** Milliseconds since any stream of the peer last got on by 64 KiB, or to the end of a piece. */
   quietMs: () => number;
+  onProgress: () => void;
   /** @throws PeerError corrupt */
   checkAttestation: (attestation: Uint8Array, piece: Piece) => Attested;
   /** Whether nothing is believed that this member signed. */
@@ -197,8 +198,10 @@ export class PieceStream {
       receiving.progressAt = receiving.received + PROGRESS_BYTES;
       exchange.inLine = 1;
       exchange.timer.refresh();
+      this.#dependencies.onProgress();
     }
     if (receiving.received < exchange.length) return;
+    this.#dependencies.onProgress();
     // A stream that has just closed does not spoil the piece.
     if (this.#stream.status === 'open') this.#stream.send(PIECE_RECEIVED);
     const { bytes, sha256, attestation, signer } = receiving;

@@ -22,6 +22,8 @@ import { type Labelled, Provenance, registriesOf } from './provenance.ts';
 const RESCAN_MS: number = 5 * 60_000;
 /** Changes come in bursts, and a file comes before its label. */
 const SETTLE_MS = 300;
+/** Of a store that changes all the time a listing that takes long is made less often. */
+const LIST_SHARE = 10;
 const MIN_PAUSE_MS = 1_000;
 const MAX_PAUSE_MS = 30_000;
 /** More are not shared. */
@@ -142,9 +144,10 @@ export class ContentWatch {
       listening.catch(() => undefined);
       while (!signal.aborted) {
         this.#isChanged = false;
+        const startedAt = performance.now();
         await this.#list(api, folder, signal);
         onListed();
-        await this.#nextTurn();
+        await this.#nextTurn(LIST_SHARE * (performance.now() - startedAt));
       }
       await listening;
     } finally {
@@ -170,8 +173,8 @@ export class ContentWatch {
     this.#wake?.();
   }
 
-  /** Resolves a moment after the next change, or when it is time again. */
-  async #nextTurn(): Promise<void> {
+  /** Resolves a moment after the next change, or when it is time again; not before `leastMs`. */
+  async #nextTurn(leastMs: number): Promise<void> {
     const { signal } = this.#closing;
     if (!this.#isChanged && !signal.aborted) {
       const turn = Promise.withResolvers<void>();
@@ -181,7 +184,7 @@ export class ContentWatch {
       clearTimeout(timer);
       this.#wake = undefined;
     }
-    await sleep(SETTLE_MS, undefined, { signal }).catch(() => undefined);
+    await sleep(Math.max(SETTLE_MS, leastMs), undefined, { signal }).catch(() => undefined);
   }
 
   /** @throws ContainerdError */

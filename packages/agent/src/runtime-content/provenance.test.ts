@@ -22,7 +22,7 @@ test('labels name registries, whatever else there is', () => {
     'containerd.io/distribution.source.not a host': 'nothing',
     'containerd.io/gc.ref.content.0': digest,
   };
-  expect(registriesOf(labels)).toEqual(['docker.io', 'registry.example:5000']);
+  expect(registriesOf(labels)).toEqual(['docker.io', 'registry.example:5000', '?', '?not a host']);
 });
 
 test('content of one registry is that registry’s', () => {
@@ -49,6 +49,15 @@ test('what lay there for long without a label is no registry’s; what has just 
   const fresh = new Provenance();
   expect(seen(fresh, [])).toBeUndefined();
   expect(seen(fresh, ['a.example'])).toBe('a.example');
+  const later = new Provenance();
+  expect(seen(later, [], NOW)).toBeUndefined();
+  const inAMinute = later.judge(new Map([[digest, labelled(['evil.example'], NOW)]]), NOW + 60_000);
+  expect(inAMinute.get(digest)).toBeUndefined();
+});
+
+test('a registry of which nobody knows the host is one, too', () => {
+  expect(seen(new Provenance(), ['?my_registry:5000'])).toBeUndefined();
+  expect(seen(new Provenance(), ['?my_registry:5000', 'evil.example'])).toBeUndefined();
 });
 
 test('what is gone is forgotten', () => {
