@@ -333,7 +333,7 @@ test('what one of several trackers did not answer, the next one does; nothing is
   // Several calls at once, as pulls make them: none of them is told that there is no tracker.
   const answers = await Promise.all([client.lease(ask), client.lease(ask), client.findReference(reference)]);
   expect(answers.slice(0, 2)).toMatchObject([{ granted: true }, { granted: false }]);
-  expect(client.reachable()).toBe(true);
+  await vi.waitFor(() => expect(client.reachable()).toBe(true), soon);
   await second.close();
   const startedMs = performance.now();
   expect(await client.lease(ask)).toBeUndefined();
