@@ -73,3 +73,12 @@ test('tells nothing while the tracker is away, and goes on when it is back', () 
   vi.advanceTimersByTime(10_000);
   expect(told).toHaveLength(1);
 });
+
+test('goes on telling while the pace changes with every announcement, as it does in a cluster that grows', () => {
+  for (let members = 0; members < 60; members++) {
+    links = members;
+    reporter.setEvery(EVERY_MS + 2 * members);
+    vi.advanceTimersByTime(EVERY_MS / 2);
+  }
+  expect(told.length).toBeGreaterThan(25);
+});

@@ -28,14 +28,16 @@ export class NodeReporter {
   /** @param everyMs undefined: the tracker wants no reports */
   setEvery(everyMs: number | undefined): void {
     if (everyMs === this.#everyMs || this.#closed) return;
-    const isFirst = this.#everyMs === undefined;
     this.#everyMs = everyMs;
-    clearTimeout(this.#timer);
-    this.#timer = undefined;
-    if (everyMs === undefined) return;
+    if (everyMs === undefined) {
+      clearTimeout(this.#timer);
+      this.#timer = undefined;
+      return;
+    }
+    // While the cluster grows the pace is another one at each announcement: begun anew each time, the wait would never end.
+    if (this.#timer !== undefined) return;
     // A whole cluster hears this in the same moment, when its tracker has come back.
-    if (isFirst) this.#tellIn(everyMs * this.#dependencies.random());
-    else this.#tellIn(everyMs);
+    this.#tellIn(everyMs * this.#dependencies.random());
   }
 
   /** The tracker knows nothing any more. */
