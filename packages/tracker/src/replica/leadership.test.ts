@@ -13,7 +13,14 @@ class OneKey {
   value: string | undefined;
   endsAtMs = 0;
   isAway = false;
-  async run(script: string, _keys: readonly string[], [fence, ttlMs]: readonly (string | number)[]): Promise<unknown> {
+  /** It does what it is told, but its answers come too late. */
+  isLate = false;
+  async run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
+    const answer = await this.#run(script, keys, values);
+    if (this.isLate) throw new Error('timed out');
+    return answer;
+  }
+  async #run(script: string, _keys: readonly string[], [fence, ttlMs]: readonly (string | number)[]): Promise<unknown> {
     if (this.isAway) throw new Error('away');
     if (performance.now() >= this.endsAtMs) this.value = undefined;
     if (script.includes("'DEL'")) {
@@ -68,6 +75,18 @@ test('a leader that cannot renew its key stops before another one can have it', 
   await expect.poll(() => one.seen, soon).toEqual(['taken', 'lost']);
   redis.isAway = false;
   await expect.poll(() => one.leadership.leads, soon).toBe(true);
+});
+
+test('a leader that hears nothing does not wait for what it sent last, when that has arrived', async () => {
+  const redis = new OneKey();
+  const one = candidate(redis, 'one');
+  await one.leadership.start();
+  redis.isLate = true;
+  await expect.poll(() => one.seen, soon).toEqual(['taken', 'lost']);
+  redis.isLate = false;
+  await expect.poll(() => one.leadership.leads, soon).toBe(true);
+  // It never took its own former tenure for another tracker.
+  expect(one.leaders).toEqual([]);
 });
 
 test('one that was held up for longer than its key lived begins anew, though nobody else led meanwhile', async () => {

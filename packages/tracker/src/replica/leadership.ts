@@ -128,7 +128,8 @@ export class Leadership {
     } catch (error) {
       if (this.#untilMs !== undefined && monotonic() >= this.#untilMs) {
         logger.warn({ err: error }, 'this tracker does not lead any more: the store did not answer in time');
-        this.#stop();
+        // What was sent may yet arrive: then this tracker would wait for its own former tenure to run out.
+        await this.giveUp();
       }
       if (this.silentMs >= FORGET_LEADER_MS) this.#follow(undefined);
       return;
