@@ -162,7 +162,11 @@ export class ApiServer {
     this.fastify.post(path, { onRequest, bodyLimit: maxBodyBytes }, (request, reply) => {
       const { member } = request;
       if (member === undefined) throw new TypeError('a call without its member');
-      return this.#serve(request, reply, () => handle(member, parse(schema, request.body)));
+      return this.#serve(request, reply, () => {
+        // Whom the former leader barred was not known yet to one that began to lead when the call came in.
+        this.#dependencies.membership.refuseBarred(member.peerId);
+        return handle(member, parse(schema, request.body));
+      });
     });
   }
 

@@ -69,7 +69,7 @@ export class Membership {
           `at most ${MAX_CLOCK_SKEW_MS / 60_000} minutes are allowed`,
       );
     }
-    this.#refuseBarred(request.peerId);
+    this.refuseBarred(request.peerId);
     const expiresAtMs = nowMs + this.#lifetimeMs;
     const [certificate, session] = await Promise.all(
       ['peers', 'tracker'].map((audience) => this.#sign(request, audience, nowMs, expiresAtMs)),
@@ -87,6 +87,13 @@ export class Membership {
     return checked === undefined ? this.#check(session) : this.#admit(checked);
   }
 
+  /** Also while its session is good. @throws ApiError BARRED */
+  refuseBarred(peerId: string): void {
+    if (this.#dependencies.isBarred(peerId)) {
+      throw new ApiError(403, 'BARRED', 'this member is barred from the cluster');
+    }
+  }
+
   /** The member that this certificate is of, even if it ran out up to `toleranceMs` ago; undefined when it is no certificate. */
   async holderOf(certificate: string, toleranceMs: number): Promise<string | undefined> {
     return (await this.#verified(certificate, 'peers', toleranceMs))?.member.peerId;
@@ -101,7 +108,7 @@ export class Membership {
 
   #admit({ member, expiresAtMs }: Session): Member {
     if (this.#dependencies.clock() >= expiresAtMs) throw noSession();
-    this.#refuseBarred(member.peerId);
+    this.refuseBarred(member.peerId);
     return member;
   }
 
@@ -130,12 +137,6 @@ export class Membership {
       .setIssuedAt(Math.floor(nowMs / 1000))
       .setExpirationTime(Math.floor(expiresAtMs / 1000))
       .sign(this.#dependencies.clusterKey);
-  }
-
-  #refuseBarred(peerId: string): void {
-    if (this.#dependencies.isBarred(peerId)) {
-      throw new ApiError(403, 'BARRED', 'this member is barred from the cluster');
-    }
   }
 }
 
