@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { streamPair } from '@libp2p/utils';
 import { decodeDialBackBody, encodeDialBackFrame } from '@shoal/wire';
 import type { Uint8ArrayList } from 'uint8arraylist';
@@ -100,6 +101,31 @@ describe('a member that is asked', () => {
     dialBack.stop();
     return told;
   }
+
+  it('takes as long for every port where the asker is not, whether it is open or closed, and no longer than it must where it is', async () => {
+    const server = createServer((socket) => socket.destroy()).listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    const open = `/ip4/127.0.0.1/tcp/${(server.address() as AddressInfo).port}`;
+    const answered = [open, CLOSED, '/dns4/localhost/udp/1'].map(async (address) => {
+      const startedAtMs = performance.now();
+      await answers('127.0.0.1', [address], 1);
+      return performance.now() - startedAtMs;
+    });
+    for (const tookMs of await Promise.all(answered)) expect(tookMs).toBeGreaterThan(1_500);
+    server.close();
+    const [member, asker] = [await start(), await start()];
+    await connect(asker, member);
+    const startedAtMs = performance.now();
+    expect(await asker.network.dialBack(AbortSignal.timeout(5_000))).toMatchObject([{ tried: [{ reached: true }] }]);
+    expect(performance.now() - startedAtMs).toBeLessThan(1_500);
+  });
+
+  it('knows its own machine by every address that it has', async () => {
+    const addresses = Object.values(networkInterfaces()).flatMap((of) => of ?? []);
+    const own = addresses.map(({ family, address }) => `/${family === 'IPv6' ? 'ip6' : 'ip4'}/${address}/tcp/22`);
+    expect(own.length).toBeGreaterThan(0);
+    expect(await answers('203.0.113.9', own.slice(-8), 1)).toEqual([{ type: 'answer', tried: [] }]);
+  });
 
   it('dials its own machine for nobody from elsewhere, and eight addresses at most', async () => {
     const own = ['/ip4/127.0.0.1/tcp/22', '/ip4/169.254.169.254/tcp/80', '/ip6/::1/tcp/22', '/dns4/localhost/tcp/22'];

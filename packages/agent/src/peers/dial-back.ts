@@ -6,14 +6,17 @@
  *          ◄── ANSWER: which were reached ────────── member
  *
  * It cannot be used to reach for anybody else. The member dials only what the asker's own signed record named when they
- * connected, eight addresses at most, never loopback or link-local ones unless the asker is on the same machine; it says no
- * more than a TLS handshake there, learns whether the asker answered and tells nothing else, for all addresses at once; and it does
- * so twice in 20 s for one member, for four at a time.
+ * connected, eight addresses at most, never loopback, link-local or this machine's own ones unless the asker is on the same
+ * machine; it says no more than a TLS handshake there, learns whether the asker answered and tells nothing else, for all addresses
+ * at once; and it does so twice in 20 s for one member, for four at a time. Unless the asker was reached at all of them the answer
+ * always takes as long: a port that is closed, filtered or another's looks the same.
  *
  * A build that does not know the protocol says so when the stream is opened, and goes on trading.
  */
 import { lookup } from 'node:dns/promises';
 import { BlockList, isIPv6 } from 'node:net';
+import { networkInterfaces } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { SecureContext } from 'node:tls';
 import { type Connection, type Stream, UnsupportedProtocolError } from '@libp2p/interface';
 import {
@@ -33,6 +36,8 @@ import { askVersions } from './tls/versions.ts';
 
 /** For one address. */
 const DIAL_WITHIN_MS = 1_500;
+/** When the answer leaves that some address is not the asker's: after all that was dialled in vain has run out. */
+const ANSWER_AFTER_MS: number = DIAL_WITHIN_MS + 100;
 /** For the question, or for the answer, after it. */
 const FRAME_WITHIN_MS = 2_500;
 const PER_MEMBER = { perSecond: 0.1, burst: 2 };
@@ -42,13 +47,13 @@ const FOUND_COUNTS_MS = 15_000;
 const MAX_UNDER_WAY = 4;
 const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})$/;
 
-const ownMachine = new BlockList();
-ownMachine.addSubnet('127.0.0.0', 8, 'ipv4');
-ownMachine.addSubnet('0.0.0.0', 8, 'ipv4');
-ownMachine.addSubnet('169.254.0.0', 16, 'ipv4');
-ownMachine.addAddress('::', 'ipv6');
-ownMachine.addAddress('::1', 'ipv6');
-ownMachine.addSubnet('fe80::', 10, 'ipv6');
+const loopbackAndLink = new BlockList();
+loopbackAndLink.addSubnet('127.0.0.0', 8, 'ipv4');
+loopbackAndLink.addSubnet('0.0.0.0', 8, 'ipv4');
+loopbackAndLink.addSubnet('169.254.0.0', 16, 'ipv4');
+loopbackAndLink.addAddress('::', 'ipv6');
+loopbackAndLink.addAddress('::1', 'ipv6');
+loopbackAndLink.addSubnet('fe80::', 10, 'ipv6');
 
 /** `unsupported`: a build that does not know the question. `refused`: asked too often. `failed`: no answer in time. */
 export type DialBackAnswer =
@@ -129,7 +134,10 @@ export class DialBack {
     this.#underWay++;
     try {
       const addresses = asker.addresses.slice(0, MAX_DIALLED_BACK);
+      const uniform = sleep(ANSWER_AFTER_MS, undefined, { signal: this.#stopped.signal });
+      uniform.catch(() => {});
       const tried = await Promise.all(addresses.map((address) => this.#try(address, asker)));
+      if (!tried.every((one) => one?.reached === true)) await uniform;
       return { type: 'answer', tried: tried.filter((one) => one !== undefined) };
     } finally {
       this.#underWay--;
@@ -168,8 +176,15 @@ async function resolved(name: string, signal: AbortSignal): Promise<string> {
   return (await Promise.race([lookup(name), late])).address;
 }
 
+/** Its interfaces come and go. */
 function isOwnMachine(address: string): boolean {
-  return ownMachine.check(address, isIPv6(address) ? 'ipv6' : 'ipv4');
+  const family = isIPv6(address) ? 'ipv6' : 'ipv4';
+  if (loopbackAndLink.check(address, family)) return true;
+  const own = new BlockList();
+  for (const each of Object.values(networkInterfaces()).flat()) {
+    if (each !== undefined) own.addAddress(each.address, each.family === 'IPv6' ? 'ipv6' : 'ipv4');
+  }
+  return own.check(address, family);
 }
 
 /** The one frame that the other side sends. Must be called before anything is awaited. @throws Error */
