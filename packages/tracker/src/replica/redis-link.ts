@@ -22,9 +22,11 @@ export interface RedisLinkDependencies {
 
 export class RedisLink {
   readonly #redis: Redis;
+  readonly #password: string | undefined;
 
-  private constructor(redis: Redis) {
+  private constructor(redis: Redis, password: string | undefined) {
     this.#redis = redis;
+    this.#password = password;
   }
 
   /** @param url redis:// or rediss://, with user and password if it wants them @throws TrackerStartError STORE_UNREACHABLE */
@@ -45,7 +47,9 @@ export class RedisLink {
     let failure: Error | undefined;
     let isAway = false;
     let refuse: () => void = () => undefined;
-    redis.on('error', (error: Error) => {
+    const password = redis.options.password ?? undefined;
+    redis.on('error', (caught: Error) => {
+      const error = withoutSecrets(caught, password);
       failure = error;
       if (REFUSAL.test(error.message)) refuse();
       if (!isAway) logger.warn({ store: named, err: error }, 'the store of the trackers does not answer');
@@ -64,7 +68,7 @@ export class RedisLink {
     });
     const outcome = await Promise.race([ready, vain]);
     clearTimeout(timer);
-    if (outcome !== 'vain') return new RedisLink(redis);
+    if (outcome !== 'vain') return new RedisLink(redis, password);
     redis.disconnect();
     const why = failure?.message ?? 'no answer';
     throw new TrackerStartError(
@@ -75,8 +79,12 @@ export class RedisLink {
   }
 
   /** Runs a script at the server, all of it or nothing. @throws Error when the server does not answer in time */
-  run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
-    return this.#redis.eval(script, keys.length, ...keys, ...values);
+  async run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
+    try {
+      return await this.#redis.eval(script, keys.length, ...keys, ...values);
+    } catch (error) {
+      throw withoutSecrets(error, this.#password);
+    }
   }
 
   /** Every field of a hash that begins so, with its value. @param prefix without special characters of a pattern */
@@ -84,7 +92,7 @@ export class RedisLink {
     const seen = new Set<string>();
     let cursor = '0';
     do {
-      const [next, flat] = await this.#redis.hscan(key, cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT);
+      const [next, flat] = await this.#scan(key, cursor, prefix);
       for (let index = 0; index + 1 < flat.length; index += 2) {
         const [field = '', value = ''] = flat.slice(index, index + 2);
         if (seen.has(field)) continue;
@@ -98,6 +106,28 @@ export class RedisLink {
   close(): void {
     this.#redis.disconnect();
   }
+
+  async #scan(key: string, cursor: string, prefix: string): Promise<[cursor: string, flat: string[]]> {
+    try {
+      return await this.#redis.hscan(key, cursor, 'MATCH', `${prefix}*`, 'COUNT', SCAN_COUNT);
+    } catch (error) {
+      throw withoutSecrets(error, this.#password);
+    }
+  }
+}
+
+/**
+ * As it may be logged. ioredis hangs the command that failed on its error, all arguments with it: the password, or all that
+ * was to be written. A server that does not know a command repeats its arguments.
+ */
+function withoutSecrets(error: unknown, password: string | undefined): Error {
+  if (!(error instanceof Error)) return new Error(String(error));
+  if ('command' in error) delete error.command;
+  if (password !== undefined && password !== '') {
+    error.message = error.message.replaceAll(password, '***');
+    if (error.stack !== undefined) error.stack = error.stack.replaceAll(password, '***');
+  }
+  return error;
 }
 
 /** As it may be told: in logs and errors. */
