@@ -1,11 +1,17 @@
-/** What a tracker does with a real Redis that refuses it, or a command of it. */
+/** What a tracker does with a real Redis that refuses it, that it has much to write to, or that does not take what it writes. */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@shoal/cli';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { Passing } from '../../packages/tracker/src/replica/passing.ts';
 import { RedisLink } from '../../packages/tracker/src/replica/redis-link.ts';
+import { RedisShelf } from '../../packages/tracker/src/replica/redis-shelf.ts';
+import { ReplicaSeat } from '../../packages/tracker/src/replica/replica-seat.ts';
+import type { Rooms } from '../../packages/tracker/src/rooms.ts';
 import { RedisServer } from '../support/daemon/redis-server.ts';
 import { describeSuite } from './suite.ts';
 
 const password = 'correct-horse-battery';
+const lockKey = 'shoal:{test}:leader';
 
 describeSuite('redis', 'a Redis that trackers share', () => {
   let resources: AsyncDisposableStack;
@@ -49,5 +55,53 @@ describeSuite('redis', 'a Redis that trackers share', () => {
     }
     expect(lines.filter((line) => line.includes('WRONGTYPE'))).toHaveLength(2);
     expect(lines.join('')).not.toMatch(/content of a batch|"command"|"args"/);
+  });
+
+  test('however much is written at once arrives, and whatever is large is removed again', async () => {
+    const link = await open();
+    await link.run("return redis.call('SET', KEYS[1], ARGV[1])", [lockKey], ['fence']);
+    const shelf = new RedisShelf({ key: 'shoal:{test}:work', lockKey, fence: 'fence' }, { redis: link });
+    const many = new Map(Array.from({ length: 150_000 }, (_, index) => [`key-${index}`, index]));
+    await shelf.write(many);
+    const large = ['x', 'y', 'z'].map((letter) => [letter, letter.repeat(2 * 1024 * 1024)] as const);
+    await shelf.write(new Map(large));
+    let read = 0;
+    for await (const [key, value] of shelf.entries('key-')) {
+      expect(value).toBe(many.get(key));
+      read++;
+    }
+    expect(read).toBe(many.size);
+    expect(new Map(await Array.fromAsync(shelf.entries('y')))).toEqual(new Map([large[1]!]));
+    await shelf.write(new Map([...many.keys(), 'x', 'y', 'z'].map((key) => [key, undefined])));
+    expect(await Array.fromAsync(shelf.entries(''))).toEqual([]);
+  });
+
+  test('a leader whose changes are not taken refuses the call in time, and goes on with the next one', async () => {
+    const link = await open();
+    const passing = new Passing('');
+    resources.defer(() => passing.close());
+    let takes = false;
+    const rooms = {
+      commit: async () => {
+        if (!takes) throw new RangeError('not taken');
+      },
+      flush: async () => undefined,
+      close: async () => undefined,
+    } as unknown as Rooms;
+    const seat = new ReplicaSeat(
+      { lockKey },
+      {
+        ...{ redis: link, passing, logger, monotonic: () => performance.now(), openRooms: async () => rooms },
+        onChange: () => undefined,
+        onPassed: () => undefined,
+      },
+    );
+    await seat.start('https://one.test:1');
+    resources.defer(() => seat.resign());
+    const call = { path: '/v1/try', body: {}, authorization: undefined, isPassed: false };
+    const refused = seat.serve(call, () => 'answer').catch((error: unknown) => error);
+    expect(await Promise.race([refused, sleep(4_000, 'nothing')])).toMatchObject({ status: 503 });
+    takes = true;
+    expect(await seat.serve(call, () => 'answer')).toBe('answer');
   });
 });

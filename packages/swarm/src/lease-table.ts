@@ -269,7 +269,9 @@ export class LeaseTable {
 
   /** The agent does not hold the blob any more: what it alone brought counts as lost. */
   withdrawn(blob: BlobId, agent: string): void {
-    this.#blobs.known(blob)?.disown(agent);
+    const known = this.#blobs.known(blob);
+    if (known === undefined) return;
+    known.disown(agent);
     this.#onChange(blob);
   }
 

@@ -110,3 +110,14 @@ test('whatever was done before, a successor knows the same, and every change of 
     }),
   );
 });
+
+test('a blob that nobody asked about is none to be saved, whoever withdraws it', () => {
+  const changed = new Set<BlobId>();
+  const table = newTable(changed);
+  table.withdrawn(`a.test/sha256:${'9'.repeat(64)}` as BlobId, 'one');
+  expect(changed).toEqual(new Set());
+  table.request({ ...ask, agent: 'one' }, 0);
+  changed.clear();
+  table.withdrawn(BLOB, 'one');
+  expect(changed).toEqual(new Set([BLOB]));
+});

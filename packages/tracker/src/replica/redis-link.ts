@@ -81,7 +81,8 @@ export class RedisLink {
   /** Runs a script at the server, all of it or nothing. @throws Error when the server does not answer in time */
   async run(script: string, keys: readonly string[], values: readonly (string | number)[]): Promise<unknown> {
     try {
-      return await this.#redis.eval(script, keys.length, ...keys, ...values);
+      // One array: a call takes only so many arguments.
+      return await this.#redis.call('EVAL', [script, keys.length, ...keys, ...values]);
     } catch (error) {
       throw withoutSecrets(error, this.#password);
     }

@@ -11,6 +11,10 @@ for index = 2, #ARGV, 2 do
 end
 return 1`;
 
+/** A larger write would keep the server, and whoever else asks it, for long, or not be done in time. */
+const MAX_PART_FIELDS = 1_000;
+const MAX_PART_CHARACTERS = 1024 * 1024;
+
 /** Somebody else leads by now. */
 export class NotLeadingError extends Error {
   constructor(message = 'this tracker does not lead any more') {
@@ -50,13 +54,28 @@ export class RedisShelf implements Shelf {
     await this.write(new Map([[key, value]]));
   }
 
-  /** @throws NotLeadingError, or Error when the store does not answer */
+  /** @throws NotLeadingError, or Error when the store does not answer; of many values some are then written */
   async write(values: ReadonlyMap<string, unknown>): Promise<void> {
-    const { key, lockKey, fence } = this.#options;
-    const flat = [...values].flatMap(([field, value]) => [field, value === undefined ? '' : JSON.stringify(value)]);
-    const done = await this.#redis.run(WRITE, [lockKey, key], [fence, ...flat]);
-    if (done !== 1) throw new NotLeadingError();
+    let part: string[] = [];
+    let characters = 0;
+    for (const [field, value] of values) {
+      const text = value === undefined ? '' : JSON.stringify(value);
+      const isFull = part.length >= 2 * MAX_PART_FIELDS || characters + text.length > MAX_PART_CHARACTERS;
+      if (part.length > 0 && isFull) {
+        await this.#write(part);
+        [part, characters] = [[], 0];
+      }
+      part.push(field, text);
+      characters += field.length + text.length;
+    }
+    if (part.length > 0) await this.#write(part);
   }
 
   async close(): Promise<void> {}
+
+  async #write(flat: readonly string[]): Promise<void> {
+    const { key, lockKey, fence } = this.#options;
+    const done = await this.#redis.run(WRITE, [lockKey, key], [fence, ...flat]);
+    if (done !== 1) throw new NotLeadingError();
+  }
 }

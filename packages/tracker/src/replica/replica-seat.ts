@@ -139,7 +139,7 @@ export class ReplicaSeat implements Seat {
       if (rooms !== undefined) {
         try {
           const answer = await here();
-          await this.#keep(rooms);
+          await this.#keep(rooms, untilMs);
           return answer;
         } catch (error) {
           if (!(error instanceof NotLeadingError)) throw error;
@@ -172,13 +172,17 @@ export class ReplicaSeat implements Seat {
     for (const wake of [...this.#wakers]) wake();
   }
 
-  /** Resolves when what this call changed is in the store. While that cannot be, nothing is answered. @throws NotLeadingError */
-  async #keep(rooms: Rooms): Promise<void> {
+  /**
+   * Resolves when what this call changed is in the store. While that cannot be, nothing is answered.
+   * @throws NotLeadingError, or ApiError when it cannot be for too long
+   */
+  async #keep(rooms: Rooms, untilMs: number): Promise<void> {
     for (;;) {
       try {
         return await rooms.commit();
       } catch (error) {
         if (error instanceof NotLeadingError || this.rooms !== rooms) throw new NotLeadingError();
+        if (this.#dependencies.monotonic() >= untilMs) throw nobodyLeads();
       }
       await pause(COMMIT_AGAIN_MS);
     }

@@ -4,7 +4,7 @@ export interface Shelf {
   entries(prefix: string): AsyncIterable<[key: string, value: unknown]>;
   /** Kept for good when it resolves. */
   put(key: string, value: unknown): Promise<void>;
-  /** All or nothing; undefined removes the key. */
+  /** Undefined removes the key. What fails may be written in part: whoever writes it again writes all of it. */
   write(values: ReadonlyMap<string, unknown>): Promise<void>;
   close(): Promise<void>;
 }
