@@ -48,6 +48,8 @@ export class Disputes {
   #suspended: ReadonlySet<string> = new Set();
   #avoided: string[];
   #lookedAtMs: number;
+  /** Judgements whose bars are not on the shelf yet. */
+  #unwritten = 0;
 
   constructor(dependencies: DisputesDependencies) {
     this.#dependencies = dependencies;
@@ -77,10 +79,10 @@ export class Disputes {
 
   /** The piece of the blob that this member should read from the origin and report. */
   witnessFor(blob: BlobId, member: Member): { index: number } | undefined {
-    const { table, clock, onChange } = this.#dependencies;
+    const { table, clock } = this.#dependencies;
     if (table.size === 0) return undefined;
     const witness = table.witnessFor(blob, member.peerId, clock());
-    if (witness !== undefined) onChange?.();
+    if (witness !== undefined) this.#changed();
     return witness;
   }
 
@@ -101,18 +103,20 @@ export class Disputes {
     }
   }
 
-  /** Shuts a member out, now and after a restart. */
+  /** Shuts a member out, now and, when it resolves, after a restart. @throws whatever `State.bar` does */
   async bar(peerId: string, reason: string, evidence: object = {}): Promise<void> {
     const { state, metrics, logger, onBarred } = this.#dependencies;
-    await state.bar(peerId, reason);
+    const written = state.bar(peerId, reason);
+    // It counts already, and that may take a while.
     onBarred(peerId);
     metrics.bar();
     logger.warn({ peerId, reason, ...evidence }, 'a member was barred');
     this.#look(true);
+    await written;
   }
 
   async #judge(member: Member, request: ReportRequest): Promise<string[]> {
-    const { membership, table, clock, countOthers, onSuspected, logger, onChange } = this.#dependencies;
+    const { membership, table, clock, countOthers, onSuspected, logger } = this.#dependencies;
     const piece: Piece = { blob: request.blob, sizeBytes: request.sizeBytes, index: request.index };
     if (piece.index >= pieceCountOf(piece.sizeBytes)) throw refused('the blob has no such piece');
     const counter = await checkStatement(request.counter, piece, membership);
@@ -131,12 +135,22 @@ export class Disputes {
             clock(),
           );
     if (verdict === undefined) throw refused('this member was not asked about that piece');
-    onChange?.();
     logger.warn({ ...piece, counter, claim, barred: verdict.barred }, 'members contradict each other about a piece');
     this.#look(true);
     if (claim !== undefined && this.#suspended.has(claim.by)) onSuspected(claim.by);
-    for (const peerId of verdict.barred) await this.#barOnce(peerId, piece, counter, claim);
+    // A leader that finds the dispute settled must find the bars, too: they are written first, or it judges again.
+    this.#unwritten++;
+    try {
+      await Promise.all(verdict.barred.map((peerId) => this.#barOnce(peerId, piece, counter, claim)));
+    } finally {
+      this.#unwritten--;
+    }
+    this.#changed();
     return verdict.barred;
+  }
+
+  #changed(): void {
+    if (this.#unwritten === 0) this.#dependencies.onChange?.();
   }
 
   async #barOnce(peerId: string, piece: Piece, counter: Statement, claim: Statement | undefined): Promise<void> {

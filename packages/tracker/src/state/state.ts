@@ -2,10 +2,12 @@
  * The little that must outlive the tracker's process: which members are barred, and what references last were. Both
  * are small, so they are answered from memory; the shelf underneath is only read at the start and written behind.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type ReferenceQuery, type ReferenceRecord, referenceRecordSchema } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { z } from 'zod';
+import { NotLeadingError } from '../replica/redis-shelf.ts';
 import type { Shelf } from './shelf.ts';
 
 const DEFAULT_MAX_REFERENCES = 50_000;
@@ -13,6 +15,8 @@ const DEFAULT_MAX_REFERENCES = 50_000;
 const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
+/** A bar that the shelf did not take is tried again soon, as the next leader would not know of it. */
+const BAR_AGAIN_MS = 200;
 const BARRED_PREFIX = 'barred!';
 const REFERENCE_PREFIX = 'reference3!';
 /** Without scopes, and then without who said so: it is not known to whom these may be told, and on whose word. */
@@ -60,7 +64,7 @@ export class State {
   #isLoading = true;
   /** Members whose word is not taken from the shelf any more. */
   readonly #disbelieved = new Set<string>();
-  #closed = false;
+  readonly #closing = new AbortController();
 
   private constructor(options: StateOptions, dependencies: StateDependencies) {
     this.#dependencies = dependencies;
@@ -104,13 +108,16 @@ export class State {
     return [...this.#barred.keys()].slice(-most).reverse();
   }
 
-  /** On disk when it returns. @throws RangeError when too many are barred */
+  /**
+   * It counts at once, and is on disk when this resolves, however often that has to be tried.
+   * @throws RangeError when too many are barred; NotLeadingError when this state ends before it is written
+   */
   async bar(peerId: string, reason: string): Promise<void> {
     if (this.#barred.size >= MAX_BARRED) throw new RangeError(`more than ${MAX_BARRED} barred members`);
     const barred = { reason, atMs: this.#dependencies.clock() };
     this.#barred.delete(peerId);
     this.#barred.set(peerId, barred);
-    await this.#dependencies.shelf.put(BARRED_PREFIX + peerId, barred);
+    await this.#keepBar(peerId, barred);
   }
 
   /** As `by` said. The newer resolution wins; a time in the future counts as now. */
@@ -153,7 +160,7 @@ export class State {
   }
 
   async close(): Promise<void> {
-    this.#closed = true;
+    this.#closing.abort();
     await this.#loading;
     await this.flush();
     await this.#dependencies.shelf.close();
@@ -168,11 +175,28 @@ export class State {
     for (const [peerId, each] of barred) this.#barred.set(peerId, each);
   }
 
+  async #keepBar(peerId: string, barred: Barred): Promise<void> {
+    const { shelf, logger } = this.#dependencies;
+    const { signal } = this.#closing;
+    let isTold = false;
+    for (;;) {
+      try {
+        return await shelf.put(BARRED_PREFIX + peerId, barred);
+      } catch (error) {
+        if (error instanceof NotLeadingError) throw error;
+        if (!isTold) logger.error({ err: error, peerId }, 'a bar was not written; it is tried again until it is');
+        isTold = true;
+      }
+      await sleep(BAR_AGAIN_MS, undefined, { signal }).catch(() => undefined);
+      if (signal.aborted) throw new NotLeadingError();
+    }
+  }
+
   async #loadReferences(): Promise<void> {
     const { shelf } = this.#dependencies;
     const records: [string, SaidReference][] = [];
     for await (const [key, value] of shelf.entries(REFERENCE_PREFIX)) {
-      if (this.#closed) return;
+      if (this.#closing.signal.aborted) return;
       const record = saidReferenceSchema.safeParse(value);
       if (record.success) records.push([key, record.data]);
     }
