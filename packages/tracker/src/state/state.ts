@@ -15,8 +15,9 @@ const DEFAULT_MAX_REFERENCES = 50_000;
 const DEFAULT_REFERENCE_LIFETIME_MS: number = 30 * 24 * 3_600_000;
 const MAX_BARRED = 100_000;
 const WRITE_BEHIND_MS = 100;
-/** A bar that the shelf did not take is tried again soon, as the next leader would not know of it. */
+/** What the shelf did not do is tried again after this: a bar soon, as the next leader would not know of it. */
 const BAR_AGAIN_MS = 200;
+const DEFAULT_AGAIN_MS = 2_000;
 const BARRED_PREFIX = 'barred!';
 const REFERENCE_PREFIX = 'reference3!';
 /** Without scopes, and then without who said so: it is not known to whom these may be told, and on whose word. */
@@ -29,6 +30,8 @@ export interface StateOptions {
   referenceLifetimeMs?: number;
   /** Whether references are read behind: there may be many, and nobody waits for them. @default false */
   referencesLater?: boolean;
+  /** When references that were not written are tried again. @default 2000 */
+  againMs?: number;
 }
 
 export interface StateDependencies {
@@ -54,6 +57,8 @@ type Writes = Map<string, SaidReference | undefined>;
 export class State {
   readonly #dependencies: StateDependencies;
   readonly #lifetimeMs: number;
+  readonly #againMs: number;
+  readonly #maxPending: number;
   readonly #references: LRUCache<string, SaidReference>;
   /** In the order they were barred. */
   readonly #barred = new Map<string, Barred>();
@@ -69,8 +74,11 @@ export class State {
   private constructor(options: StateOptions, dependencies: StateDependencies) {
     this.#dependencies = dependencies;
     this.#lifetimeMs = options.referenceLifetimeMs ?? DEFAULT_REFERENCE_LIFETIME_MS;
+    this.#againMs = options.againMs ?? DEFAULT_AGAIN_MS;
+    const maxReferences = options.maxReferences ?? DEFAULT_MAX_REFERENCES;
+    this.#maxPending = 2 * maxReferences;
     this.#references = new LRUCache({
-      max: options.maxReferences ?? DEFAULT_MAX_REFERENCES,
+      max: maxReferences,
       dispose: (_record, key, reason) => {
         if (reason === 'evict' || reason === 'delete') this.#write(key, undefined);
       },
@@ -205,8 +213,11 @@ export class State {
     }
     records.sort(([, one], [, other]) => one.resolvedAtMs - other.resolvedAtMs);
     for (const [key, record] of records) {
-      if (this.#isTooOld(record) || this.#disbelieved.has(record.by)) this.#write(key, undefined);
-      else if (!this.#references.has(key)) this.#references.set(key, record);
+      // Somebody has said what it is since.
+      if (this.#references.has(key)) continue;
+      const isBelieved = !this.#disbelieved.has(record.by) && !this.#barred.has(record.by);
+      if (isBelieved && !this.#isTooOld(record)) this.#references.set(key, record);
+      else this.#write(key, undefined);
     }
   }
 
@@ -217,7 +228,11 @@ export class State {
   /** Many writes of one key within `WRITE_BEHIND_MS` become one; what is pending is bounded by the table's size. */
   #write(key: string, record: SaidReference | undefined): void {
     this.#pending.set(key, record);
-    this.#timer ??= setTimeout(() => this.#flush(), WRITE_BEHIND_MS).unref();
+    this.#flushIn(WRITE_BEHIND_MS);
+  }
+
+  #flushIn(waitMs: number): void {
+    this.#timer ??= setTimeout(() => this.#flush(), waitMs).unref();
   }
 
   #flush(): void {
@@ -230,9 +245,20 @@ export class State {
       try {
         await shelf.write(pending);
       } catch (error) {
+        if (error instanceof NotLeadingError) return;
         logger.error({ err: error, count: pending.size }, 'references were not written');
+        this.#takeBack(pending);
       }
     });
+  }
+
+  /** What was not written, unless it is another by now. */
+  #takeBack(failed: Writes): void {
+    for (const [key, record] of failed) {
+      if (this.#pending.size >= this.#maxPending) break;
+      if (!this.#pending.has(key)) this.#pending.set(key, record);
+    }
+    if (!this.#closing.signal.aborted) this.#flushIn(this.#againMs);
   }
 }
 
