@@ -88,3 +88,22 @@ test('references that were not written are written later, as they are by then', 
   expect(next.findReference(record('changed'))).toEqual(record('changed', 'b', 2_000));
   expect(next.referenceCount).toBe(2);
 });
+
+test('references that are read behind are read again when that failed, and what was said since stays', async () => {
+  const before = await open();
+  before.recordReference(record('old'), 'm');
+  before.recordReference(record('changed'), 'm');
+  before.recordReference(record('evil'), 'liar');
+  await before.flush();
+  // The bars are read first, and those are there.
+  [shelf.failure, shelf.failing] = [away, 'reference'];
+  const state = await open({ referencesLater: true });
+  state.recordReference(record('changed', 'b', 2_000), 'm');
+  state.forgetReferencesBy('liar');
+  await expect.poll(() => shelf.failed, soon).toBeGreaterThan(1);
+  expect(state.findReference(record('old'))).toBeUndefined();
+  shelf.failure = undefined;
+  await expect.poll(() => state.findReference(record('old')), soon).toBeDefined();
+  expect(state.findReference(record('changed'))).toEqual(record('changed', 'b', 2_000));
+  expect(state.findReference(record('evil'))).toBeUndefined();
+});

@@ -30,7 +30,7 @@ export interface StateOptions {
   referenceLifetimeMs?: number;
   /** Whether references are read behind: there may be many, and nobody waits for them. @default false */
   referencesLater?: boolean;
-  /** When references that were not written are tried again. @default 2000 */
+  /** When references that were not read, or not written, are tried again. @default 2000 */
   againMs?: number;
 }
 
@@ -89,13 +89,8 @@ export class State {
   static async open(options: StateOptions, dependencies: StateDependencies): Promise<State> {
     const state = new State(options, dependencies);
     await state.#loadBarred();
-    const loading = state.#loadReferences();
-    if (options.referencesLater !== true) await loading;
-    state.#loading = loading
-      .catch((error: unknown) => dependencies.logger.warn({ err: error }, 'references were not read'))
-      .finally(() => {
-        state.#isLoading = false;
-      });
+    if (options.referencesLater === true) state.#loading = state.#loadReferencesBehind();
+    else await state.#loadReferences();
     return state;
   }
 
@@ -200,6 +195,19 @@ export class State {
     }
   }
 
+  async #loadReferencesBehind(): Promise<void> {
+    const { logger } = this.#dependencies;
+    const { signal } = this.#closing;
+    while (!signal.aborted) {
+      try {
+        return await this.#loadReferences();
+      } catch (error) {
+        logger.warn({ err: error }, 'references were not read; they are read again');
+      }
+      await sleep(this.#againMs, undefined, { signal }).catch(() => undefined);
+    }
+  }
+
   async #loadReferences(): Promise<void> {
     const { shelf } = this.#dependencies;
     const records: [string, SaidReference][] = [];
@@ -219,6 +227,8 @@ export class State {
       if (isBelieved && !this.#isTooOld(record)) this.#references.set(key, record);
       else this.#write(key, undefined);
     }
+    this.#isLoading = false;
+    this.#disbelieved.clear();
   }
 
   #isTooOld(record: ReferenceRecord): boolean {
