@@ -187,8 +187,11 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
     expect(JSON.parse(answer)).toEqual({ errors: [{ code: 'MANIFEST_UNKNOWN', message: 'origin: unreachable' }] });
   });
 
-  test('CONTRIBUTING.md: a seed of the campaign; deploy/README.md: a folder for systemd', async () => {
+  test('CONTRIBUTING.md: a seed of the campaign, formatting; deploy/README.md: a folder for systemd', async () => {
     await type('npx -y pnpm@12.21.0 --silent bench sim --campaign 4121');
+    // Here it may change what it likes: the walk has a checkout of its own.
+    const format = await attemptTyped('npx -y pnpm@12.21.0 format');
+    expect([format.code, format.stdout + format.stderr]).toEqual([0, expect.stringContaining('No fixes applied')]);
     await machine.run('mkdir OUT', { cwd: CHECKOUT });
     await type('mkdir -p OUT/bin && cp -L node_modules/.bin/node OUT/bin/node && cp -r deploy/systemd OUT/');
     expect(await machine.run('OUT/bin/node --version', { cwd: CHECKOUT })).toMatch(/^v26\./);

@@ -60,9 +60,7 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
     'test/e2e/chaos.test.ts',
     'SHOAL_CHAOS_SEED',
   ),
-  'npx -y pnpm@12.21.0 format': notRun(
-    'it would change the checkout under the other tests; lint is the same tool, asking',
-  ),
+  'npx -y pnpm@12.21.0 format': walked,
   'bash .ci/run': notRun('it is what runs the tests'),
   'npx -y pnpm@12.21.0 --silent bench sim --campaign 4121': walked,
   'SHOAL_CAMPAIGN_FIRST_SEED=100000 npx -y pnpm@12.21.0 exec vitest run --project unit bench/sim/campaign': tested(
