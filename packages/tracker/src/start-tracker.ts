@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
-import type { AddressInfo } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { hostAndPort, urlOf } from '@shoal/process/addresses';
 import type { Random } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
 import type { Logger } from 'pino';
@@ -130,7 +130,7 @@ export async function startTracker(options: TrackerOptions, dependencies: Tracke
     }
     // A copy: fastify writes into what it is given.
     await server.fastify.listen({ ...options.listen });
-    const url = urlOf(options.listen.host, server.fastify.server.address());
+    const url = urlOf('https', options.listen.host, server.fastify.server.address());
     logger.info({ url, dataDir }, 'the tracker listens');
     const placed = place;
     await placed.open(options.advertise ?? reachableUrl(url, options.listen.host));
@@ -218,21 +218,11 @@ function notShared(): TrackerStartError {
   );
 }
 
-function urlOf(host: string, address: AddressInfo | string | null): string {
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `https://${bracketed(reachable)}:${port}`;
-}
-
 /** A wildcard address says nothing to others: the first address of this machine that is not its own alone stands for it. */
 function reachableUrl(url: string, host: string): string {
   if (host !== '0.0.0.0' && host !== '::') return url;
   const all = Object.values(networkInterfaces()).flatMap((addresses) => addresses ?? []);
   const outer = all.filter(({ internal, address }) => !internal && !address.startsWith('fe80:'));
   const found = outer.find(({ family }) => family === 'IPv4') ?? (host === '::' ? outer[0] : undefined);
-  return found === undefined ? url : `https://${bracketed(found.address)}:${new URL(url).port}`;
-}
-
-function bracketed(host: string): string {
-  return host.includes(':') ? `[${host}]` : host;
+  return found === undefined ? url : `https://${hostAndPort(found.address, new URL(url).port)}`;
 }

@@ -15,8 +15,8 @@
  * A web page cannot post JSON here: browsers ask first whether another origin may, and get no leave. One whose name was made to
  * mean this machine is no other origin to a browser: hence what is under /v1 is told to nobody who asks by a name of the internet.
  */
-import { type AddressInfo, isIP } from 'node:net';
 import { normaliseRegistryHost, parseImageReference } from '@shoal/oci';
+import { isOwnName, urlOf } from '@shoal/process/addresses';
 import { type FastifyInstance, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -126,13 +126,7 @@ export async function startAdmin(options: AdminOptions, dependencies: AdminDepen
     return reply.status(500).send({ error: 'internal error' });
   });
   await listen(server, options);
-  return { url: urlOf(options.host, server.server.address()), stop: () => server.close() };
-}
-
-/** An address, or a name that no stranger can give to this machine in the DNS of the internet. */
-function isOwnName(host: string): boolean {
-  const name = host.replace(/^\[(.*)\]$/, '$1');
-  return isIP(name) !== 0 || !name.includes('.');
+  return { url: urlOf('http', options.host, server.server.address()), stop: () => server.close() };
 }
 
 function textIn(body: unknown, key: string): string | undefined {
@@ -148,11 +142,4 @@ async function listen(server: FastifyInstance, options: AdminOptions): Promise<v
     await server.close();
     throw error;
   }
-}
-
-/** A wildcard address stands as loopback, so that the URL can be used as it is. */
-function urlOf(host: string, address: AddressInfo | string | null): string {
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `http://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }

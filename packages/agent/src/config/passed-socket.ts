@@ -9,6 +9,7 @@
  */
 import { lookup } from 'node:dns/promises';
 import { isIP, SocketAddress } from 'node:net';
+import { hostAndPort } from '@shoal/process/addresses';
 import type { HostPort } from './agent-config.ts';
 import { StartError } from './start-error.ts';
 
@@ -45,9 +46,8 @@ export async function checkPassedSocket(bound: string, mirror: HostPort): Promis
   const hosts = isIP(mirror.host) === 0 ? await addressesOf(mirror.host) : [canonical(mirror.host)];
   const isSamePort = mirror.port === 0 || at?.port === mirror.port;
   if (at !== undefined && isSamePort && hosts.includes(at.address)) return;
-  const host = mirror.host.includes(':') ? `[${mirror.host}]` : mirror.host;
   throw wrong(
-    `the socket that is handed over is at ${bound}, and the mirror set to ${host}:${mirror.port}`,
+    `the socket that is handed over is at ${bound}, and the mirror set to ${hostAndPort(mirror.host, mirror.port)}`,
     `Make ListenStream= in ${UNIT} and mirror in agent.yaml (--mirror) the same`,
   );
 }

@@ -2,6 +2,7 @@
  * Why an agent (or a tracker) did not start, in words for the person who started it. `message` says what is wrong,
  * `hint` what to do; both fit in one line together and neither holds a secret.
  */
+import { hostAndPort } from '@shoal/process/addresses';
 import type { HostPort } from './agent-config.ts';
 
 /**
@@ -229,7 +230,7 @@ function isSeveral(address: HostPort | string): boolean {
 
 function shown(address: HostPort | string): string {
   if (typeof address === 'string') return isSeveral(address) ? `one of ${address}` : address;
-  return address.host.includes(':') ? `[${address.host}]:${address.port}` : `${address.host}:${address.port}`;
+  return hostAndPort(address.host, address.port);
 }
 
 const MAX_DETAIL_LENGTH = 300;

@@ -15,6 +15,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import type { AddressInfo } from 'node:net';
+import { hostAndPort } from '@shoal/process/addresses';
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import { ClientAuthorization } from '../origin/asker.ts';
@@ -144,8 +145,8 @@ class MirrorServer implements Mirror {
   }
 
   get address(): string {
-    const { address, port, family } = this.#app.server.address() as AddressInfo;
-    return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
+    const { address, port } = this.#app.server.address() as AddressInfo;
+    return hostAndPort(address, port);
   }
 
   async listen(): Promise<void> {

@@ -91,8 +91,10 @@ export class PullRegistry implements Pulls {
     const { store, onStoreBytes, onLookup } = this.#dependencies;
     const handle = await store.open(blob);
     onLookup?.(handle !== undefined);
-    if (handle !== undefined) source.span?.set({ 'shoal.source': 'store' });
-    if (handle !== undefined) return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
+    if (handle !== undefined) {
+      source.span?.set({ 'shoal.source': 'store' });
+      return new StoreReader(handle, { store, onBytes: (bytes) => onStoreBytes?.(bytes) });
+    }
     const deadline = AbortSignal.any([signal, AbortSignal.timeout(DECIDE_WITHIN_MS)]);
     const entry = await this.#entry(blob, source, deadline);
     if (entry === undefined) return this.#openPassThrough(blob, source, start, signal, deadline);

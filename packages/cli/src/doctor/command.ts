@@ -9,6 +9,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import type { AgentConfig } from '@shoal/agent';
 import { normaliseRegistryHost } from '@shoal/oci';
+import { hostAndPort, reachableHost } from '@shoal/process/addresses';
 import type { Command } from 'commander';
 import type { CliIo } from '../cli-io.ts';
 import { CommandFailure } from '../command-failure.ts';
@@ -184,8 +185,7 @@ function adminOf(flags: FlagValues, settings: Resolved<AgentConfig> | CommandFai
   if (typeof flags.admin === 'string') return flags.admin;
   if (!('config' in settings)) return defaultTextOf(agentSettings, 'admin');
   const { host, port } = settings.config.admin;
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return reachable.includes(':') ? `[${reachable}]:${port}` : `${reachable}:${port}`;
+  return hostAndPort(reachableHost(host), port);
 }
 
 function fileOf({ config }: FlagValues, { env }: CliIo): string | undefined {

@@ -3,6 +3,7 @@
  * port that systemd holds for an agent that is not there (`shoal-agent.socket`) is as good as free.
  */
 
+import { hostAndPort } from '@shoal/process/addresses';
 import type { PortFact } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 import { isLoopbackHost, isWildcardHost } from './hosts.ts';
@@ -37,7 +38,7 @@ export async function checkPorts(
   const mirror = ports.find(({ setting }) => setting === 'mirror');
   if (mirror !== undefined && !isLoopbackHost(mirror.host)) {
     return warn(
-      `the mirror at ${shown(mirror.host, mirror.port)} can be reached by others than this machine`,
+      `the mirror at ${hostAndPort(mirror.host, mirror.port)} can be reached by others than this machine`,
       'set mirror: 127.0.0.1:7300 in /etc/shoal/agent.yaml (or --mirror), unless a firewall keeps others out',
     );
   }
@@ -52,7 +53,7 @@ async function withHolder(fact: PortFact, { obstacle, owner }: PortDependencies)
 
 function listed({ setting, host, port, isHandedOver }: PortFact): string {
   const holder = isHandedOver === true ? ' (held by systemd: clients wait for the agent)' : '';
-  return `${nameOf(setting)} ${shown(host, port)}${holder}`;
+  return `${nameOf(setting)} ${hostAndPort(host, port)}${holder}`;
 }
 
 async function problemOf(
@@ -62,7 +63,7 @@ async function problemOf(
 ): Promise<{ detail: string; todo: string } | undefined> {
   // The system chooses one.
   if (port === 0) return undefined;
-  const at = `${nameOf(setting)} ${shown(host, port)}`;
+  const at = `${nameOf(setting)} ${hostAndPort(host, port)}`;
   const key = `${setting} in /etc/shoal/agent.yaml (or --${setting})`;
   if (agentRuns) {
     if (await accepts(isWildcardHost(host) ? loopbackOf(host) : host, port)) return undefined;
@@ -96,8 +97,4 @@ function nameOf(setting: string): string {
 
 function loopbackOf(host: string): string {
   return host.includes(':') ? '::1' : '127.0.0.1';
-}
-
-function shown(host: string, port: number): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -4,6 +4,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import type { AgentConfig } from '@shoal/agent';
+import { hostAndPort } from '@shoal/process/addresses';
 import { askAdmin } from '../admin-client.ts';
 import { CommandFailure } from '../command-failure.ts';
 import { createLogger } from '../log/logger.ts';
@@ -105,7 +106,7 @@ export function absentSubject(config: AgentConfig, { agent, clock, signal }: Abs
     );
   return {
     facts: undefined,
-    mirror: shown(mirror),
+    mirror: hostAndPort(mirror.host, mirror.port),
     ports: [
       { setting: 'mirror', ...mirror },
       ...peerListen.flatMap((address) => portOfMultiaddr(address) ?? []),
@@ -132,8 +133,4 @@ function portsOf(addresses: Readonly<Record<string, string>>): PortFact[] {
     const parsed = parseHostPort(address);
     return parsed === undefined ? [] : [{ setting, ...parsed }];
   });
-}
-
-function shown({ host, port }: { host: string; port: number }): string {
-  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`;
 }

@@ -5,6 +5,7 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { hostAndPort } from '@shoal/process/addresses';
 import { Agent, request } from 'undici';
 import { CommandFailure, oneLine } from '../command-failure.ts';
 import { codeOf } from '../error-code.ts';
@@ -69,7 +70,7 @@ export class KubernetesApi {
       ).trim();
     };
     const [token, ca, namespace] = await Promise.all([read('token'), read('ca.crt'), read('namespace')]);
-    return new KubernetesApi(options, `https://${host.includes(':') ? `[${host}]` : host}:${port}`, {
+    return new KubernetesApi(options, `https://${hostAndPort(host, port)}`, {
       token,
       ca,
       namespace,

@@ -7,7 +7,8 @@
  * Plain HTTP on loopback, where a tunnel (`kubectl port-forward`, ssh) ends; anywhere else HTTPS with the tracker's own key.
  * It changes nothing and loads nothing from anywhere else. What members say goes out as JSON alone; the page shows it as text.
  */
-import { type AddressInfo, BlockList, isIP } from 'node:net';
+import { BlockList, isIP } from 'node:net';
+import { isOwnName, urlOf } from '@shoal/process/addresses';
 import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
@@ -84,7 +85,7 @@ export async function startDashboard(
   const names = new Set([listen.host, ...options.names].map((name) => name.toLowerCase()));
   server.addHook('onRequest', async (request, reply) => {
     void reply.headers(HEADERS);
-    if (isOwnName(request.hostname.toLowerCase(), names)) return;
+    if (names.has(request.hostname.toLowerCase()) || isOwnName(request.hostname)) return;
     const error = 'ask by an address, by a name without dots, or by one that is given with --dashboard-name';
     await reply.status(403).send({ error });
   });
@@ -110,7 +111,7 @@ export async function startDashboard(
     await server.close();
     throw error;
   }
-  return { url: urlOf(secure, listen.host, server.server.address()), close: () => server.close() };
+  return { url: urlOf(secure ? 'https' : 'http', listen.host, server.server.address()), close: () => server.close() };
 }
 
 function newServer(tls: { key: string; cert: string } | undefined): FastifyInstance {
@@ -161,12 +162,6 @@ function refusal(statusCode: 401 | 429): Error {
   return Object.assign(new Error('refused'), { statusCode });
 }
 
-/** An address, or a name that no stranger can give to this machine in the DNS of the internet. */
-function isOwnName(host: string, names: ReadonlySet<string>): boolean {
-  const name = host.replace(/^\[(.*)\]$/, '$1');
-  return names.has(name) || isIP(name) !== 0 || !name.includes('.');
-}
-
 const loopback = new BlockList();
 loopback.addSubnet('127.0.0.0', 8, 'ipv4');
 loopback.addAddress('::1', 'ipv6');
@@ -174,10 +169,4 @@ loopback.addAddress('::1', 'ipv6');
 function isLoopback(host: string): boolean {
   const family = isIP(host);
   return host === 'localhost' || (family !== 0 && loopback.check(host, family === 6 ? 'ipv6' : 'ipv4'));
-}
-
-function urlOf(secure: boolean, host: string, address: AddressInfo | string | null): string {
-  const port = typeof address === 'object' && address !== null ? address.port : 0;
-  const reachable = host === '0.0.0.0' ? '127.0.0.1' : host === '::' ? '::1' : host;
-  return `${secure ? 'https' : 'http'}://${reachable.includes(':') ? `[${reachable}]` : reachable}:${port}`;
 }
