@@ -1,5 +1,7 @@
 /** Parts of the page. What comes from members goes through here as text; nothing is ever read as HTML. */
 
+import { shortDigest } from './format.js';
+
 /** The element of index.html with this id. @template {HTMLElement} [T=HTMLElement] @param {string} id @returns {T} */
 export function byId(id) {
   const found = document.getElementById(id);
@@ -57,6 +59,16 @@ export function tableRow(cells, classes) {
       return index === 0 ? element('th', { scope: 'row', ...attributes }, cell) : element('td', attributes, cell);
     }),
   );
+}
+
+/** @param {HTMLTableElement} table @param {readonly HTMLElement[]} rows */
+export function fillTable(table, rows) {
+  table.tBodies[0]?.replaceChildren(...rows);
+}
+
+/** A digest, short; its whole name is told, too. @param {string} digest @param {string} whole */
+export function digestCode(digest, whole) {
+  return element('code', { title: whole }, shortDigest(digest));
 }
 
 /** What is wider than its place can be scrolled by keyboard, too. */

@@ -1,8 +1,8 @@
 /** What is cached where: asked for by part of a name or digest. */
 /** @import { HeldContent, Holders } from '../src/dashboard/answers.ts' */
 import { askHeld } from './api.js';
-import { byId, element, say, tableHead, tableRow } from './dom.js';
-import { counted, shortDigest, size } from './format.js';
+import { byId, digestCode, fillTable, say, tableHead, tableRow } from './dom.js';
+import { counted, size } from './format.js';
 
 let find = '';
 /** Answers may overtake each other; the last question counts. */
@@ -38,8 +38,8 @@ export async function showHeld() {
   const found = `${counted(images.length, 'image')} and ${counted(blobs.length, 'blob')}`;
   const more = partial ? '; there are more: narrow the search' : '';
   say(byId('held-note'), find === '' ? `What most nodes hold: ${found}${more}.` : `“${find}”: ${found}${more}.`);
-  fill('held-images', imageRows(images));
-  fill('held-blobs', blobRows(blobs));
+  fillTable(byId('held-images'), imageRows(images));
+  fillTable(byId('held-blobs'), blobRows(blobs));
 }
 
 /** @param {HeldContent['images']} images */
@@ -54,9 +54,9 @@ function imageRows(images) {
 
 /** @param {HeldContent['blobs']} blobs */
 function blobRows(blobs) {
-  return blobs.map(({ blob, sizeBytes, repository = '–', ...holders }) => {
+  return blobs.map(({ blob, sizeBytes, repository, ...holders }) => {
     const registry = blob.slice(0, blob.lastIndexOf('/'));
-    const place = repository === '–' ? registry : `${registry}/${repository}`;
+    const place = repository === undefined ? registry : `${registry}/${repository}`;
     const { holding, wanting } = holders;
     return tableRow(
       [
@@ -72,20 +72,8 @@ function blobRows(blobs) {
   });
 }
 
-/** @param {string} digest @param {string} whole */
-function digestCode(digest, whole) {
-  return element('code', { title: whole }, shortDigest(digest));
-}
-
 /** @param {Holders} holders */
 function nodesOf({ nodes, holding }) {
   const more = holding - nodes.length;
   return nodes.length === 0 ? '–' : `${nodes.join(', ')}${more > 0 ? ` and ${more.toLocaleString('en')} more` : ''}`;
-}
-
-/** @param {string} id @param {HTMLElement[]} rows */
-function fill(id, rows) {
-  /** @type {HTMLTableElement} */
-  const table = byId(id);
-  table.tBodies[0]?.replaceChildren(...rows);
 }

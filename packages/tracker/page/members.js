@@ -1,7 +1,7 @@
 /** The members, a page of them at a time, sorted by the tracker. */
 /** @import { MemberRow } from '../src/dashboard/answers.ts' */
 import { askMembers } from './api.js';
-import { byId, element, say, tableRow } from './dom.js';
+import { byId, element, fillTable, say, tableRow } from './dom.js';
 import { counted, duration, size } from './format.js';
 
 const SEARCH_AFTER_MS = 300;
@@ -100,7 +100,7 @@ export async function showMembers() {
   );
   /** @type {HTMLTableElement} */
   const table = byId('members');
-  table.tBodies[0]?.replaceChildren(...rows);
+  fillTable(table, rows);
   say(byId('members-note'), find === '' ? '' : `${counted(total, 'member fits', 'members fit')} “${find}”.`);
   byId('members-pages').hidden = pages === 1;
   say(byId('members-page'), `Page ${page} of ${pages}, ${counted(total, 'member')}`);

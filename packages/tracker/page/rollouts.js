@@ -1,7 +1,7 @@
 /** What is being pulled: for each image a grid of its nodes and how far each is. Elements are kept and changed, so that focus and open parts stay. */
 /** @import { DashboardState, Rollout, RolloutBlob, RolloutNode } from '../src/dashboard/answers.ts' */
-import { byId, element, say, tableHead, tableRow } from './dom.js';
-import { counted, duration, percent, shortDigest, size } from './format.js';
+import { byId, digestCode, element, fillTable, say, tableHead, tableRow } from './dom.js';
+import { counted, duration, percent, size } from './format.js';
 
 /** With more nodes than this a cell shows how far it is, and its name to the pointer and to readers of the screen. */
 const DENSE_FROM = 80;
@@ -146,13 +146,11 @@ function fillCell({ item, name, share, about, bar }, node) {
 /** @param {HTMLTableElement} table @param {RolloutBlob[]} blobs @param {number} leftOut */
 function fillBlobs(table, blobs, leftOut) {
   const rows = blobs.map(({ blob, sizeBytes, holding, wanting }) =>
-    tableRow([digestOf(blob), size(sizeBytes), String(holding), String(wanting)], ['', 'number', 'number', 'number']),
+    tableRow(
+      [digestCode(blob.slice(blob.lastIndexOf('/') + 1), blob), size(sizeBytes), String(holding), String(wanting)],
+      ['', 'number', 'number', 'number'],
+    ),
   );
   if (leftOut > 0) rows.push(tableRow([`and ${counted(leftOut, 'smaller one')}`, '', '', ''], []));
-  table.tBodies[0]?.replaceChildren(...rows);
-}
-
-/** @param {string} blob */
-function digestOf(blob) {
-  return element('code', { title: blob }, shortDigest(blob.slice(blob.lastIndexOf('/') + 1)));
+  fillTable(table, rows);
 }

@@ -1,6 +1,6 @@
 /** What was read from the registry against what was delivered, over the last minutes. */
 /** @import { DashboardState, TrafficSample } from '../src/dashboard/answers.ts' */
-import { byId, drawing, element, tableHead, tableRow } from './dom.js';
+import { byId, drawing, element, fillTable, tableHead, tableRow } from './dom.js';
 import { size } from './format.js';
 
 const HEIGHT = 190;
@@ -127,7 +127,7 @@ function showMinutes(samples) {
     .map(([at, sums]) =>
       tableRow([clockTime(at), ...SERIES.map(({ key }) => size(sums[key]))], ['', 'number', 'number', 'number']),
     );
-  table.tBodies[0]?.replaceChildren(...rows);
+  fillTable(table, rows);
 }
 
 /** @param {number} atMs */

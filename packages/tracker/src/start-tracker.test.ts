@@ -7,8 +7,6 @@ import { join } from 'node:path';
 import type { BlobId } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import {
-  attestedBytes,
-  encodeAttestation,
   type JoinAnswer,
   joinAnswerSchema,
   joinProofBytes,
@@ -21,6 +19,7 @@ import fc from 'fast-check';
 import { Level } from 'level';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { attestationBy } from './members/members.fixture.ts';
 import { startTracker, type Tracker } from './start-tracker.ts';
 
 let dataDir: string;
@@ -315,12 +314,7 @@ test('while a member is suspected, what it said a tag is counts no more, and it 
   expect((await call('/v1/reference/ask', third, asks)).body).toMatchObject({ turn: 'told' });
 
   const piece = { blob: `r/sha256:${'b'.repeat(64)}` as BlobId, sizeBytes: 1, index: 0 };
-  const signed = ({ certificate, privateKey }: typeof accused, byte: number) => {
-    const sha256 = new Uint8Array(32).fill(byte);
-    const signature = sign(null, attestedBytes(piece, sha256), privateKey);
-    return Buffer.from(encodeAttestation({ index: 0, sha256, signature, certificate })).toString('base64');
-  };
-  const report = { ...piece, claim: signed(accused, 1), counter: signed(reporter, 2) };
+  const report = { ...piece, claim: attestationBy(accused, piece, 1), counter: attestationBy(reporter, piece, 2) };
   expect(await call('/v1/report', reporter, report)).toEqual({ status: 200, body: { barred: [] } });
   expect((await call('/v1/reference/find', third, query)).status).toBe(404);
   expect((await call('/v1/reference/ask', accused, asks)).body).toEqual({ turn: 'ask' });

@@ -6,7 +6,7 @@ import type { Random } from '@shoal/swarm';
 import { parseJoinToken } from '@shoal/wire';
 import type { Logger } from 'pino';
 import { serveCalls } from './api/calls.ts';
-import { type TrackerCounts, TrackerMetrics } from './api/metrics.ts';
+import { NOTHING_COUNTED, type TrackerCounts, TrackerMetrics } from './api/metrics.ts';
 import { ApiServer } from './api/server.ts';
 import { type OpenedDashboard, openDashboard } from './dashboard/dashboard.ts';
 import { IDENTITY_FILES, openIdentity, readIdentity, type TrackerIdentity } from './identity/identity.ts';
@@ -192,17 +192,20 @@ async function shared(
   };
 }
 
-function countsOf(rooms: Rooms | undefined): Omit<TrackerCounts, 'connections' | 'takeovers'> {
+function countsOf(rooms: Rooms | undefined): TrackerCounts {
+  if (rooms === undefined) return NOTHING_COUNTED;
+  const { directory, leases, state, disputes, orders } = rooms;
   return {
-    leading: rooms === undefined ? 0 : 1,
-    agents: rooms?.directory.agentCount ?? 0,
-    swarms: rooms?.directory.swarmCount ?? 0,
-    entries: rooms?.directory.entryCount ?? 0,
-    leases: rooms?.leases.size ?? 0,
-    references: rooms?.state.referenceCount ?? 0,
-    barred: rooms?.state.barredCount ?? 0,
-    suspended: rooms?.disputes.suspendedCount ?? 0,
-    orders: rooms?.orders.openCount ?? 0,
+    ...NOTHING_COUNTED,
+    leading: 1,
+    agents: directory.agentCount,
+    swarms: directory.swarmCount,
+    entries: directory.entryCount,
+    leases: leases.size,
+    references: state.referenceCount,
+    barred: state.barredCount,
+    suspended: disputes.suspendedCount,
+    orders: orders.openCount,
   };
 }
 

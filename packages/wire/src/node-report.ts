@@ -7,27 +7,19 @@
  * | ------------- | ---------- | ------ |
  * | POST /v1/node | NodeReport | {}     |
  */
-import { type BlobId, parseBlobId } from '@shoal/oci';
 import { z } from 'zod';
+import { blob, sizeBytes as bytes } from './api-fields.ts';
 
 /** Pulls told of at once, the oldest first. */
 export const MAX_REPORTED_PULLS = 16;
 /** No tracker wants reports more often. */
-export const MIN_REPORT_EVERY_MS = 500;
+const MIN_REPORT_EVERY_MS = 500;
 const MAX_REPORT_EVERY_MS: number = 10 * 60_000;
 /** An agent of which nothing changes says so at least this often. */
 export const REPORT_AGAIN_MS = 30_000;
 
 /** What an agent is told in the answer to an announcement. One that is no such time counts as none. */
 export const reportEveryMs = z.number().int().min(MIN_REPORT_EVERY_MS).max(MAX_REPORT_EVERY_MS);
-
-const bytes = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
-const blob = z.string().transform((text, context): BlobId => {
-  const parsed = parseBlobId(text);
-  if (parsed !== undefined) return parsed;
-  context.addIssue({ code: 'custom', message: 'not a blob of a registry' });
-  return z.NEVER;
-});
 
 /** `fromOrigin` and `fromPeers`: bytes of the pieces that came for this blob. `repository`: where it is read from, without the registry. */
 const reportedPull = z.object({

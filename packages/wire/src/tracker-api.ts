@@ -19,8 +19,9 @@
  *
  * A refusal is `{ error: { code, message } }` with a 4xx or 5xx status.
  */
-import { type BlobId, type Digest, parseBlobId, parseDigest } from '@shoal/oci';
+import { type Digest, parseDigest } from '@shoal/oci';
 import { z } from 'zod';
+import { blob, sizeBytes } from './api-fields.ts';
 import { MAX_ATTESTATION_BYTES } from './attestation.ts';
 import { reportEveryMs } from './node-report.ts';
 import { nodeName } from './prefetch-api.ts';
@@ -56,15 +57,6 @@ const digest = z.string().transform((text, context): Digest => {
   }
   return parsed;
 });
-const blob = z.string().transform((text, context): BlobId => {
-  const parsed = parseBlobId(text);
-  if (parsed === undefined) {
-    context.addIssue({ code: 'custom', message: 'not a blob of a registry' });
-    return z.NEVER;
-  }
-  return parsed;
-});
-const sizeBytes = z.number().int().nonnegative().max(Number.MAX_SAFE_INTEGER);
 const peerId = z.string().min(1).max(128);
 const addresses = z.array(z.string().max(256)).max(16);
 const zone = z.string().max(64);

@@ -158,20 +158,21 @@ export class TrackerMetrics {
   }
 }
 
+export const NOTHING_COUNTED: TrackerCounts = {
+  leading: 0,
+  takeovers: 0,
+  agents: 0,
+  swarms: 0,
+  entries: 0,
+  leases: 0,
+  references: 0,
+  barred: 0,
+  suspended: 0,
+  orders: 0,
+  connections: 0,
+};
+
 /** All that a tracker tells. */
 export function describeTrackerMetrics(): MetricDescription[] {
-  const nothing = {
-    leading: 0,
-    takeovers: 0,
-    agents: 0,
-    swarms: 0,
-    entries: 0,
-    leases: 0,
-    references: 0,
-    barred: 0,
-    suspended: 0,
-    orders: 0,
-    connections: 0,
-  };
-  return new TrackerMetrics(() => nothing).describe();
+  return new TrackerMetrics(() => NOTHING_COUNTED).describe();
 }

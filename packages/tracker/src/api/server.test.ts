@@ -7,8 +7,7 @@ import { z } from 'zod';
 import { openIdentity } from '../identity/identity.ts';
 import { TestMembers } from '../members/members.fixture.ts';
 import { SoleSeat } from '../replica/seat.ts';
-import { nothingCounted } from './metrics.fixture.ts';
-import { TrackerMetrics } from './metrics.ts';
+import { NOTHING_COUNTED, TrackerMetrics } from './metrics.ts';
 import { ApiServer } from './server.ts';
 
 const logger = pino({ level: 'silent' });
@@ -35,7 +34,7 @@ test('whoever the former leader barred is refused by the next one, also when the
     const { tls } = await openIdentity(folder, logger);
     const seat = new TakingOver(() => members.barred.add(barred.peerId));
     const { membership } = members;
-    const metrics = new TrackerMetrics(() => nothingCounted);
+    const metrics = new TrackerMetrics(() => NOTHING_COUNTED);
     const server = new ApiServer({ tls }, { logger, clock: Date.now, membership, metrics, seat });
     const handled: string[] = [];
     server.memberCall('/v1/try', z.object({}), ({ peerId }) => {

@@ -8,10 +8,8 @@
  * It only looks: nothing that the tracker decides depends on it. Without `--dashboard` none of it is there, and agents are
  * not asked to report.
  */
-import type { Logger } from 'pino';
 import { TrackerStartError } from '../start-error.ts';
-import { type Dashboard, type DashboardOptions, startDashboard } from './server.ts';
-import type { DashboardSource } from './source.ts';
+import { type Dashboard, type DashboardDependencies, type DashboardOptions, startDashboard } from './server.ts';
 import { openDashboardToken } from './token.ts';
 
 /** A small cluster's page moves every two seconds; a large one's agents make 500 reports per second in all. */
@@ -21,14 +19,6 @@ const REPORT_MS_PER_MEMBER = 2;
 export interface OpenDashboardOptions extends Omit<DashboardOptions, 'token'> {
   dataDir: string;
   identityDir: string | undefined;
-}
-
-export interface OpenDashboardDependencies {
-  /** As it is at each question. @throws NotLeadingError where another tracker answers */
-  source: () => DashboardSource;
-  logger: Logger;
-  /** Milliseconds since the epoch. */
-  clock: () => number;
 }
 
 export interface OpenedDashboard extends Dashboard {
@@ -41,14 +31,14 @@ export interface OpenedDashboard extends Dashboard {
 /** @throws TrackerStartError, or the error of the file system */
 export async function openDashboard(
   { dataDir, identityDir, ...options }: OpenDashboardOptions,
-  { source, logger, clock }: OpenDashboardDependencies,
+  dependencies: DashboardDependencies,
 ): Promise<OpenedDashboard> {
   const { token, path, isNew } = await openDashboardToken(dataDir, identityDir);
-  const dashboard = await startDashboard({ ...options, token }, { source, logger, clock }).catch((cause: unknown) => {
+  const dashboard = await startDashboard({ ...options, token }, dependencies).catch((cause: unknown) => {
     const { host, port } = options.listen;
     throw new TrackerStartError('DASHBOARD_UNAVAILABLE', `the dashboard cannot listen at ${host}:${port}`, { cause });
   });
-  logger.info({ url: dashboard.url, tokenFile: path }, 'the dashboard is there');
+  dependencies.logger.info({ url: dashboard.url, tokenFile: path }, 'the dashboard is there');
   return { ...dashboard, token, tokenFile: path, isNew };
 }
 

@@ -13,12 +13,12 @@ import { type FastifyInstance, type FastifyRequest, fastify } from 'fastify';
 import type { Logger } from 'pino';
 import { z } from 'zod';
 import { RateBound } from '../api/rate-bound.ts';
+import { sameSecret } from '../identity/same-secret.ts';
 import { NotLeadingError } from '../replica/redis-shelf.ts';
 import { MEMBER_ORDERS } from './members-page.ts';
 import { readPageFiles } from './page-files.ts';
 import { SharedAnswer } from './shared-answer.ts';
 import type { DashboardSource } from './source.ts';
-import { isToken } from './token.ts';
 import { WrongTokens } from './wrong-tokens.ts';
 
 const REQUEST_DEADLINE_MS = 5_000;
@@ -137,7 +137,7 @@ function serveAnswers(server: FastifyInstance, { token }: DashboardOptions, depe
     const given = /^Bearer (\S+)$/i.exec(request.headers.authorization ?? '')?.[1];
     if (given === undefined) throw refusal(401);
     if (wrong.isBlocked(request.ip)) throw refusal(429);
-    if (isToken(given, token)) return;
+    if (sameSecret(given, token)) return;
     const message = 'wrong tokens were tried at the dashboard; that address is not listened to for a while';
     if (wrong.note(request.ip)) logger.warn({ address: request.ip }, message);
     throw refusal(401);

@@ -2,8 +2,7 @@ import type { BlobId } from '@shoal/oci';
 import { DisputeTable } from '@shoal/swarm';
 import { pino } from 'pino';
 import { afterEach, beforeEach, expect, test } from 'vitest';
-import { nothingCounted } from '../api/metrics.fixture.ts';
-import { TrackerMetrics } from '../api/metrics.ts';
+import { NOTHING_COUNTED, TrackerMetrics } from '../api/metrics.ts';
 import { attestationBy, TestMembers } from '../members/members.fixture.ts';
 import { FailingShelf } from '../state/failing-shelf.fixture.ts';
 import { State } from '../state/state.ts';
@@ -33,7 +32,7 @@ test('a bar that the store does not take at once is made all the same, and writt
     table: new DisputeTable(),
     membership: members.membership,
     state,
-    metrics: new TrackerMetrics(() => nothingCounted),
+    metrics: new TrackerMetrics(() => NOTHING_COUNTED),
     logger,
     clock: Date.now,
     countOthers: () => 1,

@@ -34,7 +34,11 @@ export class TestMembers {
 }
 
 /** As it stands in a report: the member says that the piece's SHA-256 is this byte, 32 times. */
-export function attestationBy({ certificate, privateKey }: TestMember, piece: Piece, byte: number): string {
+export function attestationBy(
+  { certificate, privateKey }: Pick<TestMember, 'certificate' | 'privateKey'>,
+  piece: Piece,
+  byte: number,
+): string {
   const sha256 = new Uint8Array(32).fill(byte);
   const signature = sign(null, attestedBytes(piece, sha256), privateKey);
   return Buffer.from(encodeAttestation({ index: piece.index, sha256, signature, certificate })).toString('base64');

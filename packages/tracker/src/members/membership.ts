@@ -3,13 +3,14 @@
  * JWTs, both signed with the cluster key: the certificate that members show each other, and the session for calls to
  * the tracker. They differ in their audience, so a peer that was shown a certificate cannot act at the tracker with it.
  */
-import { createPublicKey, hash, type KeyObject, timingSafeEqual } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { type JoinAnswer, type JoinRequest, joinProofBytes, MAX_CLOCK_SKEW_MS } from '@shoal/wire';
 import { jwtVerify, SignJWT } from 'jose';
 import { LRUCache } from 'lru-cache';
 import { ApiError } from '../api/api-error.ts';
 import { isSignedBy } from '../identity/ed25519.ts';
 import { rawPublicKey } from '../identity/identity.ts';
+import { sameSecret } from '../identity/same-secret.ts';
 
 const DEFAULT_CERTIFICATE_LIFETIME_MS: number = 24 * 3_600_000;
 /** Sessions whose signature was checked; beyond that, the ones not used for the longest time are checked again. */
@@ -138,11 +139,6 @@ export class Membership {
       .setExpirationTime(Math.floor(expiresAtMs / 1000))
       .sign(this.#dependencies.clusterKey);
   }
-}
-
-/** Compares hashes, so neither content nor length shows in the time it takes. */
-function sameSecret(given: string, expected: string): boolean {
-  return timingSafeEqual(hash('sha256', given, 'buffer'), hash('sha256', expected, 'buffer'));
 }
 
 function isProven({ peerId, sentAtMs, proof }: JoinRequest): boolean {

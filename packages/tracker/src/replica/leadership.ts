@@ -87,7 +87,7 @@ export class Leadership {
   }
 
   /** Milliseconds since the store last said who leads. */
-  get silentMs(): number {
+  get #silentMs(): number {
     return this.#dependencies.monotonic() - this.#heardAtMs;
   }
 
@@ -131,7 +131,7 @@ export class Leadership {
         // What was sent may yet arrive: then this tracker would wait for its own former tenure to run out.
         await this.giveUp();
       }
-      if (this.silentMs >= FORGET_LEADER_MS) this.#follow(undefined);
+      if (this.#silentMs >= FORGET_LEADER_MS) this.#follow(undefined);
       return;
     }
     // Given up meanwhile.

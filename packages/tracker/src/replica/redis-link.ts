@@ -132,7 +132,7 @@ function withoutSecrets(error: unknown, password: string | undefined): Error {
 }
 
 /** As it may be told: in logs and errors. */
-export function withoutPassword(url: string): string {
+function withoutPassword(url: string): string {
   const { protocol, host, pathname } = new URL(url);
   return `${protocol}//${host}${pathname}`;
 }

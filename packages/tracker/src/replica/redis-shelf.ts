@@ -17,8 +17,8 @@ const MAX_PART_CHARACTERS = 1024 * 1024;
 
 /** Somebody else leads by now. */
 export class NotLeadingError extends Error {
-  constructor(message = 'this tracker does not lead any more') {
-    super(message);
+  constructor() {
+    super('this tracker does not lead any more');
     this.name = 'NotLeadingError';
   }
 }

@@ -10,6 +10,7 @@
  * tell it themselves: it is another instance, and replicas end idle connections when the leader changes, which agents notice.
  */
 import { setMaxListeners } from 'node:events';
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { ApiError } from '../api/api-error.ts';
 import type { Rooms } from '../rooms.ts';
@@ -48,7 +49,6 @@ export interface ReplicaSeatDependencies {
 }
 
 interface Tenure {
-  leader: Leader;
   /** Undefined while it is being loaded. */
   rooms: Rooms | undefined;
 }
@@ -184,7 +184,7 @@ export class ReplicaSeat implements Seat {
         if (error instanceof NotLeadingError || this.rooms !== rooms) throw new NotLeadingError();
         if (this.#dependencies.monotonic() >= untilMs) throw nobodyLeads();
       }
-      await pause(COMMIT_AGAIN_MS);
+      await sleep(COMMIT_AGAIN_MS);
     }
   }
 
@@ -208,7 +208,7 @@ export class ReplicaSeat implements Seat {
 
   async #begin(leader: Leader, fence: string): Promise<void> {
     const { openRooms, logger, onChange, monotonic } = this.#dependencies;
-    const tenure: Tenure = { leader, rooms: undefined };
+    const tenure: Tenure = { rooms: undefined };
     this.#tenure = tenure;
     this.#change(leader);
     const startedAtMs = monotonic();
@@ -255,10 +255,6 @@ function leaderGone(): AbortController {
   // A call under way each.
   setMaxListeners(0, controller.signal);
   return controller;
-}
-
-function pause(durationMs: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, durationMs));
 }
 
 function nobodyLeads(): ApiError {
