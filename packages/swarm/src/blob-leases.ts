@@ -82,7 +82,7 @@ export class BlobLeases {
   /** What was left unread because members of other zones hold everything. */
   readonly #elsewhere: Got[] = [];
   /** What was read from the origin last, the latest last. */
-  #fresh: (Got & { atMs: number })[] = [];
+  readonly #fresh: (Got & { atMs: number })[] = [];
   /** How many pieces were last read again for an agent that starved. */
   readonly #rescued = new Map<string, number>();
   readonly #run: number;
@@ -362,17 +362,17 @@ function withRun(runs: readonly Got[], added: Got): Got[] {
 /** Every blob somebody asked about lately. */
 export class BlobLeasesMap {
   /** The one nobody asked about for the longest time first. */
-  readonly #blobs = new Map<BlobId, { sizeBytes: number; leases: BlobLeases; askedAtMs: number }>();
+  readonly #blobs = new Map<BlobId, { leases: BlobLeases; askedAtMs: number }>();
 
   /** Undefined when there are too many blobs, or the size is not what others said it was while they read. */
   of(blob: BlobId, sizeBytes: number, nowMs: number): BlobLeases | undefined {
     let known = this.#blobs.get(blob);
-    if (known !== undefined && known.sizeBytes !== sizeBytes) {
+    if (known !== undefined && known.leases.sizeBytes !== sizeBytes) {
       if (known.leases.leases.length > 0) return undefined;
       known = undefined;
     }
     if (known === undefined && this.#blobs.size >= MAX_BLOBS) return undefined;
-    known ??= { sizeBytes, leases: new BlobLeases(blob, sizeBytes), askedAtMs: nowMs };
+    known ??= { leases: new BlobLeases(blob, sizeBytes), askedAtMs: nowMs };
     known.askedAtMs = nowMs;
     this.#blobs.delete(blob);
     this.#blobs.set(blob, known);
@@ -381,7 +381,7 @@ export class BlobLeasesMap {
 
   restore(leases: BlobLeases, nowMs: number): void {
     if (this.#blobs.size >= MAX_BLOBS) return;
-    this.#blobs.set(leases.id, { sizeBytes: leases.sizeBytes, leases, askedAtMs: nowMs });
+    this.#blobs.set(leases.id, { leases, askedAtMs: nowMs });
   }
 
   /** What somebody asked about lately. */

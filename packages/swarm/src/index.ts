@@ -5,14 +5,8 @@
 export { Audit } from './audit.ts';
 export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS, MAX_PATIENCE } from './blob-swarm.ts';
 export { type Contradiction, DisputeTable, type SavedDispute } from './dispute-table.ts';
-export {
-  type LeaseAsk,
-  type LeaseProgress,
-  type LeaseReply,
-  LeaseTable,
-  type LeaseTableDependencies,
-  type LeaseTableOptions,
-} from './lease-table.ts';
+export type { LeaseAsk, LeaseProgress, LeaseReply } from './lease-ask.ts';
+export { LeaseTable, type LeaseTableDependencies, type LeaseTableOptions } from './lease-table.ts';
 export { MAX_PIECE_BYTES, pieceCountOf, pieceExtent, pieceSizeOf } from './piece.ts';
 export { PieceMap } from './piece-map.ts';
 export { type Random, seededRandom } from './random.ts';

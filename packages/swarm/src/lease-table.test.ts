@@ -1,7 +1,8 @@
 import type { BlobId } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
-import { type LeaseAsk, type LeaseReply, LeaseTable, type LeaseTableOptions } from './lease-table.ts';
+import type { LeaseAsk, LeaseReply } from './lease-ask.ts';
+import { LeaseTable, type LeaseTableOptions } from './lease-table.ts';
 import { pieceCountOf } from './piece.ts';
 
 const MiB = 1024 * 1024;

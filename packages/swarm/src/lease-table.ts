@@ -17,12 +17,10 @@ import { type BlobId, registryOf } from '@shoal/oci';
 import { BlobLeases, BlobLeasesMap, type Lease, NOBODY } from './blob-leases.ts';
 import { Complaints } from './complaints.ts';
 import { maxHeld } from './held-leases.ts';
-import { bringsSoon, expectedNext, remainingMs, remainingPieces } from './lease-pace.ts';
+import { canServe, isUseless, type LeaseAsk, type LeaseProgress, type LeaseReply, refused } from './lease-ask.ts';
+import { bringsSoon, expectedNext, remainingMs } from './lease-pace.ts';
 import { pieceCountOf } from './piece.ts';
-import { RegistryLoad } from './registry-load.ts';
-import { RegistryPace } from './registry-pace.ts';
-import { RegistryRanges } from './registry-ranges.ts';
-import { RegistryReaders } from './registry-readers.ts';
+import { Registries } from './registries.ts';
 import type { Run } from './runs.ts';
 import { restoredLease, type SavedBlobLeases, savedLease } from './saved-leases.ts';
 import type { LeaseSource, ReleaseHow } from './swarm-event.ts';
@@ -31,21 +29,10 @@ const DEFAULT_MAX_READERS_PER_BLOB = 16;
 const DEFAULT_EXTRA_READER_EVERY_MS = 2_000;
 const DEFAULT_MAX_LEASES_PER_REGISTRY = 64;
 const DEFAULT_MAX_LEASES = 8_192;
-/** Of one agent on one registry: two for each of the layers that it reads together. */
-const MAX_LEASES_OF_ONE = 16;
 /** Pieces read again for somebody who starves, at most: one the first time, then twice as many each time. */
 const MAX_STARVED_RUN_PIECES = 16;
-/** A holder that needs longer than this for the rest of its run shares it, and longer than this many times the usual. */
-const SLOW_AFTER_MS = 2_000;
-const SLOW_FACTOR = 2;
-/** Whatever is usual: holders are believed what they tell of their pace. */
-const MAX_TOLERABLE_MS = 15_000;
 /** Renewals come every 500 ms. */
 const CUT_HEARD_WITHIN_MS = 600;
-/** What was just read may yet spread, for so many times what it took to read: where the registry is slow, links may be. */
-const SPREADS_FACTOR = 6;
-const MIN_SPREADS_MS = 2_000;
-const MAX_SPREADS_MS = 8_000;
 const MAX_GONE_AGENTS = 16_384;
 const MAX_HOLDERS_TOLD = 4;
 /** How soon a refused agent may ask again when members of its zone hold the whole blob. */
@@ -72,40 +59,6 @@ export interface LeaseTableDependencies {
   onChange?: (blob: BlobId) => void;
 }
 
-export interface LeaseAsk {
-  blob: BlobId;
-  agent: string;
-  zone: string;
-  registry: string;
-  sizeBytes: number;
-  /** A reader has waited for `piece` for long, whoever holds it. */
-  starved: boolean;
-  /** The first piece that the agent lacks and that nobody it knows offers. */
-  piece?: number;
-  /** Members that sent this agent bytes that did not verify: it does not take the blob from them. */
-  avoid?: readonly string[];
-  /** Members that do not answer this agent: it does not take the blob from them now. */
-  silent?: readonly string[];
-  /** Whether others want the blob, too. @default false */
-  others?: boolean;
-  /** Some of the members that hold the whole blob, if any do. */
-  complete?: { sameZone: readonly string[]; otherZones: readonly string[] };
-}
-
-/** `holders`: agents that have the run (zone lease) or are reading the blob (refusal): worth connecting to. */
-export type LeaseReply =
-  | { granted: true; leaseId: string; from: number; to: number; source: LeaseSource; holders: string[] }
-  | { granted: false; retryAfterMs: number; holders: string[] };
-
-export interface LeaseProgress {
-  /** Grows while bytes come in; a renewal without growth does not extend the lease. */
-  bytes: number;
-  /** The first piece of the run that the holder lacks. */
-  next: number;
-  /** Whether the origin honoured a request for a range, once that is known. */
-  ranges?: boolean;
-}
-
 export class LeaseTable {
   readonly #options: Required<LeaseTableOptions>;
   readonly #newLeaseId: () => string;
@@ -117,10 +70,7 @@ export class LeaseTable {
    */
   readonly #leases = new Map<string, Lease>();
   readonly #byAgent = new Map<string, Set<Lease>>();
-  readonly #readers = new RegistryReaders();
-  readonly #ranges = new RegistryRanges();
-  readonly #paces = new RegistryPace();
-  readonly #loads = new RegistryLoad();
+  readonly #registries = new Registries();
   /** Agents that left or let a lease run out, the longest ago first: what they alone had may be lost. */
   readonly #gone = new Set<string>();
   readonly #complaints = new Complaints();
@@ -152,7 +102,7 @@ export class LeaseTable {
   save(id: BlobId, nowMs: number): SavedBlobLeases | undefined {
     const blob = this.#blobs.known(id);
     if (blob === undefined) return undefined;
-    const ranges = this.#ranges.of(registryOf(id), nowMs);
+    const ranges = this.#registries.ranges.of(registryOf(id), nowMs);
     return { ...blob.save(), leases: blob.leases.map(savedLease), ...(ranges === undefined ? {} : { ranges }) };
   }
 
@@ -171,7 +121,7 @@ export class LeaseTable {
     // Readers starve because nobody could ask meanwhile: what they wait for is being read.
     blob.lastExtraAtMs = nowMs;
     this.#blobs.restore(blob, nowMs);
-    if (saved.ranges !== undefined) this.#ranges.note(registry, saved.ranges, nowMs);
+    if (saved.ranges !== undefined) this.#registries.ranges.note(registry, saved.ranges, nowMs);
   }
 
   request(ask: LeaseAsk, nowMs: number): LeaseReply {
@@ -219,18 +169,14 @@ export class LeaseTable {
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return { held: false, to: 0 };
     lease.cutUnheard = false;
-    const next = Math.min(progress.next, lease.to);
-    if (next > lease.next) {
-      lease.blob.wasRead(lease, next, nowMs);
-      [lease.next, lease.nextAtMs] = [next, nowMs];
-    }
+    advance(lease, progress.next, nowMs);
     if (progress.ranges !== undefined && lease.source === 'origin') {
-      this.#ranges.note(lease.registry, progress.ranges, nowMs);
+      this.#registries.ranges.note(lease.registry, progress.ranges, nowMs);
       if (!progress.ranges) this.#makeWhole(lease);
     }
     if (progress.bytes > lease.bytes) {
       if (lease.source === 'origin')
-        this.#noteRead(lease, progress.bytes - lease.bytes, nowMs - lease.bytesAtMs, nowMs);
+        this.#registries.noteRead(lease, progress.bytes - lease.bytes, nowMs - lease.bytesAtMs, nowMs);
       lease.bytes = progress.bytes;
       lease.bytesAtMs = nowMs;
       lease.expiresAtMs = nowMs + this.#options.leaseTtlMs;
@@ -247,17 +193,15 @@ export class LeaseTable {
     const lease = this.#leases.get(leaseId);
     if (lease === undefined || lease.agent !== agent) return;
     // A holder that is done may not have heard yet that its lease has become longer.
-    const reached = Math.max(lease.next, Math.min(next, lease.to));
-    if (reached > lease.next) lease.blob.wasRead(lease, reached, nowMs);
-    lease.next = reached;
+    advance(lease, next, nowMs);
     if (lease.source === 'origin' && lease.bytes === 0 && lease.next > lease.from) {
       const bytes = (lease.next - lease.from) * lease.blob.pieceBytes;
-      this.#noteRead(lease, bytes, nowMs - lease.startedAtMs, nowMs);
+      this.#registries.noteRead(lease, bytes, nowMs - lease.startedAtMs, nowMs);
     }
     const wasAtIt = lease.blob.before(lease) === undefined;
     this.#drop(lease);
     if (wasAtIt) lease.blob.begin(lease, nowMs);
-    if (how === 'no-range') this.#ranges.note(lease.registry, false, nowMs);
+    if (how === 'no-range') this.#registries.ranges.note(lease.registry, false, nowMs);
   }
 
   /** The agent left: what it was reading is free for the next one that asks, and what it alone had counts as lost. */
@@ -321,7 +265,7 @@ export class LeaseTable {
 
   /** As much from the start of the run on as no other zone has. */
   #readAgain(blob: BlobLeases, ask: LeaseAsk, run: Run, nowMs: number): LeaseReply | undefined {
-    if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
+    if (this.#registries.ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
     let to = run.from + 1;
     while (to < run.to && this.#elsewhere(blob, ask, to) === undefined) to++;
     return this.#grant(blob, ask, { from: run.from, to, source: 'origin' }, nowMs);
@@ -344,7 +288,7 @@ export class LeaseTable {
     const run = wanted ?? blob.unread.first();
     const isUrgent = ask.starved && wanted !== undefined;
     if (run === undefined || !this.#mayReadOrigin(blob, ask, isUrgent, nowMs)) return undefined;
-    if (this.#ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
+    if (this.#registries.ranges.of(ask.registry, nowMs) === false) return this.#wholeBlob(blob, ask, nowMs);
     const from = wanted === undefined ? run.from : (ask.piece ?? run.from);
     const to = Math.min(run.to, from + this.#runPieces(blob, ask, nowMs));
     return this.#grant(blob, ask, { from, to, source: 'origin' }, nowMs);
@@ -358,12 +302,10 @@ export class LeaseTable {
 
   /** @param isUrgent a reader starves for the very piece: the registry is asked however busy it is */
   #mayReadOrigin(blob: BlobLeases, ask: LeaseAsk, isUrgent: boolean, nowMs: number): boolean {
-    const { agent, registry } = ask;
-    if (this.#readers.all(registry) >= this.#options.maxLeasesPerRegistry) return false;
-    if (!isUrgent && this.#readers.of(registry, agent) >= MAX_LEASES_OF_ONE) return false;
-    if (!isUrgent && this.#readers.weighed(registry) >= this.#loads.most(registry, blob.pieceBytes)) return false;
+    if (this.#registries.readers.all(ask.registry) >= this.#options.maxLeasesPerRegistry) return false;
+    if (!isUrgent && this.#registries.isBusyFor(ask.agent, ask.registry, blob.pieceBytes)) return false;
     // Until the first answer has shown whether this registry honours ranges, a second reader might read everything.
-    const ranges = this.#ranges.of(ask.registry, nowMs);
+    const ranges = this.#registries.ranges.of(ask.registry, nowMs);
     return blob.readers('origin') < (ranges === true ? this.#options.maxReadersPerBlob : 1);
   }
 
@@ -391,7 +333,7 @@ export class LeaseTable {
       if (lease.zone !== ask.zone || lease.agent === ask.agent) continue;
       if (lease.shared || lease.whole || lease.extra || lease.cutUnheard) continue;
       const restMs = remainingMs(lease, nowMs);
-      if (restMs > Math.max(slowestMs, this.#tolerableMs(lease))) [slowest, slowestMs] = [lease, restMs];
+      if (restMs > Math.max(slowestMs, this.#registries.tolerableMs(lease))) [slowest, slowestMs] = [lease, restMs];
     }
     if (slowest === undefined) return undefined;
     const { to, source } = slowest;
@@ -415,41 +357,19 @@ export class LeaseTable {
     return false;
   }
 
-  #noteRead(lease: Lease, told: number, tookMs: number, nowMs: number): void {
-    // A member may say anything.
-    const bytes = Math.min(told, (lease.to - lease.from) * lease.blob.pieceBytes);
-    this.#paces.note(lease.registry, bytes, tookMs);
-    // Who waits for its turn tells of what it reads under its other lease.
-    if (lease.blob.before(lease) !== undefined) return;
-    this.#loads.note(lease.registry, bytes, nowMs);
-  }
-
-  #tolerableMs(lease: Lease): number {
-    if (lease.source === 'zone') return SLOW_AFTER_MS;
-    const restBytes = remainingPieces(lease) * lease.blob.pieceBytes;
-    const usualMs = this.#paces.usualMs(lease.registry, restBytes);
-    return Math.max(SLOW_AFTER_MS, Math.min(MAX_TOLERABLE_MS, SLOW_FACTOR * usualMs));
-  }
-
   /** Reads the piece whatever others have, unless it is on its way from the origin to a member that it can be had from. */
   #forStarved(blob: BlobLeases, ask: LeaseAsk, nowMs: number): LeaseReply | undefined {
     if (!ask.starved || nowMs < blob.lastExtraAtMs + this.#options.extraReaderEveryMs) return undefined;
     const from = Math.min(ask.piece ?? 0, blob.pieceCount - 1);
     if (blob.leases.some((lease) => canServe(lease, ask) && bringsSoon(lease, from, nowMs))) return undefined;
-    const readers = blob.freshFrom(from, this.#spreadsWithinMs(blob, ask.registry), nowMs);
+    const readers = blob.freshFrom(from, this.#registries.spreadsWithinMs(ask.registry, blob.pieceBytes), nowMs);
     if (readers.some((agent) => agent !== ask.agent && !this.#isLost(ask, agent))) return undefined;
-    const ranged = this.#ranges.of(ask.registry, nowMs) !== false;
+    const ranged = this.#registries.ranges.of(ask.registry, nowMs) !== false;
     if (blob.readers('origin') > (ranged ? this.#options.maxReadersPerBlob : 1)) return undefined;
     blob.lastExtraAtMs = nowMs;
     if (!ranged) return this.#grant(blob, ask, { from: 0, to: blob.pieceCount, source: 'origin', extra: true }, nowMs);
     const to = Math.min(blob.pieceCount, from + blob.rescuePieces(ask.agent, MAX_STARVED_RUN_PIECES));
     return this.#grant(blob, ask, { from, to, source: 'origin', extra: true }, nowMs);
-  }
-
-  /** A piece that was just read reaches everybody within this time, unless something is wrong. */
-  #spreadsWithinMs(blob: BlobLeases, registry: string): number {
-    const usualMs = SPREADS_FACTOR * this.#paces.usualMs(registry, blob.pieceBytes);
-    return Math.min(MAX_SPREADS_MS, Math.max(MIN_SPREADS_MS, usualMs));
   }
 
   #grant(
@@ -478,7 +398,7 @@ export class LeaseTable {
       bytes: 0,
       bytesBefore: 0,
       bytesAtMs: nowMs,
-      whole: source === 'origin' && this.#ranges.of(ask.registry, nowMs) === false,
+      whole: source === 'origin' && this.#registries.ranges.of(ask.registry, nowMs) === false,
       extra,
       shared,
       startedAtMs: nowMs,
@@ -516,7 +436,7 @@ export class LeaseTable {
     const ofAgent = this.#byAgent.get(lease.agent);
     if (ofAgent === undefined) this.#byAgent.set(lease.agent, new Set([lease]));
     else ofAgent.add(lease);
-    if (lease.source === 'origin') this.#readers.add(lease.registry, lease.agent);
+    if (lease.source === 'origin') this.#registries.readers.add(lease.registry, lease.agent);
   }
 
   #drop(lease: Lease): void {
@@ -525,7 +445,7 @@ export class LeaseTable {
     const ofAgent = this.#byAgent.get(lease.agent);
     ofAgent?.delete(lease);
     if (ofAgent?.size === 0) this.#byAgent.delete(lease.agent);
-    if (lease.source === 'origin') this.#readers.remove(lease.registry, lease.agent);
+    if (lease.source === 'origin') this.#registries.readers.remove(lease.registry, lease.agent);
     this.#onChange(lease.blob.id);
   }
 
@@ -537,17 +457,11 @@ export class LeaseTable {
   }
 }
 
-/** Whether what the holder brings can be had by the asker. */
-function canServe(lease: Lease, ask: LeaseAsk): boolean {
-  if (lease.agent === ask.agent || isUseless(ask, lease.agent)) return false;
-  return lease.source === 'origin' || lease.zone === ask.zone;
-}
-
-/** Whether the asker gets nothing from that member. */
-function isUseless({ avoid, silent }: LeaseAsk, agent: string): boolean {
-  return avoid?.includes(agent) === true || silent?.includes(agent) === true;
-}
-
-function refused(retryAfterMs: number, holders: string[]): LeaseReply {
-  return { granted: false, retryAfterMs, holders };
+/** The holder has told that it has the pieces before this one. */
+function advance(lease: Lease, told: number, nowMs: number): void {
+  const next = Math.min(told, lease.to);
+  if (next <= lease.next) return;
+  lease.blob.wasRead(lease, next, nowMs);
+  lease.next = next;
+  lease.nextAtMs = nowMs;
 }
