@@ -32,6 +32,7 @@ import {
 import { LRUCache } from 'lru-cache';
 import type { Uint8ArrayList } from 'uint8arraylist';
 import { TokenBucket } from '../rate/token-bucket.ts';
+import type { DialBackFinding } from './peer-network.ts';
 import { askVersions } from './tls/versions.ts';
 
 /** For one address. */
@@ -55,10 +56,7 @@ loopbackAndLink.addAddress('::', 'ipv6');
 loopbackAndLink.addAddress('::1', 'ipv6');
 loopbackAndLink.addSubnet('fe80::', 10, 'ipv6');
 
-/** `unsupported`: a build that does not know the question. `refused`: asked too often. `failed`: no answer in time. */
-export type DialBackAnswer =
-  | { outcome: 'answered'; tried: readonly DialledBack[] }
-  | { outcome: 'unsupported' | 'refused' | 'failed' };
+export type DialBackAnswer = Pick<DialBackFinding, 'outcome' | 'tried'>;
 
 /** A member that asks to be dialled. */
 export interface DialBackAsker {
@@ -104,9 +102,9 @@ export class DialBack {
         this.#found.set(peerId, answer);
         return answer;
       }
-      return { outcome: frame.type === 'refuse' ? 'refused' : 'failed' };
+      return { outcome: frame.type === 'refuse' ? 'refused' : 'failed', tried: [] };
     } catch (error) {
-      return { outcome: error instanceof UnsupportedProtocolError ? 'unsupported' : 'failed' };
+      return { outcome: error instanceof UnsupportedProtocolError ? 'unsupported' : 'failed', tried: [] };
     } finally {
       stream?.abort(new Error('answered'));
     }

@@ -248,9 +248,8 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     const links = this.#members.all().slice(-ASKED_TO_DIAL_BACK);
     return await Promise.all(
       links.map(async (link) => {
-        const answer = await link.askDialBack(this.#dialBack, signal);
         const { peerId, zone } = link;
-        return { peerId, zone, outcome: answer.outcome, tried: answer.outcome === 'answered' ? answer.tried : [] };
+        return { peerId, zone, ...(await link.askDialBack(this.#dialBack, signal)) };
       }),
     );
   }

@@ -97,9 +97,9 @@ export interface PeerLinks {
 export interface DialBackFinding {
   peerId: string;
   zone: string;
-  /** `unsupported`: an earlier build. `refused`: it was asked lately. `failed`: no answer in time. */
+  /** `unsupported`: an earlier build. `refused`: asked too often. `failed`: no answer in time. */
   outcome: 'answered' | 'unsupported' | 'refused' | 'failed';
-  /** Of this agent, as it announces them. */
+  /** Of this agent, as it announces them; none unless answered. */
   tried: readonly DialledBack[];
 }
 

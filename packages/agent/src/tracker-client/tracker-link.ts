@@ -77,8 +77,6 @@ export class TrackerLink {
   /** Undefined while it is up, and before it ever was. */
   #downSinceMs: number | undefined;
   #visiting = false;
-  /** Which of the replicas an error is of. */
-  readonly #askedOf = new WeakMap<CallError, number>();
   readonly #waiting = new Set<(up: boolean) => void>();
 
   constructor(options: TrackerLinkOptions, dependencies: TrackerLinkDependencies, events: TrackerLinkEvents) {
@@ -154,7 +152,9 @@ export class TrackerLink {
     return attempt === 'unanswered' ? undefined : attempt.answer;
   }
 
+  /** @param call begun in this very turn, at the replica that is asked now */
   async #attempt<T>(call: Promise<T>): Promise<Attempt<T>> {
+    const tracker = this.#tracker;
     try {
       return { answer: await call };
     } catch (error) {
@@ -164,7 +164,7 @@ export class TrackerLink {
       const isRefused = error.code === 'NO_SESSION' || error.code === 'BARRED';
       if (isRefused) this.#session = undefined;
       // It may be late news of a replica that was left since.
-      if (this.#askedOf.get(error) !== this.#tracker) return 'unanswered';
+      if (tracker !== this.#tracker) return 'unanswered';
       if (!isRefused && !this.#visiting) this.#turn();
       this.#isDown(error);
       this.#events.onTrouble();
@@ -175,7 +175,6 @@ export class TrackerLink {
   /** @throws CallError */
   async call<T>(path: string, body: unknown, schema: ZodType<T>, deadlineMs = this.#options.deadlineMs): Promise<T> {
     const startedMs = performance.now();
-    const tracker = this.#tracker;
     const ended = (result: 'ok' | CallErrorCode): void =>
       this.#dependencies.onCall?.(path, result, (performance.now() - startedMs) / 1000);
     const answer = await callTracker(this.#dispatcher, {
@@ -187,10 +186,7 @@ export class TrackerLink {
       deadlineMs,
       signal: this.#closing.signal,
     }).catch((error: unknown) => {
-      if (error instanceof CallError) {
-        ended(error.code);
-        this.#askedOf.set(error, tracker);
-      }
+      if (error instanceof CallError) ended(error.code);
       throw error;
     });
     ended('ok');
