@@ -8,7 +8,7 @@ import { randomBytes } from 'node:crypto';
 import { hostname } from 'node:os';
 import { type BlobId, blobIdOf, type Digest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
-import { isNodeName, parseJoinToken } from '@shoal/wire';
+import { parseJoinToken } from '@shoal/wire';
 import { LRUCache } from 'lru-cache';
 import type { Logger } from 'pino';
 import { RepositoryAccess } from './access/access.ts';
@@ -21,6 +21,7 @@ import { CacheDesk } from './admin/cache-desk.ts';
 import { createMetrics } from './admin/metrics.ts';
 import { AgentCheck } from './check/agent-check.ts';
 import type { AgentConfig } from './config/agent-config.ts';
+import { nameOfHost } from './config/node-name.ts';
 import { checkPassedSocket } from './config/passed-socket.ts';
 import { StartError, startErrorFrom } from './config/start-error.ts';
 import { drain } from './drain.ts';
@@ -471,15 +472,6 @@ async function start(
     peerId: identity.peerId,
     peerAddresses: peers.addresses(),
   };
-}
-
-/** The host's name as it can name a node. */
-function nameOfHost(host: string): string {
-  const name = host
-    .slice(0, 64)
-    .replaceAll(/[^A-Za-z0-9._-]/g, '-')
-    .replaceAll(/^[._-]+|[._-]+$/g, '');
-  return isNodeName(name) ? name : 'node';
 }
 
 /** While the agent runs they may come and go. @throws StartError */

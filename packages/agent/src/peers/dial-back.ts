@@ -46,6 +46,8 @@ const MAX_REMEMBERED_MEMBERS = 1_024;
 /** What a member found counts for so long, and it is not asked again. */
 const FOUND_COUNTS_MS = 15_000;
 const MAX_UNDER_WAY = 4;
+/** Members that are asked at once. */
+const MAX_ASKED = 3;
 const MULTIADDR = /^\/(?:ip4|ip6|dns|dns4|dns6)\/([^/]+)\/tcp\/(\d{1,5})$/;
 
 const loopbackAndLink = new BlockList();
@@ -57,6 +59,13 @@ loopbackAndLink.addAddress('::1', 'ipv6');
 loopbackAndLink.addSubnet('fe80::', 10, 'ipv6');
 
 export type DialBackAnswer = Pick<DialBackFinding, 'outcome' | 'tried'>;
+
+/** A member that may be asked, the one met last the last. */
+export interface AskedLink {
+  peerId: string;
+  zone: string;
+  askDialBack(dialBack: DialBack, signal: AbortSignal): Promise<DialBackAnswer>;
+}
 
 /** A member that asks to be dialled. */
 export interface DialBackAsker {
@@ -83,6 +92,16 @@ export class DialBack {
 
   constructor(dependencies: DialBackDependencies) {
     this.#dependencies = dependencies;
+  }
+
+  /** Asks those met last: the chance is best that they know the addresses that this agent has now. */
+  async askSome(links: readonly AskedLink[], signal: AbortSignal): Promise<DialBackFinding[]> {
+    return await Promise.all(
+      links.slice(-MAX_ASKED).map(async (link) => {
+        const { peerId, zone } = link;
+        return { peerId, zone, ...(await link.askDialBack(this, signal)) };
+      }),
+    );
   }
 
   /** Asks the member at the other end. */

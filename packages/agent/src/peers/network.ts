@@ -52,8 +52,6 @@ const TELL_TOGETHER_MS = 20;
 /** A link that ends sooner, without a piece, counts as a failed dial: most likely the peer had no room. */
 const SHORT_LINK_MS = 5_000;
 const MAX_BARRED = 4096;
-/** Members that are asked to dial this agent back. */
-const ASKED_TO_DIAL_BACK = 3;
 
 export interface PeerNetworkOptions extends Omit<PeerRates, 'downloadLane'> {
   /** Multiaddrs, e.g. /ip4/0.0.0.0/tcp/7301. */
@@ -241,17 +239,9 @@ class Libp2pPeerNetwork implements TunablePeerNetwork, LinkOwner {
     return this.#strangers.all();
   }
 
-  /** Those met last: the chance is best that they know the addresses that this agent has now. */
   async dialBack(signal: AbortSignal): Promise<DialBackFinding[]> {
     // Whoever has no room for another connection answers nobody.
-    if (!this.hasRoom) return [];
-    const links = this.#members.all().slice(-ASKED_TO_DIAL_BACK);
-    return await Promise.all(
-      links.map(async (link) => {
-        const { peerId, zone } = link;
-        return { peerId, zone, ...(await link.askDialBack(this.#dialBack, signal)) };
-      }),
-    );
+    return this.hasRoom ? await this.#dialBack.askSome(this.#members.all(), signal) : [];
   }
 
   want(blob: BlobId, listener: WantListener): { close(): void } {
