@@ -46,7 +46,11 @@ export class RuntimeContent {
         logger,
         onWhole: (blob) => {
           onHeld(blob);
-          void this.#duplicates.look();
+          // Looking goes through all that is kept here, and most of what containerd has is not.
+          own.find(blob.id).then(
+            (kept) => kept && this.#duplicates.look(),
+            () => undefined,
+          );
         },
         onGone: (blob) => {
           own.find(blob.id).then(
