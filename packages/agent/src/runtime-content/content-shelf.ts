@@ -15,6 +15,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BlobId, type Digest, digestAlgorithm, digestHex, digestOf } from '@shoal/oci';
 import type { Logger } from 'pino';
+import { TokenBucket } from '../rate/token-bucket.ts';
 import { checkBlob } from '../store/blob-check.ts';
 import { type BlobHandle, type BlobRecord, StoreError } from '../store/blob-store.ts';
 import { hasCode, storeErrorFrom } from '../store/failure.ts';
@@ -305,15 +306,14 @@ export class ContentShelf {
   /** Between two portions: ends the work that nobody needs any more, and slows down what nobody waits for. */
   #pace(entry: Entry): (hashedBytes: number) => Promise<void> {
     const { signal } = this.#closing;
-    let debtMs = 0;
-    let lastMs = performance.now();
+    const rate = new TokenBucket({ perSecond: this.#checkBytesPerSecond, burst: 0 }, performance.now());
     return async (hashedBytes) => {
       signal.throwIfAborted();
       if (entry.isGone) throw new StoreError('closed', `${entry.record.id} is not in containerd's store any more`);
       const nowMs = performance.now();
-      debtMs = Math.max(0, debtMs - (nowMs - lastMs)) + (hashedBytes * 1_000) / this.#checkBytesPerSecond;
-      lastMs = nowMs;
-      if (!entry.isUrgent && debtMs > 1) await sleep(debtMs, undefined, { signal });
+      rate.spend(hashedBytes, nowMs);
+      const waitMs = rate.waitMs(0, nowMs);
+      if (!entry.isUrgent && waitMs > 1) await sleep(waitMs, undefined, { signal });
     };
   }
 }
