@@ -6,9 +6,8 @@
 import { applyRange, type Digest, parseRangeHeader, type RangeHeader } from '@shoal/oci';
 import type { Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
-import { within } from '../tracing/span.ts';
 import { type Answer, type BodyStream, unsatisfiableRange } from './answer.ts';
-import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
+import { type Exchange, mustBeReadable, openReader, type Sources } from './exchange.ts';
 
 /** @throws OriginError, PullError, or the reason of a signal: nothing was sent, and nothing can be served */
 export async function answerBlob(
@@ -17,14 +16,7 @@ export async function answerBlob(
   exchange: Exchange,
   sources: Sources,
 ): Promise<Answer> {
-  const { client } = exchange;
-  const verdict = await within(exchange.span, { name: 'access check', kind: 'internal' }, async (span) => {
-    const said = await sources.access.mayRead({ repository, digest, kind: 'blob', client }, originCall(exchange, span));
-    span?.set({ 'shoal.allowed': said.allowed, 'shoal.refusal': said.allowed ? undefined : said.error.code });
-    return said;
-  });
-  if (!verdict.allowed) throw verdict.error;
-  const hint = verdict.sizeBytes;
+  const { sizeBytes: hint, asker } = await mustBeReadable({ repository, digest, kind: 'blob' }, exchange, sources);
   const headers = headersOf(digest);
   if (exchange.isHead && hint !== undefined) return headAnswer(hint, headers);
 
@@ -34,7 +26,7 @@ export async function answerBlob(
   const source = {
     repository,
     kind: 'blob',
-    asker: verdict.asker,
+    asker,
     pullId: exchange.pullId,
     span: exchange.span,
     ...(hint === undefined ? {} : { sizeHintBytes: hint }),

@@ -1,12 +1,12 @@
 /** One request on its way through the mirror. */
 import type { Digest } from '@shoal/oci';
 import type { Logger } from 'pino';
-import type { Access } from '../access/access.ts';
+import type { Access, ReadRequest, ReadVerdict } from '../access/access.ts';
 import type { References } from '../access/reference-resolver.ts';
 import type { ClientAuthorization } from '../origin/asker.ts';
 import { type OriginCall, type OriginClient, OriginError } from '../origin/origin-client.ts';
 import type { BlobReader, PullSource, Pulls } from '../pull/pulls.ts';
-import type { Span } from '../tracing/span.ts';
+import { type Span, within } from '../tracing/span.ts';
 
 export interface Sources {
   pulls: Pulls;
@@ -35,6 +35,25 @@ export interface Exchange {
 /** Lookups may take until the answer is due. @param span what they are done for */
 export function originCall(exchange: Exchange, span: Span | undefined = exchange.span): OriginCall {
   return { signal: exchange.due, pullId: exchange.pullId, span };
+}
+
+/**
+ * Says what is known of content that this client may read, and in whose name.
+ * @throws OriginError: it may not, or nobody could say; or the reason of `exchange.due`
+ */
+export async function mustBeReadable(
+  request: Omit<ReadRequest, 'client'>,
+  exchange: Exchange,
+  { access }: Sources,
+): Promise<Extract<ReadVerdict, { allowed: true }>> {
+  const { client } = exchange;
+  const verdict = await within(exchange.span, { name: 'access check', kind: 'internal' }, async (span) => {
+    const said = await access.mayRead({ ...request, client }, originCall(exchange, span));
+    span?.set({ 'shoal.allowed': said.allowed, 'shoal.refusal': said.allowed ? undefined : said.error.code });
+    return said;
+  });
+  if (!verdict.allowed) throw verdict.error;
+  return verdict;
 }
 
 /**

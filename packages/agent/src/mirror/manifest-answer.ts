@@ -19,7 +19,7 @@ import { OriginError, type Repository } from '../origin/origin-client.ts';
 import type { BlobReader } from '../pull/pulls.ts';
 import { within } from '../tracing/span.ts';
 import { type Answer, unsatisfiableRange } from './answer.ts';
-import { type Exchange, openReader, originCall, type Sources } from './exchange.ts';
+import { type Exchange, mustBeReadable, openReader, originCall, type Sources } from './exchange.ts';
 
 interface Wanted {
   digest: Digest;
@@ -68,21 +68,9 @@ async function checkAccess(
   exchange: Exchange,
   sources: Sources,
 ): Promise<Wanted> {
-  const { accept, client } = exchange;
-  const request = {
-    repository,
-    digest,
-    kind: 'manifest',
-    client,
-    ...(accept === undefined ? {} : { accept }),
-  } as const;
-  const verdict = await within(exchange.span, { name: 'access check', kind: 'internal' }, async (span) => {
-    const said = await sources.access.mayRead(request, originCall(exchange, span));
-    span?.set({ 'shoal.allowed': said.allowed, 'shoal.refusal': said.allowed ? undefined : said.error.code });
-    return said;
-  });
-  if (!verdict.allowed) throw verdict.error;
-  const { sizeBytes, mediaType, asker } = verdict;
+  const { accept } = exchange;
+  const request = { repository, digest, kind: 'manifest', ...(accept === undefined ? {} : { accept }) } as const;
+  const { sizeBytes, mediaType, asker } = await mustBeReadable(request, exchange, sources);
   return { digest, sizeHintBytes: sizeBytes, mediaType: plain(mediaType), asker };
 }
 
