@@ -66,27 +66,27 @@ const trackerUrl = text(
   'write it like https://10.0.0.5:7302',
 ).transform((value) => new URL(value).origin);
 
-const registryUrl = text(
-  (value) => {
-    const url = URL.parse(value);
-    return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
-  },
-  'is not the address of a registry',
-  'write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file',
-);
+function httpUrl(wrong: string, advice: string): z.ZodType<string, string> {
+  return text(
+    (value) => {
+      const url = URL.parse(value);
+      return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
+    },
+    wrong,
+    advice,
+  );
+}
 
 function isPlain(url: URL): boolean {
   return url.username === '' && url.password === '' && url.hash === '';
 }
 
-const otlpUrl = text(
-  (value) => {
-    const url = URL.parse(value);
-    return url !== null && ['http:', 'https:'].includes(url.protocol) && isPlain(url) && url.search === '';
-  },
-  'is not the address of a collector',
-  'write it like http://otel-collector:4318',
+const registryUrl = httpUrl(
+  'is not the address of a registry',
+  'write it like http://127.0.0.1:5000, with user name and password as keys of their own in the configuration file',
 );
+
+const otlpUrl = httpUrl('is not the address of a collector', 'write it like http://otel-collector:4318');
 
 const registryHost = text(
   (value) => normaliseRegistryHost(value) !== undefined,
