@@ -124,7 +124,6 @@ async function explained<T>(answer: Promise<T>): Promise<T> {
 }
 
 function explain(error: unknown): ContainerdError {
-  if (error instanceof ContainerdError) return error;
   if (!(error instanceof ConnectError)) return new ContainerdError(String(error), { cause: error });
   const { cause } = error;
   return new ContainerdError(cause instanceof Error ? cause.message : error.rawMessage, { cause: error });
