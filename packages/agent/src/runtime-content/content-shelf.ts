@@ -29,8 +29,8 @@ const HASHED_WITHIN_MS = 500;
 /** containerd still sets the times of a file that it has just moved into place. */
 const MAX_CHECKS = 3;
 
-/** `waiting`: to be hashed, or being hashed. */
-type State = 'waiting' | 'whole' | 'wrong' | 'unreadable';
+/** `waiting`: to be hashed, or being hashed. `gone`: forgotten, as only who is hashing or opening it still sees. */
+type State = 'waiting' | 'whole' | 'wrong' | 'unreadable' | 'gone';
 
 interface Entry {
   readonly record: BlobRecord;
@@ -38,8 +38,6 @@ interface Entry {
   state: State;
   /** Somebody asked for it. */
   isUrgent: boolean;
-  /** Not listed any more. */
-  isGone: boolean;
   checks: number;
   /** Settles when it is not `waiting` any more; made when somebody asks. */
   decided: PromiseWithResolvers<void> | undefined;
@@ -166,7 +164,7 @@ export class ContentShelf {
       if (state === 'whole') {
         usage.blobs++;
         usage.bytes += record.sizeBytes;
-      } else usage[state]++;
+      } else if (state !== 'gone') usage[state]++;
     }
     return usage;
   }
@@ -182,7 +180,6 @@ export class ContentShelf {
       path,
       state: 'waiting',
       isUrgent: false,
-      isGone: false,
       checks: 0,
       decided: undefined,
       found: undefined,
@@ -202,14 +199,13 @@ export class ContentShelf {
 
   #forget(entry: Entry): void {
     const { record, state } = entry;
-    entry.isGone = true;
+    entry.state = 'gone';
     this.#entries.delete(record.id);
     if (this.#byDigest.get(digestOf(record.id)) === entry) this.#byDigest.delete(digestOf(record.id));
     this.#waiting.delete(entry);
     this.#urgent.delete(entry);
     entry.decided?.resolve();
     if (state === 'whole') this.#dependencies.onGone(record);
-    entry.state = 'unreadable';
   }
 
   #hurry(entry: Entry): void {
@@ -260,7 +256,7 @@ export class ContentShelf {
     entry.checks++;
     try {
       const result = await this.#hash(entry);
-      if (entry.isGone) return;
+      if (entry.state === 'gone') return;
       if (result === 'changing' && entry.checks < MAX_CHECKS) {
         (entry.isUrgent ? this.#urgent : this.#waiting).add(entry);
         return;
@@ -274,7 +270,7 @@ export class ContentShelf {
         this.#dependencies.onWhole(record);
       }
     } catch (error) {
-      if (entry.isGone || this.#closing.signal.aborted) return;
+      if (entry.state === 'gone' || this.#closing.signal.aborted) return;
       if (hasCode(error, 'ENOENT')) {
         this.#forget(entry);
         return;
@@ -309,7 +305,8 @@ export class ContentShelf {
     const rate = new TokenBucket({ perSecond: this.#checkBytesPerSecond, burst: 0 }, performance.now());
     return async (hashedBytes) => {
       signal.throwIfAborted();
-      if (entry.isGone) throw new StoreError('closed', `${entry.record.id} is not in containerd's store any more`);
+      if (entry.state === 'gone')
+        throw new StoreError('closed', `${entry.record.id} is not in containerd's store any more`);
       const nowMs = performance.now();
       rate.spend(hashedBytes, nowMs);
       const waitMs = rate.waitMs(0, nowMs);
