@@ -26,15 +26,14 @@ export async function checkPorts(
   dependencies: PortDependencies,
 ): Promise<Finding> {
   const { ok, warn, fail } = named('ports');
-  const known = agentRuns ? ports : await Promise.all(ports.map((port) => withHolder(port, dependencies)));
-  const wrong = await Promise.all(known.map((port) => problemOf(port, agentRuns, dependencies)));
-  const found = wrong.filter((problem) => problem !== undefined);
+  const looks = await Promise.all(ports.map((port) => look(port, agentRuns, dependencies)));
+  const found = looks.filter((seen) => typeof seen !== 'string');
   const [first] = found;
   if (first !== undefined) {
     const details = found.map(({ detail }) => detail).join('; ');
     return fail(details, found.map(({ todo }) => todo).join('; '));
   }
-  const list = known.map(listed).join(', ');
+  const list = looks.join(', ');
   const mirror = ports.find(({ setting }) => setting === 'mirror');
   if (mirror !== undefined && !isLoopbackHost(mirror.host)) {
     return warn(
@@ -45,38 +44,34 @@ export async function checkPorts(
   return ok(agentRuns ? list : `free: ${list}`);
 }
 
-async function withHolder(fact: PortFact, { obstacle, owner }: PortDependencies): Promise<PortFact> {
-  const { setting, host, port } = fact;
-  if (setting !== 'mirror' || port === 0 || (await obstacle(host, port)) !== 'EADDRINUSE') return fact;
-  return { ...fact, isHandedOver: FIRST_PROCESS.test((await owner(port)) ?? '') };
-}
-
 function listed({ setting, host, port, isHandedOver }: PortFact): string {
   const holder = isHandedOver === true ? ' (held by systemd: clients wait for the agent)' : '';
   return `${nameOf(setting)} ${hostAndPort(host, port)}${holder}`;
 }
 
-async function problemOf(
-  { setting, host, port, isHandedOver }: PortFact,
+/** How a port that is well is listed; else what is wrong with it. */
+async function look(
+  fact: PortFact,
   agentRuns: boolean,
   { accepts, obstacle, owner }: PortDependencies,
-): Promise<{ detail: string; todo: string } | undefined> {
+): Promise<string | { detail: string; todo: string }> {
+  const { setting, host, port } = fact;
   // The system chooses one.
-  if (port === 0) return undefined;
+  if (port === 0) return listed(fact);
   const at = `${nameOf(setting)} ${hostAndPort(host, port)}`;
   const key = `${setting} in /etc/shoal/agent.yaml (or --${setting})`;
   if (agentRuns) {
-    if (await accepts(isWildcardHost(host) ? loopbackOf(host) : host, port)) return undefined;
+    if (await accepts(isWildcardHost(host) ? loopbackOf(host) : host, port)) return listed(fact);
     return {
       detail: `${at} takes no connection, although the agent runs`,
       todo: `see its log (journalctl -u shoal-agent), and that no firewall rule drops this port on this machine; else change ${key}`,
     };
   }
-  if (isHandedOver === true) return undefined;
   const code = await obstacle(host, port);
-  if (code === undefined) return undefined;
+  if (code === undefined) return listed(fact);
   if (code === 'EADDRINUSE') {
     const who = await owner(port);
+    if (setting === 'mirror' && FIRST_PROCESS.test(who ?? '')) return listed({ ...fact, isHandedOver: true });
     return {
       detail: `${at} is taken by ${who ?? 'another program'}`,
       todo: `stop ${who ?? 'it (ss -ltnp names it, as root)'}, or choose another port: ${key}`,
