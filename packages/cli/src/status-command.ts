@@ -7,7 +7,9 @@ import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { bar } from './demo/progress.ts';
 import { megabytes } from './demo/report.ts';
-import { type ContainerdFacts, containerdSchema } from './doctor/facts.ts';
+import { type ContainerdFacts, containerdSchema, strangerSchema } from './doctor/facts.ts';
+import { strangerText } from './doctor/stranger.ts';
+import { duration } from './duration.ts';
 import { agentSettings } from './settings/agent-settings.ts';
 import { defaultTextOf } from './settings/setting.ts';
 
@@ -42,8 +44,8 @@ const statusSchema = z.object({
   members: z.number(),
   /** Connected now. */
   peers: z.array(z.object({ peerId: text, zone: text })),
-  /** Agents that speak no version of the protocol that this one does; not told by one of an earlier version. */
-  strangers: z.array(z.object({ peerId: text.optional(), host: text, versions: z.array(text).optional() })).default([]),
+  /** Not told by an agent of an earlier version. */
+  strangers: z.array(strangerSchema).default([]),
   cache: z.object({ bytes: z.number(), blobs: z.number(), quotaBytes: z.number() }),
   /** What containerd keeps beside it, where the agent was told of one. */
   containerd: containerdSchema.optional(),
@@ -137,12 +139,6 @@ export function statusText(status: AgentStatus): string {
   return [...lines, ...shown, ...more].join('');
 }
 
-/** Who speaks another language, and which. */
-export function strangerText({ peerId, host, versions }: AgentStatus['strangers'][number]): string {
-  const who = peerId === undefined ? `an agent at ${host}` : `member ${peerId} at ${host}`;
-  return `${who} speaks ${versions === undefined ? 'a version that it does not tell' : versions.join(', ')}`;
-}
-
 function trackerLine({ trackers, trackerReachable }: AgentStatus): string {
   if (trackers.length === 0) return 'none: this agent shares with nobody; name one with --tracker';
   const names = trackers.join(', ');
@@ -164,23 +160,4 @@ function pullLine({ blob, sizeBytes, heldBytes, seconds }: AgentStatus['pulls'][
   const share = sizeBytes === 0 ? 1 : heldBytes / sizeBytes;
   const of = `${megabytes(heldBytes)} of ${megabytes(sizeBytes)}`;
   return `  ${registry} ${digest.slice(0, DIGEST_CHARACTERS)}…  ${bar(share)}  ${of}, ${duration(seconds)}\n`;
-}
-
-/** The two largest units: 3 d 4 h, 12 min 5 s. */
-export function duration(seconds: number): string {
-  const units: [string, number][] = [
-    ['d', 86_400],
-    ['h', 3_600],
-    ['min', 60],
-    ['s', 1],
-  ];
-  let left = Math.max(0, Math.round(seconds));
-  const parts: string[] = [];
-  for (const [name, length] of units) {
-    const count = Math.floor(left / length);
-    left -= count * length;
-    if (count > 0 || (name === 's' && parts.length === 0)) parts.push(`${count} ${name}`);
-    else if (parts.length > 0) break;
-  }
-  return parts.slice(0, 2).join(' ');
 }

@@ -1,5 +1,5 @@
 /** Whether an agent answers. */
-import { duration } from '../status-command.ts';
+import { duration } from '../duration.ts';
 import type { AgentFacts } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 

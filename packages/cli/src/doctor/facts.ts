@@ -16,6 +16,10 @@ const trackerSchema = z.object({
 });
 export type TrackerFact = z.infer<typeof trackerSchema>;
 
+/** An agent that speaks no version of the protocol that this one does. */
+export const strangerSchema = z.object({ peerId: text.optional(), host: text, versions: z.array(text).optional() });
+export type Stranger = z.infer<typeof strangerSchema>;
+
 const peersSchema = z.object({
   listen: z.array(text),
   announced: z.array(text),
@@ -34,8 +38,8 @@ const peersSchema = z.object({
       }),
     )
     .default([]),
-  /** Agents that speak none of `versions`. */
-  strangers: z.array(z.object({ peerId: text.optional(), host: text, versions: z.array(text).optional() })).default([]),
+  strangers: z.array(strangerSchema).default([]),
+  /** Of the protocol, as this agent speaks it. */
   versions: z.array(text).default([]),
 });
 

@@ -1,5 +1,5 @@
 /** Whether other agents would take this one for a member, and how many there are. */
-import { duration } from '../status-command.ts';
+import { duration } from '../duration.ts';
 import type { AgentFacts } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 

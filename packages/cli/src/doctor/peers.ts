@@ -3,10 +3,10 @@
  * back, address by address; where none could be asked (earlier builds, or asked just now), by a connection that another member
  * began. Nothing else proves it, and where there is neither it is said so.
  */
-import { strangerText } from '../status-command.ts';
 import type { AgentFacts } from './facts.ts';
 import { type Finding, named } from './finding.ts';
 import { isLoopbackMultiaddr } from './hosts.ts';
+import { strangerText } from './stranger.ts';
 
 /** Acquaintances are asked of the tracker every 10 s. */
 const MEETING_TIME_S = 30;
