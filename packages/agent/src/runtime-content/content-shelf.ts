@@ -11,6 +11,7 @@
  *
  * `ContentWatch` says what containerd has; `SharedStore` asks here for what the agent's own store has not.
  */
+import type { FileHandle } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type BlobId, type Digest, digestAlgorithm, digestHex, digestOf } from '@shoal/oci';
@@ -19,8 +20,8 @@ import { TokenBucket } from '../rate/token-bucket.ts';
 import { checkBlob } from '../store/blob-check.ts';
 import { type BlobHandle, type BlobRecord, StoreError } from '../store/blob-store.ts';
 import { hasCode, storeErrorFrom } from '../store/failure.ts';
+import { type HandleOwner, OpenedBlob } from '../store/opened-blob.ts';
 import { type FileStamp, isSameFile, openStamped, type StampedFile, stampOf } from './content-file.ts';
-import { ContentHandle } from './content-handle.ts';
 
 /** So much is hashed in the background per second: some per cent of a core, and of a disk that containers need. */
 const CHECK_BYTES_PER_SECOND: number = 64 * 2 ** 20;
@@ -32,6 +33,11 @@ const MAX_CHECKS = 3;
 /** `waiting`: to be hashed, or being hashed. `gone`: forgotten, as only who is hashing or opening it still sees. */
 type State = 'waiting' | 'whole' | 'wrong' | 'unreadable' | 'gone';
 
+interface Found {
+  stamp: FileStamp;
+  pieceHashes: Uint8Array;
+}
+
 interface Entry {
   readonly record: BlobRecord;
   readonly path: string;
@@ -42,7 +48,7 @@ interface Entry {
   /** Settles when it is not `waiting` any more; made when somebody asks. */
   decided: PromiseWithResolvers<void> | undefined;
   /** Of the file that was found right, as long as it is `whole`. */
-  found: { stamp: FileStamp; pieceHashes: Uint8Array } | undefined;
+  found: Found | undefined;
 }
 
 export interface ContentUsage {
@@ -138,7 +144,7 @@ export class ContentShelf {
       return undefined;
     }
     if (isSameFile(opened.stamp, found.stamp)) {
-      return new ContentHandle(entry.record, opened.file, found.pieceHashes, () => this.doubt(id));
+      return new OpenedBlob(entry.record, { ...found, file: opened.file }, this.#handleOwner);
     }
     await opened.file.close();
     this.doubt(id);
@@ -173,6 +179,17 @@ export class ContentShelf {
     this.#closing.abort(new StoreError('closed', 'the agent is stopping'));
     await Promise.all(this.#lanes.values());
   }
+
+  /** What is open when containerd collects it is still whole; what cannot be read any more is withdrawn. */
+  readonly #handleOwner: HandleOwner<BlobRecord, Found & { file: FileHandle }> = {
+    pieceHashes: async (_, { pieceHashes }) => pieceHashes,
+    failed: async ({ id }, error) => {
+      this.doubt(id);
+      return storeErrorFrom(error, `cannot read ${id}`);
+    },
+    // Nothing was written to it that closing could lose.
+    release: (_, { file }) => void file.close().catch(() => undefined),
+  };
 
   #add(record: BlobRecord, digest: Digest, path: string): void {
     const entry: Entry = {
@@ -286,7 +303,7 @@ export class ContentShelf {
   }
 
   /** @throws the system's error; StoreError io, closed */
-  async #hash(entry: Entry): Promise<{ stamp: FileStamp; pieceHashes: Uint8Array } | 'wrong' | 'changing'> {
+  async #hash(entry: Entry): Promise<Found | 'wrong' | 'changing'> {
     const { sizeBytes, id } = entry.record;
     const { file, stamp } = await openStamped(entry.path);
     try {

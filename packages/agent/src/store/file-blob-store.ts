@@ -235,7 +235,7 @@ export class FileBlobStore implements BlobStore {
     await this.#index.close();
   }
 
-  readonly #handleOwner: HandleOwner = {
+  readonly #handleOwner: HandleOwner<BlobEntry, OpenFile> = {
     pieceHashes: (entry, opened) => {
       opened.pieceHashes ??= this.#pieceHashes(entry, opened).catch((error: unknown) => {
         opened.pieceHashes = undefined;

@@ -1,30 +1,36 @@
+import type { FileHandle } from 'node:fs/promises';
 import type { BlobId } from '@shoal/oci';
 import { pieceCountOf } from '@shoal/swarm';
 import { PIECE_HASH_BYTES } from './blob-check.ts';
 import { type BlobHandle, StoreError } from './blob-store.ts';
 import { readExactly } from './file-bytes.ts';
-import type { BlobEntry } from './ledger.ts';
-import type { OpenFile } from './open-files.ts';
 
-/** What the store does for its handles. */
-export interface HandleOwner {
-  pieceHashes(entry: BlobEntry, opened: OpenFile): Promise<Uint8Array>;
-  /** A read failed: drops the blob, unless the store itself was closed, and says which it was. */
-  failed(entry: BlobEntry, error: unknown): Promise<StoreError>;
-  release(entry: BlobEntry): void;
+/** What whoever keeps blobs does for its handles. */
+export interface HandleOwner<Entry, Opened> {
+  pieceHashes(entry: Entry, opened: Opened): Promise<Uint8Array>;
+  /** A read failed: sees to it that the blob is not given out again, and says what went wrong. */
+  failed(entry: Entry, error: unknown): Promise<StoreError>;
+  release(entry: Entry, opened: Opened): void;
 }
 
-/** One reader's view of a committed blob; the descriptor under it is shared. */
-export class OpenedBlob implements BlobHandle {
+/** What a handle tells of its blob. */
+interface Told {
+  readonly id: BlobId;
+  readonly sizeBytes: number;
+  readonly mediaType?: string | undefined;
+}
+
+/** One reader's view of a blob that is whole. Whose the descriptor under it is, its owner knows. */
+export class OpenedBlob<Entry extends Told, Opened extends { readonly file: FileHandle }> implements BlobHandle {
   readonly id: BlobId;
   readonly sizeBytes: number;
   declare readonly mediaType?: string;
-  readonly #entry: BlobEntry;
-  readonly #opened: OpenFile;
-  readonly #owner: HandleOwner;
+  readonly #entry: Entry;
+  readonly #opened: Opened;
+  readonly #owner: HandleOwner<Entry, Opened>;
   #released = false;
 
-  constructor(entry: BlobEntry, opened: OpenFile, owner: HandleOwner) {
+  constructor(entry: Entry, opened: Opened, owner: HandleOwner<Entry, Opened>) {
     this.id = entry.id;
     this.sizeBytes = entry.sizeBytes;
     if (entry.mediaType !== undefined) this.mediaType = entry.mediaType;
@@ -59,7 +65,7 @@ export class OpenedBlob implements BlobHandle {
   release(): void {
     if (this.#released) return;
     this.#released = true;
-    this.#owner.release(this.#entry);
+    this.#owner.release(this.#entry, this.#opened);
   }
 
   #mustBeHeld(): void {
