@@ -215,6 +215,8 @@ export class ContentShelf {
   }
 
   #forget(entry: Entry): void {
+    // By another's hand meanwhile: its place may be a newer entry's.
+    if (entry.state === 'gone') return;
     const { record, state } = entry;
     entry.state = 'gone';
     this.#entries.delete(record.id);
