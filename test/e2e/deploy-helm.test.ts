@@ -2,7 +2,6 @@ import { once } from 'node:events';
 import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { createLogger } from '@shoal/cli';
 import { openIdentity } from '@shoal/tracker';
 import { beforeAll, describe, expect, test } from 'vitest';
@@ -10,10 +9,10 @@ import { parseAllDocuments } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { DaemonProcess, run } from '../support/daemon/process.ts';
 import { Helm, type KubernetesObject } from '../support/kubernetes/helm.ts';
+import { presentMain } from '../support/run-shoal.ts';
 import { describeSuite } from './suite.ts';
 
 const chart = join(import.meta.dirname, '../../deploy/helm/shoal');
-const main = fileURLToPath(import.meta.resolve('../../packages/cli/src/main.ts'));
 const image = { image: { repository: 'registry.example/shoal' } };
 
 /** What an installation may be, beside the default. */
@@ -329,7 +328,12 @@ describeSuite('helm', 'the Helm chart', () => {
 
     const start = (name: string, args: string[], env: Record<string, string>): DaemonProcess =>
       resources.use(
-        new DaemonProcess({ name, program: process.execPath, args: ['--conditions=source', main, ...args], env }),
+        new DaemonProcess({
+          name,
+          program: process.execPath,
+          args: ['--conditions=source', presentMain, ...args],
+          env,
+        }),
       );
     const [trackerContainer] = find(all, 'Deployment', 'shoal-tracker').spec.template.spec.containers;
     start('tracker', trackerContainer.args.map(at), {});

@@ -9,8 +9,7 @@ import type { Finding } from '../../packages/cli/src/doctor/finding.ts';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt, run } from '../support/daemon/process.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
-import { presentMain, startBuild } from '../support/old-build.ts';
-import { agentOnFreePorts, runShoal, runShoalWith } from '../support/run-shoal.ts';
+import { agentOnFreePorts, presentMain, runShoal, runShoalWith, startBuild } from '../support/run-shoal.ts';
 import { describeWith } from './requirement.ts';
 
 const REGISTRY = 'registry.test';
@@ -117,11 +116,7 @@ describe('a cluster of two', () => {
       '--min-free-disk',
       '16MiB',
     ];
-    const agent = await startBuild(
-      presentMain,
-      'agent',
-      agentOnFreePorts(folderOfIts.path, ...settings, ...token).slice(1),
-    );
+    const agent = await startBuild(presentMain, agentOnFreePorts(folderOfIts.path, ...settings, ...token));
     await using _ = agent.process;
     const only = ['--admin', new URL(agent.ready.admin!).host, '--only', 'peers'];
     let finding = await told({}, ...only);

@@ -5,14 +5,13 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
-import { OldBuild, presentMain, type RunningBuild, startBuild } from '../support/old-build.ts';
-import { runShoal } from '../support/run-shoal.ts';
+import { OldBuild } from '../support/old-build.ts';
+import { agentOnFreePorts, presentMain, type RunningBuild, runShoal, startBuild } from '../support/run-shoal.ts';
 import { registryName } from '../support/shoal-cluster.ts';
 
 const MiB = 1024 * 1024;
 /** How much more than the image the registry may send. */
 const MAX_ORIGIN_RATIO = 1.02;
-const ANY = '127.0.0.1:0';
 /** Three processes from source, on a machine that may have other things to do. */
 const timeout = 180_000;
 
@@ -34,15 +33,14 @@ beforeEach(async () => {
 afterEach(() => resources.disposeAsync());
 
 async function startTracker(main: string): Promise<void> {
-  const tracker = await startBuild(main, 'tracker', ['--listen', ANY, '--data', folder.join('tracker')]);
+  const tracker = await startBuild(main, ['tracker', '--listen', '127.0.0.1:0', '--data', folder.join('tracker')]);
   resources.use(tracker.process);
   trackerSettings = ['--tracker', tracker.ready.url!, '--join-token', `@${tracker.ready.joinTokenFile}`];
 }
 
 async function startAgent(main: string, name: string): Promise<RunningBuild> {
-  const own = ['--name', name, '--data', folder.join(name), '--mirror', ANY, '--admin', ANY];
-  const more = ['--peer-listen', '/ip4/127.0.0.1/tcp/0', '--registry', `${registryName}=${origin.url}`];
-  const agent = await startBuild(main, 'agent', [...own, ...more, ...trackerSettings]);
+  const own = ['--name', name, '--registry', `${registryName}=${origin.url}`];
+  const agent = await startBuild(main, agentOnFreePorts(folder.join(name), ...own, ...trackerSettings));
   resources.use(agent.process);
   return agent;
 }

@@ -2,19 +2,16 @@
 // one. Node runs it as it runs the present one.
 //
 //   await using old = await OldBuild.checkOut();
-//   const agent = await startBuild(old.main, 'agent', ['--data', …]);
+//   const agent = await startBuild(old.main, ['agent', '--data', …]);
 import { mkdir, readdir, readFile, realpath, rm, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { DaemonFolder } from './daemon/daemon-folder.ts';
-import { attempt, DaemonProcess } from './daemon/process.ts';
+import { attempt } from './daemon/process.ts';
 
 /** The build that clusters are upgraded from. Move it when what is traded changes and earlier ones need not trade any more. */
 const OLD_COMMIT = 'af2eb851994bbe8ef4dd259034d9895f4bd63124';
 const checkout = join(import.meta.dirname, '../..');
 const SCOPE_OF_OURS = '@shoal';
-
-/** The command of the present build. */
-export const presentMain: string = mainOf(checkout);
 
 export class OldBuild implements AsyncDisposable {
   readonly #folder: DaemonFolder;
@@ -45,7 +42,7 @@ export class OldBuild implements AsyncDisposable {
 
   /** Its command. */
   get main(): string {
-    return mainOf(this.#folder.path);
+    return this.#folder.join('packages/cli/src/main.ts');
   }
 
   /** The same build, had it spoken another version of the protocol between agents. */
@@ -59,35 +56,6 @@ export class OldBuild implements AsyncDisposable {
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.#folder[Symbol.asyncDispose]();
-  }
-}
-
-export interface RunningBuild {
-  readonly process: DaemonProcess;
-  /** What it announced when it was ready. */
-  readonly ready: Readonly<Record<string, string>>;
-}
-
-/** Starts a command that tells in a line of JSON when it is ready. */
-export async function startBuild(
-  main: string,
-  command: 'agent' | 'tracker',
-  args: readonly string[],
-): Promise<RunningBuild> {
-  let ready: Record<string, string> | undefined;
-  const daemon = new DaemonProcess({
-    name: command,
-    program: process.execPath,
-    args: ['--conditions=source', main, command, ...args],
-    onLine: (line, stream) => {
-      if (stream === 'stdout' && line.startsWith('{')) ready = JSON.parse(line) as Record<string, string>;
-    },
-  });
-  try {
-    return { process: daemon, ready: await daemon.ready(() => ready) };
-  } catch (error) {
-    await daemon.stop();
-    throw error;
   }
 }
 
@@ -107,8 +75,4 @@ async function link(folder: string, name: string): Promise<void> {
       await symlink(target, join(wanted, entry, part));
     }
   }
-}
-
-function mainOf(folder: string): string {
-  return join(folder, 'packages/cli/src/main.ts');
 }

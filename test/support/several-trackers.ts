@@ -5,14 +5,13 @@
 //   await leader.kill();
 //   await trackers.leader();                 // the other one
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { createLogger } from '@shoal/cli';
 import { openIdentity } from '@shoal/tracker';
 import { Agent, request } from 'undici';
 import { DaemonFolder } from './daemon/daemon-folder.ts';
-import { DaemonProcess } from './daemon/process.ts';
+import type { DaemonProcess } from './daemon/process.ts';
+import { presentMain, startBuild } from './run-shoal.ts';
 
-const main = fileURLToPath(import.meta.resolve('../../packages/cli/src/main.ts'));
 const leaderWithinMs = 20_000;
 const askTimeoutMs = 3_000;
 
@@ -52,18 +51,9 @@ export class TrackerReplica {
   /** At the address it had before, if it ran before. */
   async start(): Promise<void> {
     const listen = this.#url === '' ? '127.0.0.1:0' : new URL(this.#url).host;
-    let ready = '';
-    const process_ = new DaemonProcess({
-      name: this.name,
-      program: process.execPath,
-      args: ['--conditions=source', main, 'tracker', '--listen', listen, ...this.#args],
-      onLine: (line, stream) => {
-        if (stream === 'stdout' && line.startsWith('{"event":"ready"')) ready = line;
-      },
-    });
-    this.#process = process_;
-    await process_.ready(() => ready !== '');
-    this.#url = String((JSON.parse(ready) as { url: unknown }).url);
+    const { process, ready } = await startBuild(presentMain, ['tracker', '--listen', listen, ...this.#args], this.name);
+    this.#process = process;
+    this.#url = String(ready.url);
   }
 
   /** SIGTERM, as a rolling update does. */

@@ -1,11 +1,8 @@
 import { createServer } from 'node:net';
-import { fileURLToPath } from 'node:url';
-import { agentOnFreePorts } from '../run-shoal.ts';
+import { agentOnFreePorts, presentMain } from '../run-shoal.ts';
 import { DaemonFolder } from './daemon-folder.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
-
-const main = fileURLToPath(import.meta.resolve('../../../packages/cli/src/main.ts'));
 
 /**
  * What `Restart=always` does, as often as a test may need it, in a shell that keeps the socket (descriptor 3) open meanwhile. Each
@@ -56,8 +53,8 @@ export class ActivatedAgent implements AsyncDisposable {
   static async start(args: readonly string[], mirror?: string, isUnix = false): Promise<ActivatedAgent> {
     const folder = await DaemonFolder.create('activated');
     const at = isUnix ? folder.join('socket') : `127.0.0.1:${await freePort()}`;
-    const [command = '', ...rest] = agentOnFreePorts(folder.join('data'), ...args, '--mirror', mirror ?? at);
-    const agent = new ActivatedAgent(folder, at, ['--conditions=source', main, command, ...rest]);
+    const command = agentOnFreePorts(folder.join('data'), ...args, '--mirror', mirror ?? at);
+    const agent = new ActivatedAgent(folder, at, ['--conditions=source', presentMain, ...command]);
     await using unready = new AsyncDisposableStack();
     unready.use(agent);
     await agent.#process.ready(() => agent.log.includes('Listening on'));
