@@ -1,12 +1,11 @@
-import { once } from 'node:events';
 import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { createLogger } from '@shoal/cli';
 import { openIdentity } from '@shoal/tracker';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
+import { freePorts } from '../support/daemon/free-ports.ts';
 import { DaemonProcess, run } from '../support/daemon/process.ts';
 import { Helm, type KubernetesObject } from '../support/kubernetes/helm.ts';
 import { presentMain } from '../support/run-shoal.ts';
@@ -362,16 +361,3 @@ describeSuite('helm', 'the Helm chart', () => {
     expect(agent.log).toContain(`/ip4/127.0.0.1/tcp/${peers}`);
   });
 });
-
-async function freePorts(count: number): Promise<number[]> {
-  const servers = await Promise.all(
-    Array.from({ length: count }, async () => {
-      const server = createServer().listen(0, '127.0.0.1');
-      await once(server, 'listening');
-      return server;
-    }),
-  );
-  const ports = servers.map((server) => (server.address() as { port: number }).port);
-  await Promise.all(servers.map((server) => once(server.close(), 'close')));
-  return ports;
-}

@@ -1,11 +1,10 @@
-import { once } from 'node:events';
 import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { parse } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { Dockerd } from '../support/daemon/dockerd.ts';
+import { freePorts } from '../support/daemon/free-ports.ts';
 import { importNodeBase } from '../support/daemon/node-base.ts';
 import { run } from '../support/daemon/process.ts';
 import { requireProgram } from '../support/daemon/programs.ts';
@@ -17,15 +16,6 @@ const image = 'shoal:test';
 const ownUser = '65532:65532';
 /** As little as a container can have. */
 const confined = ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges', '--pull=never'];
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as { port: number };
-  server.close();
-  await once(server, 'close');
-  return port;
-}
 
 describeSuite('image', 'the image', () => {
   const resources = new AsyncDisposableStack();
@@ -112,7 +102,7 @@ describeSuite('image', 'the image', () => {
 
   test('Compose starts a tracker and an agent; they become healthy, know each other, and stop when they are told to', async () => {
     await using project = await DaemonFolder.create('compose');
-    const [trackerPort, mirror, admin] = await Promise.all([freePort(), freePort(), freePort()]);
+    const [trackerPort, mirror, admin] = await freePorts(3);
     // The system calls that the systemd units leave them are left to them here: no systemd runs in most places that run tests.
     const confine = async (program: string) => {
       const unit = await readFile(join(root, `deploy/systemd/shoal-${program}.service`), 'utf8');

@@ -1,6 +1,6 @@
-import { createServer } from 'node:net';
 import { agentOnFreePorts, presentMain } from '../run-shoal.ts';
 import { DaemonFolder } from './daemon-folder.ts';
+import { freePort } from './free-ports.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
 
@@ -95,13 +95,4 @@ export class ActivatedAgent implements AsyncDisposable {
     await this.#process.stop();
     await this.#folder[Symbol.asyncDispose]();
   }
-}
-
-/** One that was free a moment ago: systemd's tool does not tell which it took. */
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as { port: number };
-  await new Promise((resolve) => server.close(resolve));
-  return port;
 }

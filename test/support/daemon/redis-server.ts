@@ -1,6 +1,7 @@
 import { once } from 'node:events';
-import { connect, createServer } from 'node:net';
+import { connect } from 'node:net';
 import { DaemonFolder } from './daemon-folder.ts';
+import { freePort } from './free-ports.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
 
@@ -78,15 +79,4 @@ export class RedisServer implements AsyncDisposable {
       socket.destroy();
     }
   }
-}
-
-/** Redis takes no port 0. */
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, host);
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('no port');
-  return address.port;
 }
