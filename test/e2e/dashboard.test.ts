@@ -1,16 +1,15 @@
 /** The tracker's page in a real browser, before a real cluster that pulls through a slow registry. */
-import { generateKeyPairSync, sign } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { createTrackerClient } from '@shoal/agent';
 import { createLogger } from '@shoal/cli';
 import { blobIdOf, type Digest } from '@shoal/oci';
-import { peerIdOfEd25519Key } from '@shoal/wire';
 import type { Browser, Page } from 'playwright-core';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { overflowPixels, overlappingTexts, startBrowser, unreadableTexts } from '../support/browser.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
+import { newIdentity } from '../support/member-identity.ts';
 import { registryName, ShoalCluster } from '../support/shoal-cluster.ts';
 import { describeSuite } from './suite.ts';
 
@@ -275,12 +274,11 @@ describeSuite('browser', 'the dashboard', () => {
   test('what a member says is shown as it is and never run', async () => {
     const script = '<img src=x onerror=alert(1)>';
     const blob = blobIdOf(registryName, `sha256:${'ab'.repeat(32)}` as Digest);
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-    const peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
+    const identity = newIdentity();
     const liar = createTrackerClient(
       { trackers: [cluster.tracker.url], joinToken: await cluster.tracker.joinToken(), zone: script },
       {
-        identity: { peerId, sign: (bytes) => sign(null, bytes, privateKey) },
+        identity,
         addresses: () => [],
         report: () => ({
           version: script,
@@ -297,7 +295,7 @@ describeSuite('browser', 'the dashboard', () => {
     await liar.start();
     await liar.want([blob]);
     const page = await openWithToken();
-    const row = page.locator('#members tbody tr').filter({ hasText: peerId });
+    const row = page.locator('#members tbody tr').filter({ hasText: identity.peerId });
     await row.filter({ hasText: `${script}` }).waitFor();
     await expect.poll(() => row.locator('td').allInnerTexts(), soon).toEqual(expect.arrayContaining([script, script]));
     await page

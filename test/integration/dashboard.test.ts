@@ -1,5 +1,4 @@
 /** Reports for the tracker's page, between agents and trackers of which one or the other knows nothing of them. */
-import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -7,9 +6,10 @@ import { createTrackerClient, type StartableTrackerClient } from '@shoal/agent';
 import { createLogger } from '@shoal/cli';
 import { seededRandom } from '@shoal/swarm';
 import { startTracker, type Tracker } from '@shoal/tracker';
-import { type NodeReport, peerIdOfEd25519Key } from '@shoal/wire';
+import type { NodeReport } from '@shoal/wire';
 import { request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { newIdentity } from '../support/member-identity.ts';
 
 const logger = createLogger({ level: 'silent', format: 'json' }, process.stderr);
 const soon = { timeout: 15_000, interval: 50 };
@@ -35,8 +35,6 @@ async function joined(
   { url, joinToken }: Tracker,
   onReport: (() => void) | undefined,
 ): Promise<StartableTrackerClient> {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
   const report = (): NodeReport => {
     onReport?.();
     const bytes = { fromOrigin: 1, fromPeers: 2, toPeers: 3, toClients: 4 };
@@ -45,7 +43,7 @@ async function joined(
   const client = createTrackerClient(
     { trackers: [url], joinToken, zone: 'a', announceEveryMs: 500, minBackoffMs: 100 },
     {
-      identity: { peerId, sign: (bytes) => sign(null, bytes, privateKey) },
+      identity: newIdentity(),
       addresses: () => [],
       ...(onReport === undefined ? {} : { report }),
       ...{ logger, clock: Date.now },

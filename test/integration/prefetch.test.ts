@@ -1,17 +1,17 @@
 /** `shoal prefetch` with a tracker and real agents: who has the image then, what the registry sent, and what was not opened by it. */
-import { generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createTrackerClient } from '@shoal/agent';
 import { type Cluster, createLogger, startCluster } from '@shoal/cli';
-import { type PrefetchOrder, peerIdOfEd25519Key } from '@shoal/wire';
+import type { PrefetchOrder } from '@shoal/wire';
 import { request } from 'undici';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { CommandResult } from '../support/daemon/process.ts';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
+import { newIdentity } from '../support/member-identity.ts';
 import { runShoal } from '../support/run-shoal.ts';
 
 const MiB = 2 ** 20;
@@ -171,9 +171,7 @@ test('a cancelled order stops on every node', async () => {
 });
 
 test('an agent of a version before orders works as ever, and is told to take none', async () => {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
-  const identity = { peerId, sign: (bytes: Uint8Array) => sign(null, bytes, privateKey) };
+  const identity = newIdentity();
   const tracker = cluster.tracker!;
   const old = createTrackerClient(
     { trackers: [tracker.url], joinToken: await tracker.joinToken(), zone: 'old' },
@@ -187,7 +185,7 @@ test('an agent of a version before orders works as ever, and is told to take non
   try {
     expect(await old.start()).toBe('joined');
     const { code, stdout, stderr } = await prefetch(`${REGISTRY}/org/app:small`, '--zone', 'old');
-    expect([code, statesOf(JSON.parse(stdout) as Outcome)]).toEqual([1, { [peerId]: 'failed' }]);
+    expect([code, statesOf(JSON.parse(stdout) as Outcome)]).toEqual([1, { [identity.peerId]: 'failed' }]);
     expect(stderr).toContain('takes no orders');
     expect(old.reachable()).toBe(true);
   } finally {

@@ -1,15 +1,15 @@
 /** Trackers in this process on a real Redis: what one leaves to the next, and what each does when the store is away. */
-import { generateKeyPairSync, sign } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@shoal/cli';
 import { blobIdOf, parseDigest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { openIdentity, startTracker, type Tracker, type TrackerOptions, TrackerStartError } from '@shoal/tracker';
-import { joinProofBytes, parseJoinToken, peerIdOfEd25519Key } from '@shoal/wire';
+import { joinProofBytes, parseJoinToken } from '@shoal/wire';
 import { Agent, request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { RedisServer } from '../support/daemon/redis-server.ts';
+import { newIdentity } from '../support/member-identity.ts';
 import { describeWith } from './requirement.ts';
 
 const MiB = 1024 * 1024;
@@ -73,17 +73,14 @@ describeWith('redis-server', 'trackers that share a store', () => {
   }
 
   class Member {
-    readonly peerId: string;
-    readonly #key;
+    readonly #identity = newIdentity();
     session = '';
-    constructor() {
-      const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-      this.#key = privateKey;
-      this.peerId = peerIdOfEd25519Key(Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url'));
+    get peerId(): string {
+      return this.#identity.peerId;
     }
     async join(tracker: Tracker): Promise<Reply> {
       const sentAtMs = Date.now();
-      const proof = sign(null, joinProofBytes(this.peerId, sentAtMs), this.#key).toString('base64url');
+      const proof = Buffer.from(this.#identity.sign(joinProofBytes(this.peerId, sentAtMs))).toString('base64url');
       const secret = parseJoinToken(tracker.joinToken)?.secret;
       const reply = await call(tracker, '/v1/join', { secret, peerId: this.peerId, sentAtMs, proof, zone: 'a' });
       if (reply.status === 200) this.session = reply.body.session;

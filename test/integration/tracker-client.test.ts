@@ -1,5 +1,5 @@
 /** The agent's way to the tracker against the real tracker, on loopback, also while it is gone and when it comes back. */
-import { generateKeyPairSync, hash, sign } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
@@ -14,8 +14,9 @@ import {
 import { type BlobId, blobIdOf, type Digest } from '@shoal/oci';
 import { seededRandom } from '@shoal/swarm';
 import { startTracker, type Tracker, type TrackerDependencies, type TrackerOptions } from '@shoal/tracker';
-import { ed25519KeyOfPeerId, formatJoinToken, type PeerRecord, parseJoinToken, peerIdOfEd25519Key } from '@shoal/wire';
+import { ed25519KeyOfPeerId, formatJoinToken, type PeerRecord, parseJoinToken } from '@shoal/wire';
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { newIdentity } from '../support/member-identity.ts';
 
 const silent = () => undefined;
 const logger = { debug: silent, info: silent, warn: silent, error: silent } as unknown as TrackerDependencies['logger'];
@@ -43,12 +44,6 @@ async function track(options: Partial<TrackerOptions> = {}, dependencies: Partia
   );
   closing.push(tracker);
   return tracker;
-}
-
-function newIdentity(): TrackerClientDependencies['identity'] {
-  const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-  const raw = Buffer.from(publicKey.export({ format: 'jwk' }).x ?? '', 'base64url');
-  return { peerId: peerIdOfEd25519Key(raw), sign: (bytes) => sign(null, bytes, privateKey) };
 }
 
 function clientOf(
