@@ -1,9 +1,6 @@
 /** An agent or the tracker over several lives: what each life printed, how it ended, and how much memory it took. */
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ReadyDaemon } from '../../bench/rig/daemons.ts';
 import { peakRssBytes } from '../../bench/rig/proc.ts';
-
-const ENDED_POLL_MS = 25;
 
 export interface Life {
   readonly log: string;
@@ -36,20 +33,15 @@ export class ChaosDaemon<Ready> implements AsyncDisposable {
 
   /** SIGTERM. @returns how it ended. @throws when it takes longer */
   async drain(timeoutMs: number): Promise<string> {
-    const { process: child, pid } = await this.#tellToEnd();
-    if (child.ended === undefined) process.kill(pid, 'SIGTERM');
-    const deadlineMs = performance.now() + timeoutMs;
-    while (child.ended === undefined) {
-      if (performance.now() > deadlineMs)
-        throw new Error(`${child.name} does not end within ${timeoutMs} ms\n${child.log}`);
-      await sleep(ENDED_POLL_MS);
-    }
+    const { process: child } = await this.#tellToEnd();
+    child.signal('SIGTERM');
+    await child.goneWithin(timeoutMs);
+    if (child.ended === undefined) throw new Error(`${child.name} does not end within ${timeoutMs} ms\n${child.log}`);
     return child.ended;
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    const { process: child, pid } = this.#current.daemon;
-    if (child.ended === undefined) process.kill(pid, signal);
+    this.#current.daemon.process.signal(signal);
   }
 
   get lives(): Life[] {

@@ -37,8 +37,7 @@ export class ChaosOrigin implements AsyncDisposable {
   }
 
   signal(signal: 'SIGSTOP' | 'SIGCONT'): void {
-    const daemon = this.#daemon;
-    if (daemon !== undefined && daemon.process.ended === undefined) process.kill(daemon.pid, signal);
+    this.#daemon?.process.signal(signal);
   }
 
   async fallSick(signal: AbortSignal): Promise<void> {

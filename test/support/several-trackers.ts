@@ -68,11 +68,11 @@ export class TrackerReplica {
 
   /** It runs and does nothing, until `resume`. */
   pause(): void {
-    if (this.runs && this.#process !== undefined) process.kill(this.#process.pid, 'SIGSTOP');
+    this.#process?.signal('SIGSTOP');
   }
 
   resume(): void {
-    if (this.runs && this.#process !== undefined) process.kill(this.#process.pid, 'SIGCONT');
+    this.#process?.signal('SIGCONT');
   }
 
   /** The value of a metric without labels. */

@@ -102,35 +102,41 @@ export class DaemonProcess implements AsyncDisposable {
     }
   }
 
-  /** Ends it with SIGTERM, then SIGKILL. Resolves once it is gone. */
-  async stop(): Promise<void> {
-    if (this.#ended === undefined) this.#child.kill('SIGTERM');
-    if (await this.#goneWithin(termGraceMs)) return;
-    await this.kill();
-  }
-
-  /** Asks it to read its configuration again. */
-  reload(): void {
-    if (this.#ended === undefined) process.kill(this.pid, 'SIGHUP');
-  }
-
-  /** Ends it with SIGKILL. Resolves once it is gone. */
-  async kill(): Promise<void> {
-    if (this.#ended === undefined) this.#child.kill('SIGKILL');
-    if (!(await this.#goneWithin(killGraceMs))) throw new Error(`${this.name} (${this.pid}) survives SIGKILL`);
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.stop();
-  }
-
-  async #goneWithin(timeoutMs: number): Promise<boolean> {
+  /** Waits for its end, and tells whether it came in that time. */
+  async goneWithin(timeoutMs: number): Promise<boolean> {
     if (this.#ended !== undefined) return true;
     const timer = new AbortController();
     const late = sleep(timeoutMs, undefined, { signal: timer.signal }).catch(() => undefined);
     await Promise.race([this.#exited, late]);
     timer.abort();
     return this.#ended !== undefined;
+  }
+
+  /** To its process, unless that has ended. */
+  signal(signal: NodeJS.Signals): void {
+    if (this.#ended === undefined) this.#child.kill(signal);
+  }
+
+  /** Ends it with SIGTERM, then SIGKILL. Resolves once it is gone. */
+  async stop(): Promise<void> {
+    this.signal('SIGTERM');
+    if (await this.goneWithin(termGraceMs)) return;
+    await this.kill();
+  }
+
+  /** Asks it to read its configuration again. */
+  reload(): void {
+    this.signal('SIGHUP');
+  }
+
+  /** Ends it with SIGKILL. Resolves once it is gone. */
+  async kill(): Promise<void> {
+    this.signal('SIGKILL');
+    if (!(await this.goneWithin(killGraceMs))) throw new Error(`${this.name} (${this.pid}) survives SIGKILL`);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
   }
 }
 
