@@ -62,6 +62,7 @@ export class ChaosDaemon<Ready> implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#lives.length === 0) return;
     this.signal('SIGCONT');
     await (await this.#tellToEnd()).process.stop();
   }

@@ -56,11 +56,12 @@ export class ChaosField implements AsyncDisposable {
     }
     await using daemons = new AsyncDisposableStack();
     const origin = daemons.use(new ChaosOrigin(hosts.origin, registryFolder));
-    const tracker = new ChaosDaemon(
-      (): ReadyDaemon<TrackerAddress> => startTracker({ host: hosts.tracker, dataFolder: trackerFolder }),
+    const tracker = daemons.use(
+      new ChaosDaemon(
+        (): ReadyDaemon<TrackerAddress> => startTracker({ host: hosts.tracker, dataFolder: trackerFolder }),
+      ),
     );
     const address = await tracker.start(signal);
-    daemons.use(tracker);
     const nodes: ChaosNode[] = [];
     daemons.defer(async () => void (await Promise.all(nodes.map((node) => node[Symbol.asyncDispose]()))));
     // To make the images is this process's own work, and no agent asks for any before they are there.

@@ -54,20 +54,19 @@ export class ChaosNode implements AsyncDisposable {
     for (const path of Object.values(paths)) await mkdir(path);
     await run('mount', ['-t', 'tmpfs', '-o', `size=${DISK_BYTES}`, 'tmpfs', paths.disk]);
     await using unready = new AsyncDisposableStack();
-    const agent = new ChaosDaemon(() =>
-      startAgent({
-        host,
-        tracker,
-        originUrl,
-        zone: 'zone-1',
-        dataFolder: join(paths.disk, 'data'),
-        nodeArguments: [],
-        agentArguments: ['--cache-size', CACHE_SIZE, '--min-free-disk', MIN_FREE_DISK],
-      }),
+    const agent = unready.use(
+      new ChaosDaemon(() =>
+        startAgent({
+          host,
+          tracker,
+          originUrl,
+          zone: 'zone-1',
+          dataFolder: join(paths.disk, 'data'),
+          nodeArguments: [],
+          agentArguments: ['--cache-size', CACHE_SIZE, '--min-free-disk', MIN_FREE_DISK],
+        }),
+      ),
     );
-    unready.defer(async () => {
-      if (agent.lives.length > 0) await agent[Symbol.asyncDispose]();
-    });
     await agent.start(signal);
     const runtime = unready.use(await NodeRuntime.start(host, paths.runtime));
     await runtime.route({ registry: REGISTRY, upstream: originUrl, mirror: MIRROR_URL });
