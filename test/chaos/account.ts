@@ -1,6 +1,6 @@
 /** What a run tells at its end: how many pulls and faults there were, and everything around what was not as it must be. */
 import type { Life } from './chaos-daemon.ts';
-import type { FaultRecord } from './fault.ts';
+import { type FaultRecord, touches } from './fault.ts';
 import type { Lack, PullRecord, Verdict } from './judge.ts';
 import { linesBetween } from './log-check.ts';
 
@@ -30,12 +30,12 @@ export interface Tally {
 
 export function tallyLines({ seed, pulls, faults, pulledBytes, originBytes, peakRssBytes }: Tally): string[] {
   const count = (type: Verdict['type']): number => pulls.filter(({ verdict }) => verdict.type === type).length;
-  const seconds = pulls.map(({ pull }) => (pull.endedMs - pull.beganMs) / 1_000).sort((a, b) => a - b);
+  const tookMs = ({ pull }: JudgedPull): number => pull.endedMs - pull.beganMs;
+  const seconds = pulls.map((judged) => tookMs(judged) / 1_000).sort((a, b) => a - b);
   const at = (share: number): string => (seconds[Math.floor(share * (seconds.length - 1))] ?? Number.NaN).toFixed(1);
   const unheld = pulls.filter(({ verdict }) => verdict.type === 'excused' && verdict.and.type === 'held-by-nobody');
   const kinds = [...Map.groupBy(faults, ({ kind }) => kind)].map(([kind, all]) => `${kind} ${all.length}`);
   const odd = pulls.filter(({ verdict }) => verdict.type !== 'well');
-  const tookMs = ({ pull }: JudgedPull): number => pull.endedMs - pull.beganMs;
   const slowest = [...pulls].sort((a, b) => tookMs(b) - tookMs(a)).slice(0, SLOWEST_PULLS);
   return [
     `chaos with seed ${seed}: ${pulls.length} pulls, ${count('well')} well, ${count('excused')} excused (${unheld.length}: nobody held it), ${count('failed')} failed`,
@@ -90,10 +90,7 @@ export function failureAccount(
 
 /** From a little before the pull to its end. */
 function faultsAround(pull: PullRecord, faults: readonly FaultRecord[]): FaultRecord[] {
-  const fromMs = pull.beganMs - BEFORE_MS;
-  return faults.filter(
-    ({ beganMs, endedMs = Number.POSITIVE_INFINITY }) => beganMs <= pull.endedMs && endedMs >= fromMs,
-  );
+  return faults.filter((fault) => touches(fault, pull.beganMs - BEFORE_MS, pull.endedMs));
 }
 
 function faultText({ kind, place, beganMs, endedMs }: FaultRecord): string {

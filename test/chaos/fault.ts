@@ -40,6 +40,15 @@ export interface FaultRecord {
   endedMs: number | undefined;
 }
 
+/** Whether there was some of the fault in that time. */
+export function touches(
+  { beganMs, endedMs = Number.POSITIVE_INFINITY }: FaultRecord,
+  fromMs: number,
+  toMs: number,
+): boolean {
+  return beganMs <= toMs && endedMs >= fromMs;
+}
+
 export function nodePlace(index: number): Place {
   return `node-${index + 1}`;
 }

@@ -2,7 +2,7 @@
  * Which pulls went as they must. A pull must end well and within its time, whatever goes on; it may fail only when in its
  * time the registry could not be reached and not all of the image was within reach of the node's agent.
  */
-import type { FaultRecord, Place } from './fault.ts';
+import { type FaultRecord, type Place, touches } from './fault.ts';
 
 /** Whatever is broken in the meantime: every fault is over long before that. */
 export const PULL_DEADLINE_MS = 120_000;
@@ -73,8 +73,4 @@ function lackOf({ node, holders, beganMs, endedMs }: PullRecord, faults: readonl
     for (const fault of places.flatMap(hurting)) inTheWay.add(fault);
   }
   return inTheWay.size === 0 ? undefined : { type: 'in-the-way', faults: [...inTheWay] };
-}
-
-function touches({ beganMs, endedMs = Number.POSITIVE_INFINITY }: FaultRecord, fromMs: number, toMs: number): boolean {
-  return beganMs <= toMs && endedMs >= fromMs;
 }
