@@ -12,12 +12,6 @@ export type Undo = () => Promise<void>;
 export async function inflict(kind: FaultKind, place: Place, field: ChaosField, signal: AbortSignal): Promise<Undo> {
   const { origin, tracker, network } = field;
   switch (kind) {
-    case 'agent-killed':
-    case 'agent-stopped':
-    case 'agent-drained':
-    case 'disk-full':
-    case 'link-cut':
-      return await hurtNode(kind, place, field, signal);
     case 'tracker-killed':
       await tracker.kill();
       return async () => void (await tracker.start(signal));
@@ -36,10 +30,12 @@ export async function inflict(kind: FaultKind, place: Place, field: ChaosField, 
     case 'origin-sick':
       await origin.fallSick(signal);
       return () => origin.recover();
+    default:
+      return await hurtNode(kind, place, field, signal);
   }
 }
 
-type NodeFault = 'agent-killed' | 'agent-stopped' | 'agent-drained' | 'disk-full' | 'link-cut';
+type NodeFault = Exclude<FaultKind, `tracker-${string}` | `origin-${string}`>;
 
 async function hurtNode(kind: NodeFault, place: Place, field: ChaosField, signal: AbortSignal): Promise<Undo> {
   const node = field.nodes.find((each) => each.place === place);
