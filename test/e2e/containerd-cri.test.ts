@@ -15,11 +15,7 @@ describeSuite('containerd-cri', "containerd's CRI, by registry.config_path", () 
   beforeAll(async () => {
     stage = resources.use(await Stage.set({ seed: 'cri', repository: 'org/img' }));
     containerd = resources.use(await Containerd.start());
-    await containerd.mirror({
-      registry: stage.registryName,
-      upstream: stage.registry.url,
-      mirror: stage.agent.mirrorUrl,
-    });
+    await containerd.mirror(stage.mirroredBy());
   });
   afterAll(() => resources.disposeAsync());
   beforeEach(() => stage.startCount());

@@ -13,11 +13,7 @@ describeSuite('containerd', 'containerd, by ctr and hosts.toml', () => {
       await Stage.set({ seed: 'containerd', registryName: 'registry.example', repository: 'org/team/img' }),
     );
     containerd = resources.use(await Containerd.start({ cri: false }));
-    await containerd.mirror({
-      registry: stage.registryName,
-      upstream: stage.registry.url,
-      mirror: stage.agent.mirrorUrl,
-    });
+    await containerd.mirror(stage.mirroredBy());
   });
   afterAll(() => resources.disposeAsync());
   beforeEach(() => stage.startCount());

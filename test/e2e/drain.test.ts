@@ -26,11 +26,7 @@ describeSuite('containerd', 'an agent that is told to stop while containerd pull
       }),
     );
     containerd = resources.use(await Containerd.start({ cri: false }));
-    await containerd.mirror({
-      registry: stage.registryName,
-      upstream: stage.registry.url,
-      mirror: stage.agent.mirrorUrl,
-    });
+    await containerd.mirror(stage.mirroredBy());
   });
   afterAll(() => resources.disposeAsync());
   beforeEach(() => stage.startCount());

@@ -37,11 +37,7 @@ describeSuite('containerd', 'a registry that wants credentials', () => {
   beforeEach(() => stage.startCount());
 
   function mirrorThrough(agent: ClusterAgent): Promise<void> {
-    return containerd.mirror({
-      registry: stage.registryName,
-      upstream: stage.registry.url,
-      mirror: agent.mirrorUrl,
-    });
+    return containerd.mirror(stage.mirroredBy(agent));
   }
 
   async function pullsThrough(agent: ClusterAgent, credentials?: string): Promise<void> {

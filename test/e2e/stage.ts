@@ -2,6 +2,7 @@ import { type Cluster, type ClusterAgent, startCluster, sumOf } from '@shoal/cli
 import { expect } from 'vitest';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { DockerRegistry, registryCredentials } from '../support/daemon/docker-registry.ts';
+import type { MirroredRegistry } from '../support/daemon/hosts-toml.ts';
 import { buildRunnableImage, pushImage, type RunnableImage } from '../support/daemon/runnable-image.ts';
 
 const sparePartOfCluster = 0.1;
@@ -96,6 +97,11 @@ export class Stage implements AsyncDisposable {
   /** `HOST:PORT` of the first agent's mirror. */
   get mirrorHost(): string {
     return new URL(this.agent.mirrorUrl).host;
+  }
+
+  /** As a runtime is told of the registry and of an agent before it. */
+  mirroredBy(agent: ClusterAgent = this.agent): MirroredRegistry {
+    return { registry: this.registryName, upstream: this.registry.url, mirror: agent.mirrorUrl };
   }
 
   /** `REGISTRY/REPOSITORY:TAG`. */

@@ -19,11 +19,7 @@ describeSuite('containerd', 'a cluster of containerd nodes', () => {
     daemons = [];
     for (const agent of stage.cluster.agents) {
       const containerd = resources.use(await Containerd.start({ cri: false }));
-      await containerd.mirror({
-        registry: stage.registryName,
-        upstream: stage.registry.url,
-        mirror: agent.mirrorUrl,
-      });
+      await containerd.mirror(stage.mirroredBy(agent));
       daemons.push(containerd);
     }
   });
