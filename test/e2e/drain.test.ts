@@ -1,14 +1,11 @@
 /** An agent is told to stop while a real containerd pulls through it. */
-import { setTimeout as sleep } from 'node:timers/promises';
-import { sumOf } from '@shoal/cli';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { Containerd } from '../support/daemon/containerd.ts';
 import { Stage } from './stage.ts';
 import { describeSuite } from './suite.ts';
 
 const MiB = 1024 * 1024;
-const UNDER_WAY_MS = 30_000;
-const POLL_MS = 20;
+const underWay = { timeout: 30_000, interval: 20 };
 
 describeSuite('containerd', 'an agent that is told to stop while containerd pulls', () => {
   const resources = new AsyncDisposableStack();
@@ -33,7 +30,7 @@ describeSuite('containerd', 'an agent that is told to stop while containerd pull
 
   test('the pull ends well, and no byte of a layer is read twice from the registry', async () => {
     const pull = containerd.pull(stage.reference);
-    await servedBytes(8 * MiB);
+    await expect.poll(() => stage.servedBytes(), underWay).toBeGreaterThanOrEqual(8 * MiB);
     const stopped = stage.agent.kill('SIGTERM');
     await Promise.all([pull, stopped]);
     expect(await containerd.runContainer(stage.reference)).toBe(`${stage.image.expectedLine}\n`);
@@ -49,15 +46,4 @@ describeSuite('containerd', 'an agent that is told to stop while containerd pull
     expect(stage.agent.logs()).toContain('nothing is under way any more');
     expect(stage.agent.logs()).not.toContain('requests were cut off');
   });
-
-  /** Waits until containerd has got so much from the agent. */
-  async function servedBytes(leastBytes: number): Promise<void> {
-    const deadlineMs = performance.now() + UNDER_WAY_MS;
-    const served = async (): Promise<number> =>
-      sumOf(await stage.agent.metrics(), 'shoal_bytes_total', { source: 'client', direction: 'out' });
-    while ((await served()) < leastBytes) {
-      if (performance.now() > deadlineMs) throw new Error(`less than ${leastBytes} bytes came in ${UNDER_WAY_MS} ms`);
-      await sleep(POLL_MS);
-    }
-  }
 });

@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { ActivatedAgent } from '../support/daemon/activated-agent.ts';
 import { Containerd } from '../support/daemon/containerd.ts';
@@ -7,6 +6,7 @@ import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
 import { describeSuite } from './suite.ts';
 
 const MiB = 1024 * 1024;
+const soon = { timeout: 30_000, interval: 10 };
 const REGISTRY = 'registry.example';
 const BYTES_PER_SECOND = 2 * MiB;
 /** By then a layer's first piece is at the client, and its body under way. */
@@ -46,9 +46,10 @@ describeSuite('socket-activation', 'containerd at a mirror whose socket systemd 
     origin.inject({ kind: 'blob', method: 'GET' }, { type: 'slow', bytesPerSecond: BYTES_PER_SECOND });
     const pulled = pull(image);
     for (const kill of [1, 2]) {
-      await until(() => agent.readyCount === kill);
+      await expect.poll(() => agent.readyCount, soon).toBe(kill);
       const before = readBytes(image);
-      await until(() => readBytes(image).every((bytes, layer) => bytes - (before[layer] ?? 0) > BEGUN_BYTES));
+      const fewestSince = () => Math.min(...readBytes(image).map((bytes, layer) => bytes - (before[layer] ?? 0)));
+      await expect.poll(fewestSince, soon).toBeGreaterThan(BEGUN_BYTES);
       agent.signal('SIGKILL');
     }
     await pulled;
@@ -68,9 +69,3 @@ describeSuite('socket-activation', 'containerd at a mirror whose socket systemd 
     expect(readBytes(image)).toEqual(image.layers.map(({ sizeBytes }) => sizeBytes));
   });
 });
-
-async function until(holds: () => boolean): Promise<void> {
-  for (const endMs = performance.now() + 30_000; !holds(); await sleep(10)) {
-    if (performance.now() > endMs) throw new Error('it did not come to hold within 30 s');
-  }
-}

@@ -84,7 +84,13 @@ export class Stage implements AsyncDisposable {
   /** Starts counting anew what the registry is asked and what the agents serve. All agents must be running. */
   async startCount(): Promise<void> {
     this.registry.forget();
-    this.#servedBefore = await this.#servedBytes();
+    this.#servedBefore = await this.servedBytes();
+  }
+
+  /** What all agents have sent to container runtimes since they started, by their own count. */
+  async servedBytes(): Promise<number> {
+    const samples = await Promise.all(this.cluster.agents.map((agent) => agent.metrics()));
+    return sumOf(samples.flat(), 'shoal_bytes_total', { source: 'client', direction: 'out' });
   }
 
   /** The first agent. */
@@ -148,14 +154,8 @@ export class Stage implements AsyncDisposable {
   }
 
   async #expectServed(runtimes: number): Promise<void> {
-    const servedBytes = (await this.#servedBytes()) - this.#servedBefore;
+    const servedBytes = (await this.servedBytes()) - this.#servedBefore;
     expect(servedBytes).toBeGreaterThanOrEqual(runtimes * this.image.totalBytes);
-  }
-
-  /** What all agents have sent to container runtimes, by their own count. */
-  async #servedBytes(): Promise<number> {
-    const samples = await Promise.all(this.cluster.agents.map((agent) => agent.metrics()));
-    return sumOf(samples.flat(), 'shoal_bytes_total', { source: 'client', direction: 'out' });
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

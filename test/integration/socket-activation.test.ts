@@ -11,6 +11,7 @@ import { runShoal } from '../support/run-shoal.ts';
 import { describeWith } from './requirement.ts';
 
 const MiB = 1024 * 1024;
+const soon = { timeout: 15_000, interval: 20 };
 /** More than the buffers of both ends of a connection hold. */
 const LARGE_BYTES = 24 * MiB + 3;
 
@@ -85,7 +86,7 @@ describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds
     await pull(agent, large);
     const slow = await startBody(urlOf(agent, large));
     agent.signal('SIGTERM');
-    await until(() => agent.log.includes('new ones wait for the next agent'));
+    await expect.poll(() => agent.log, soon).toContain('new ones wait for the next agent');
     let isAnswered = false;
     const waiting = pull(agent, small).then(() => {
       isAnswered = true;
@@ -104,7 +105,7 @@ describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds
     const args = ['--registry', `registry.test=${origin.url}`];
     const agent = resources.use(await ActivatedAgent.start(args, '127.0.0.1:7399'));
     const unanswered = request(urlOf(agent, small), { reset: true }).catch((error: Error) => error);
-    await until(() => agent.log.includes('agent over 2'));
+    await expect.poll(() => agent.log, soon).toContain('agent over 2');
     expect(agent.log).toContain(
       `shoal agent: the socket that is handed over is at ${new URL(agent.mirrorUrl).host}, and the mirror set to 127.0.0.1:7399. ` +
         'Make ListenStream= in shoal-agent.socket and mirror in agent.yaml (--mirror) the same',
@@ -117,7 +118,7 @@ describeWith('systemd-socket-activate', 'a mirror at a socket that systemd holds
     const agent = resources.use(await ActivatedAgent.start([], '127.0.0.1:7399', true));
     const client = connect(agent.at).on('error', () => undefined);
     resources.defer(() => void client.destroy());
-    await until(() => agent.log.includes('agent over 1'));
+    await expect.poll(() => agent.log, soon).toContain('agent over 1');
     expect(agent.log).toContain(
       'shoal agent: cannot listen on the socket that is handed over (descriptor 3): it is not a TCP socket. ' +
         'Check ListenStream= in shoal-agent.socket',
@@ -130,10 +131,4 @@ function startBody(url: string): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     get(url, { agent: false }, resolve).on('error', reject);
   });
-}
-
-async function until(holds: () => boolean): Promise<void> {
-  for (const endMs = performance.now() + 15_000; !holds(); await sleep(20)) {
-    if (performance.now() > endMs) throw new Error('it did not come to hold within 15 s');
-  }
 }
