@@ -4,7 +4,7 @@
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DaemonFolder } from './daemon/daemon-folder.ts';
-import { attempt, type CommandResult, DaemonProcess, run } from './daemon/process.ts';
+import { attempt, type CommandResult, DaemonProcess } from './daemon/process.ts';
 
 const HOST_NAME = 'fresh';
 const LINKED_FOLDERS = ['bin', 'sbin', 'lib', 'lib32', 'lib64'];
@@ -104,9 +104,10 @@ export class FreshMachine implements AsyncDisposable {
   }
 
   /** The same; throws with all that was printed unless it ends with 0. */
-  run(lines: string, command: MachineCommand = {}): Promise<string> {
-    const { timeoutMs } = command;
-    return run('nsenter', this.#enter(lines, command), timeoutMs === undefined ? {} : { timeoutMs });
+  async run(lines: string, command: MachineCommand = {}): Promise<string> {
+    const { code, stdout, stderr } = await this.attempt(lines, command);
+    if (code !== 0) throw new Error(`${lines}: exit code ${code}\n${stdout}\n${stderr}`);
+    return stdout;
   }
 
   /** Lines that run until the machine goes. */
