@@ -21,8 +21,6 @@ const PROGRAMS = [
   'skopeo',
   'ctr',
   'crictl',
-];
-const MORE_PROGRAMS = [
   'nerdctl',
   'systemctl',
   'journalctl',
@@ -35,9 +33,7 @@ const MORE_PROGRAMS = [
   'mkdir',
   'cp',
 ];
-const COMMAND_LINE = new RegExp(
-  String.raw`^\s*(?:[$#] +)?(?:\w+=\S+ +)*(?:${[...PROGRAMS, ...MORE_PROGRAMS].join('|')}) \S`,
-);
+const COMMAND_LINE = new RegExp(String.raw`^\s*(?:[$#] +)?(?:\w+=\S+ +)*(?:${PROGRAMS.join('|')}) \S`);
 
 const { commands, unmarked } = await commandsOfDocuments();
 

@@ -31,8 +31,14 @@ const SYSTEM_FILES = [
   'containers/policy.json',
   'debian_version',
   'ld.so.cache',
+  'ld.so.conf',
+  'ld.so.conf.d',
+  'nsswitch.conf',
+  'os-release',
+  'protocols',
+  'services',
+  'ssl',
 ];
-const MORE_SYSTEM_FILES = ['ld.so.conf', 'ld.so.conf.d', 'nsswitch.conf', 'os-release', 'protocols', 'services', 'ssl'];
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fuse'];
 const READY_MARK = 'the machine is up';
 const STARTS_WITHIN_MS = 20_000;
@@ -146,7 +152,7 @@ async function makeRoot(folder: DaemonFolder, hosts: readonly string[]): Promise
   for (const name of EMPTY_FOLDERS) await mkdir(folder.join('root', name), { recursive: true });
   for (const name of LINKED_FOLDERS) await symlink(`usr/${name}`, folder.join('root', name));
   const etc = (name: string): string => folder.join('root/etc', name);
-  for (const name of [...SYSTEM_FILES, ...MORE_SYSTEM_FILES]) {
+  for (const name of SYSTEM_FILES) {
     await mkdir(dirname(etc(name)), { recursive: true });
     await cp(`/etc/${name}`, etc(name), { recursive: true, verbatimSymlinks: true }).catch(ignoreMissing);
   }
