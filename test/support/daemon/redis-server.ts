@@ -11,17 +11,17 @@ const host = '127.0.0.1';
 export class RedisServer implements AsyncDisposable {
   readonly #folder: DaemonFolder;
   readonly #port: number;
-  readonly #password: string | undefined;
+  readonly #password: string;
   #process: DaemonProcess;
 
-  private constructor(folder: DaemonFolder, port: number, password: string | undefined) {
+  private constructor(folder: DaemonFolder, port: number, password: string) {
     this.#folder = folder;
     this.#port = port;
     this.#password = password;
     this.#process = this.#launch();
   }
 
-  static async start({ password }: { password?: string } = {}): Promise<RedisServer> {
+  static async start({ password }: { password: string }): Promise<RedisServer> {
     const server = new RedisServer(await DaemonFolder.create('redis'), await freePort(), password);
     await using unready = new AsyncDisposableStack();
     unready.use(server);
@@ -32,11 +32,7 @@ export class RedisServer implements AsyncDisposable {
 
   /** As `--store` takes it, of the database 0. */
   get url(): string {
-    return `redis://${this.#password === undefined ? '' : `:${this.#password}@`}${host}:${this.#port}/0`;
-  }
-
-  get pid(): number {
-    return this.#process.pid;
+    return `redis://:${this.#password}@${host}:${this.#port}/0`;
   }
 
   async kill(): Promise<void> {
@@ -62,7 +58,7 @@ export class RedisServer implements AsyncDisposable {
       args: [
         ...['--bind', host, '--port', String(this.#port), '--dir', this.#folder.path],
         ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
-        ...(this.#password === undefined ? [] : ['--requirepass', this.#password]),
+        ...['--requirepass', this.#password],
       ],
     });
   }
@@ -72,9 +68,9 @@ export class RedisServer implements AsyncDisposable {
     const socket = connect(this.#port, host);
     try {
       await once(socket, 'connect');
-      socket.write(this.#password === undefined ? 'PING\r\n' : `AUTH ${this.#password}\r\n`);
+      socket.write(`AUTH ${this.#password}\r\n`);
       const [answer] = await once(socket, 'data');
-      return /^\+(PONG|OK)/.test(String(answer));
+      return String(answer).startsWith('+OK');
     } finally {
       socket.destroy();
     }
