@@ -1,11 +1,10 @@
 /** Real agents that tell a collector what a pull waited for. */
-import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { promisify } from 'node:util';
 import { request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { run } from '../support/daemon/process.ts';
 import { FaultOrigin, syntheticContent } from '../support/fault-origin.ts';
 import { type CollectedSpan, OtlpCollector } from '../support/otlp-collector.ts';
 import { registryName, ShoalCluster } from '../support/shoal-cluster.ts';
@@ -205,8 +204,8 @@ test('an agent without an endpoint loads nothing of OpenTelemetry; one with it d
       await agent.stop();
       process.stdout.write(JSON.stringify(loaded.filter((url) => /@opentelemetry.(sdk|core|exporter|otlp|resources)/.test(url))));`;
     const args = ['--conditions=source', '--input-type=module', '--eval', program];
-    const { stdout } = await promisify(execFile)(process.execPath, args, { cwd: import.meta.dirname, timeout: 30_000 });
-    return JSON.parse(stdout) as string[];
+    const printed = await run(process.execPath, args, { cwd: import.meta.dirname, timeoutMs: 30_000 });
+    return JSON.parse(printed) as string[];
   };
   expect(await loadedWith({})).toEqual([]);
   expect((await loadedWith({ endpoint: 'http://127.0.0.1:9' })).length).toBeGreaterThan(3);
