@@ -1,11 +1,12 @@
 // What an agent takes in memory while a blob passes from a peer through it to a client: two agents, real processes.
 import { createHash } from 'node:crypto';
-import { mkdtemp, readFile, rm } from 'node:fs/promises';
+import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type ClusterAgent, startCluster, sumOf } from '@shoal/cli';
 import { request } from 'undici';
 import { FaultOrigin, syntheticContent } from '../../test/support/fault-origin.ts';
+import { statusBytes } from '../rig/proc.ts';
 
 export interface MemoryReading {
   blobBytes: number;
@@ -29,7 +30,7 @@ export async function measurePeerToClient(blobBytes: number): Promise<MemoryRead
     const [holder, passer] = cluster.agents as [ClusterAgent, ClusterAgent];
     const path = `/v2/registry.test/org/big/blobs/${content.digest}`;
     await pull(holder, path, content.digest);
-    const idleRssBytes = await statusBytes(passer, 'VmRSS');
+    const idleRssBytes = await statusBytes(passer.pid, 'VmRSS');
     const startedAtMs = performance.now();
     await pull(passer, path, content.digest);
     const seconds = (performance.now() - startedAtMs) / 1000;
@@ -37,7 +38,7 @@ export async function measurePeerToClient(blobBytes: number): Promise<MemoryRead
     return {
       blobBytes,
       idleRssBytes,
-      peakRssBytes: await statusBytes(passer, 'VmHWM'),
+      peakRssBytes: await statusBytes(passer.pid, 'VmHWM'),
       seconds,
       bytesFromPeers: sumOf(metrics, 'shoal_bytes_total', { source: 'peer', direction: 'in' }),
       bytesFromOrigin: sumOf(metrics, 'shoal_bytes_total', { source: 'origin', direction: 'in' }),
@@ -54,11 +55,4 @@ async function pull(agent: ClusterAgent, path: string, digest: string): Promise<
   const hash = createHash('sha256');
   for await (const chunk of answer.body) hash.update(chunk);
   if (`sha256:${hash.digest('hex')}` !== digest) throw new Error('the bytes do not match the digest');
-}
-
-async function statusBytes(agent: ClusterAgent, field: 'VmRSS' | 'VmHWM'): Promise<number> {
-  const status = await readFile(`/proc/${agent.pid}/status`, 'utf8');
-  const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
-  if (kibibytes === undefined) throw new Error(`no ${field} in /proc/${agent.pid}/status`);
-  return Number(kibibytes) * 1024;
 }

@@ -22,6 +22,14 @@ export async function cpuSeconds(pid: number): Promise<number> {
   return (user! + system!) / TICKS_PER_SECOND;
 }
 
+/** Resident memory now (VmRSS), or at its highest (VmHWM). @throws when there is no such process, or it has ended */
+export async function statusBytes(pid: number | undefined, field: 'VmRSS' | 'VmHWM'): Promise<number> {
+  const status = await readFile(`/proc/${pid}/status`, 'utf8');
+  const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  if (kibibytes === undefined) throw new Error(`no ${field} in /proc/${pid}/status`);
+  return Number(kibibytes) * 1024;
+}
+
 export async function peakRssBytes(pid: number): Promise<number> {
   const status = await readFile(`/proc/${pid}/status`, 'utf8');
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;

@@ -3,10 +3,10 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdir, readFile } from 'node:fs/promises';
 import { createInterface } from 'node:readline';
-import { fileURLToPath } from 'node:url';
 import { request } from 'undici';
+import { statusBytes } from '../rig/proc.ts';
+import { SHOAL } from '../rig/shoal-program.ts';
 
-const MAIN = fileURLToPath(new URL('../../packages/cli/dist/main.js', import.meta.url));
 const READY_WITHIN_MS = 120_000;
 const ASK_TIMEOUT_MS = 5_000;
 const STOPS_WITHIN_MS = 15_000;
@@ -35,7 +35,7 @@ export class MeasuredAgent implements AsyncDisposable {
   /** @throws Error when it ends first, or is not ready in two minutes */
   static async start(dataFolder: string, more: readonly string[]): Promise<MeasuredAgent> {
     const ports = ['--mirror', ANY_PORT, '--admin', ANY_PORT, '--peer-listen', '/ip4/127.0.0.1/tcp/0'];
-    const args = [MAIN, 'agent', '--data', dataFolder, ...ports, ...more];
+    const args = [SHOAL, 'agent', '--data', dataFolder, ...ports, ...more];
     const startedAtMs = performance.now();
     // Nodes have no compiled code from a run before.
     const env = { ...process.env, NODE_DISABLE_COMPILE_CACHE: '1' };
@@ -67,9 +67,8 @@ export class MeasuredAgent implements AsyncDisposable {
   }
 
   /** Resident memory now. */
-  async rssBytes(): Promise<number> {
-    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB$/m.exec(status)?.[1]) * 1024;
+  rssBytes(): Promise<number> {
+    return statusBytes(this.#child.pid, 'VmRSS');
   }
 
   /** What it has used of the processors since its start, all its threads together. */
