@@ -101,7 +101,7 @@ describeSuite('helm', 'the Helm chart', () => {
     });
   });
 
-  test('whoever installs it is told that bars go with the pod, unless a volume keeps them', async () => {
+  test('whoever installs it is told that bars go with the pod, unless a volume or a store keeps them, and where the dashboard is', async () => {
     await using own = await DaemonFolder.create('notes');
     await cp(chart, own.join('chart'), { recursive: true });
     // Helm prints the notes only when it installs; as a template of another name it renders them like any.
@@ -117,6 +117,15 @@ describeSuite('helm', 'the Helm chart', () => {
     };
     expect(await told({})).toMatch(/^WARNING: which members are barred .*pod[\s\S]*--set tracker\.data\.kind=pvc$/m);
     expect(await told({ tracker: { data: { kind: 'pvc' } } })).not.toContain('WARNING');
+    const dashboard = { enabled: true };
+    const one = await told({ tracker: { dashboard } });
+    expect(one).toMatch(/port-forward deploy\/shoal-tracker 7304$/m);
+    expect(one).toContain('exec deploy/shoal-tracker -- cat');
+    // A StatefulSet, and each of its pods has a token of its own.
+    const several = await told({ tracker: { dashboard, replicas: 2, store: { existingSecret: 'store' } } });
+    expect(several).toMatch(/port-forward shoal-tracker-0 7304$/m);
+    expect(several).toContain('exec shoal-tracker-0 -- cat');
+    expect(several).not.toMatch(/deploy\/|WARNING/);
   });
 
   test('rendering makes no secret and no chance: twice the same, so that an upgrade changes no identity', async () => {
