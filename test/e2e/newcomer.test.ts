@@ -4,9 +4,8 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { copyCheckout } from '../support/checkout-copy.ts';
 import { type CommandResult, run } from '../support/daemon/process.ts';
 import { buildRunnableImage } from '../support/daemon/runnable-image.ts';
-import { commandsOfDocuments } from '../support/document-commands.ts';
-import { documentRuns } from '../support/document-runs.ts';
 import { FreshMachine } from '../support/fresh-machine.ts';
+import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
 
 // A newcomer follows the documents, command by command, on a machine that has Node, npm and container runtimes and on which
@@ -49,13 +48,11 @@ http: { addr: ${REGISTRY} }
 
 describeSuite('newcomer', "a newcomer's walk through the documents", () => {
   const resources = new AsyncDisposableStack();
-  const typed = new Set<string>();
   let machine: FreshMachine;
-  let shown: ReadonlySet<string>;
+  let walk: Walk;
 
   beforeAll(async () => {
-    const { commands } = await commandsOfDocuments();
-    shown = new Set(commands.map(({ command }) => command));
+    walk = await Walk.of('test/e2e/newcomer.test.ts');
     const env = {
       ...(await npmEnvironment()),
       SHOAL_REGISTRY: REGISTRIES.map((name) => `${name}=http://${REGISTRY}`).join(),
@@ -65,20 +62,13 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
   });
   afterAll(() => resources.disposeAsync());
 
-  /** A command that some document shows, as it stands there. */
-  function noted(command: string): string {
-    if (!shown.has(command)) throw new Error(`no document shows: ${command}`);
-    typed.add(command);
-    return command;
-  }
-
   function attemptTyped(command: string): Promise<CommandResult> {
-    return machine.attempt(noted(command), AT_THE_CHECKOUT);
+    return machine.attempt(walk.noted(command), AT_THE_CHECKOUT);
   }
 
   /** The same; it must end with 0. Gives what it printed. */
   function type(command: string): Promise<string> {
-    return machine.run(noted(command), AT_THE_CHECKOUT);
+    return machine.run(walk.noted(command), AT_THE_CHECKOUT);
   }
 
   /** A command that runs until the machine goes; resolves when `probe`, lines of shell, succeeds. */
@@ -91,7 +81,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
     'README: the demo, from a fresh clone on a machine with Node and npm',
     async () => {
       const online = { cwd: CHECKOUT, online: true, timeoutMs: INSTALL_WITHIN_MS };
-      const printed = await machine.run(noted('npx -y pnpm@12.21.0 demo'), online);
+      const printed = await machine.run(walk.noted('npx -y pnpm@12.21.0 demo'), online);
       for (const node of [1, 2, 3, 4])
         expect(printed).toMatch(new RegExp(`^node-${node} +[0-9.]+ s( +[0-9.]+ MB){3}$`, 'm'));
       expect(printed).toContain('every byte on every node was checked against its SHA-256: 4 of 4 pulls are identical');
@@ -108,11 +98,13 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
     await machine.write('/root/.bashrc', `${alias}\nPATH=${STAND_INS}:$PATH\n`);
     await startRegistry(machine, keep);
 
-    await keep(noted('shoal tracker --data /var/lib/shoal-tracker'), 'test -s /var/lib/shoal-tracker/join-token');
+    await keep(walk.noted('shoal tracker --data /var/lib/shoal-tracker'), 'test -s /var/lib/shoal-tracker/join-token');
     expect((await stat(join(machine.root, 'var/lib/shoal-tracker/join-token'))).mode & 0o777).toBe(0o600);
     await machine.run('mkdir -p /etc/shoal && cp -p /var/lib/shoal-tracker/join-token /etc/shoal/');
     await keep(
-      noted('shoal agent --data /var/lib/shoal --tracker https://TRACKER:7302 --join-token @/etc/shoal/join-token'),
+      walk.noted(
+        'shoal agent --data /var/lib/shoal --tracker https://TRACKER:7302 --join-token @/etc/shoal/join-token',
+      ),
       'curl -sf 127.0.0.1:7303/readyz',
     );
     expect(await type('shoal status')).toContain('tracker  https://tracker:7302 answers');
@@ -133,7 +125,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
     expect(await machine.run('cd /etc && find containerd -type f -exec sha256sum {} +')).toBe(before);
 
     await type('mkdir -p /etc/containerd/certs.d/docker.io');
-    await type(writingHostsToml());
+    await type(walk.notedWith('> /etc/containerd/certs.d/docker.io/hosts.toml'));
     await throughTheAgent(machine, () =>
       type('ctr images pull --hosts-dir /etc/containerd/certs.d docker.io/library/alpine:latest'),
     );
@@ -149,8 +141,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
 
   test('README: Podman, and what came from where', async () => {
     await machine.run('mkdir -p /etc/containers/registries.conf.d');
-    const [writing = ''] = [...shown].filter((command) => command.includes('registries.conf.d/shoal.conf'));
-    await type(writing);
+    await type(walk.notedWith('registries.conf.d/shoal.conf'));
     await throughTheAgent(machine, () => type('podman pull docker.io/library/alpine'));
     expect(await type('curl -s 127.0.0.1:7303/metrics | grep ^shoal_bytes')).toContain('source="store"');
   });
@@ -196,17 +187,8 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
   });
 
   test('nothing that the walk should run was left out', () => {
-    const meant = Object.entries(documentRuns).filter(([, how]) => how.by === 'the walk');
-    expect([...typed].sort()).toEqual(meant.map(([command]) => command).sort());
+    expect(walk.typed).toEqual(walk.meant);
   });
-
-  /** README's line that writes hosts.toml; it is too long to stand here twice. */
-  function writingHostsToml(): string {
-    const [line = ''] = [...shown].filter((command) =>
-      command.endsWith('> /etc/containerd/certs.d/docker.io/hosts.toml'),
-    );
-    return line;
-  }
 });
 
 /** How this machine's npm reaches its registry, which the fresh one has to, too. */

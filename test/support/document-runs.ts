@@ -1,8 +1,10 @@
 // Who runs each command that a document shows. A command that is not in here fails test/docs/commands-run.test.ts.
 
-/** In the newcomer's walk, test/e2e/newcomer.test.ts, as it stands. */
+/** In a walk, as it stands. */
 export interface Walked {
-  readonly by: 'the walk';
+  readonly by: 'a walk';
+  /** The test's file; that it types it is seen to by support/walk.ts. */
+  readonly file: string;
 }
 
 /** In another test, as far as a test can: with other addresses and folders than the document has. */
@@ -21,13 +23,13 @@ export interface NotRun {
 
 export type DocumentRun = Walked | Tested | NotRun;
 
-const walked: Walked = { by: 'the walk' };
+const walked: Walked = { by: 'a walk', file: 'test/e2e/newcomer.test.ts' };
+const NO_OTHER_MACHINE = 'there is no other machine with SSH and systemd as its process 1 here';
 const tested = (file: string, says: string): Tested => ({ by: 'a test', file, says });
 const notRun = (because: string): NotRun => ({ by: 'nobody', because });
 
 const NO_CLUSTER =
   'there is no Kubernetes here; the chart is rendered by Helm, and what its pods run is run, in test/e2e/deploy-helm.test.ts';
-const NO_OTHER_MACHINE = 'there is no other machine with SSH and systemd as its process 1 here';
 
 export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   // README.md
