@@ -1,12 +1,13 @@
 // A machine on which nothing was ever set up: a root of its own in namespaces of its own. It has this machine's programs
 // (/usr, read-only), fresh and empty /etc, /root, /home, /tmp, /var, /run, /opt and /srv, its own processes, host name and
-// loopback, and no other network. What only a real machine has is missing: systemd as process 1, and a kernel of its own.
+// loopback, and no other network. Its process 1 does nothing, or is systemd. What only a real machine has is missing: a kernel of
+// its own.
+import { randomUUID } from 'node:crypto';
 import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { DaemonFolder } from './daemon/daemon-folder.ts';
 import { attempt, type CommandResult, DaemonProcess } from './daemon/process.ts';
 
-const HOST_NAME = 'fresh';
 const LINKED_FOLDERS = ['bin', 'sbin', 'lib', 'lib32', 'lib64'];
 const EMPTY_FOLDERS = [
   'dev',
@@ -39,11 +40,27 @@ const SYSTEM_FILES = [
   'services',
   'ssl',
 ];
+/** What a container manager does for a systemd that it starts: https://systemd.io/CONTAINER_INTERFACE/ */
+const READY_FOR_SYSTEMD = [
+  // Credentials are mounted where services see them.
+  'mount --make-rshared /',
+  // It would set up the kernel, which is this machine's.
+  'mount -o remount,bind,ro /sys',
+  'mount --bind /proc/sys /proc/sys',
+  'mount -o remount,bind,ro /proc/sys',
+];
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fuse'];
 const READY_MARK = 'the machine is up';
 const STARTS_WITHIN_MS = 20_000;
 
 export interface FreshMachineOptions {
+  /** Its host name. @default fresh */
+  readonly name?: string;
+  /**
+   * Whether systemd is its process 1, with a cgroup of its own. It starts what Debian starts everywhere; services of other packages
+   * are there and not enabled. @default false
+   */
+  readonly systemd?: boolean;
   /** Names that its /etc/hosts has for 127.0.0.1. */
   readonly hosts?: readonly string[];
   /** Environment of everything that runs on it. */
@@ -65,11 +82,24 @@ export class FreshMachine implements AsyncDisposable {
   /** Its process 1, as this machine counts. */
   #pid = 0;
 
-  private constructor(folder: DaemonFolder, options: FreshMachineOptions) {
+  /** @param cgroup where its own begins */
+  private constructor(folder: DaemonFolder, options: FreshMachineOptions, cgroup: string | undefined) {
     this.#folder = folder;
     this.#options = options;
-    const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--cgroup', '--fork', '--kill-child'];
-    const args = [...namespaces, '--propagation', 'private', 'bash', '-euc', setUp(this.root)];
+    const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--net', '--fork', '--kill-child'];
+    const enterCgroup = cgroup === undefined ? '' : `echo 0 > ${cgroup}/cgroup.procs\n`;
+    // A cgroup namespace begins at the group of the process that makes it.
+    const inCgroup = `${enterCgroup}exec unshare --cgroup bash -euc "$1"`;
+    const args = [
+      ...namespaces,
+      '--propagation',
+      'private',
+      'bash',
+      '-euc',
+      inCgroup,
+      'bash',
+      setUp(this.root, options),
+    ];
     this.#holder = new DaemonProcess({ name: 'the fresh machine', program: 'unshare', args });
   }
 
@@ -78,11 +108,13 @@ export class FreshMachine implements AsyncDisposable {
     const folder = await DaemonFolder.create('fresh');
     await using unready = new AsyncDisposableStack();
     unready.use(folder);
-    await makeRoot(folder, options.hosts ?? []);
-    const machine = new FreshMachine(folder, options);
+    await makeRoot(folder, options);
+    const cgroup = options.systemd === true ? await folder.makeCgroup() : undefined;
+    const machine = new FreshMachine(folder, options, cgroup);
     unready.use(machine);
     await machine.#holder.ready(() => machine.#holder.log.includes(READY_MARK), STARTS_WITHIN_MS);
     machine.#pid = await onlyChildOf(machine.#holder.pid);
+    if (options.systemd === true) await machine.#holder.ready(() => machine.#hasBooted(), STARTS_WITHIN_MS);
     unready.move();
     return machine;
   }
@@ -90,6 +122,11 @@ export class FreshMachine implements AsyncDisposable {
   /** Its root folder, as this machine sees it; what is mounted there is seen from inside alone. */
   get root(): string {
     return this.#folder.join('root');
+  }
+
+  /** Its process 1, as this machine counts: what is given to its namespaces is given to those of this process. */
+  get pid(): number {
+    return this.#pid;
   }
 
   /** Writes a text file, with the folders that it needs. */
@@ -121,6 +158,10 @@ export class FreshMachine implements AsyncDisposable {
     return new DaemonProcess({ name, program: 'nsenter', args: this.#enter(lines, command) });
   }
 
+  async #hasBooted(): Promise<boolean> {
+    return (await this.attempt('systemctl is-active --quiet multi-user.target')).code === 0;
+  }
+
   #enter(lines: string, { cwd = '/root', online = false }: MachineCommand): string[] {
     const namespaces = ['--mount', '--pid', '--uts', '--ipc', '--cgroup', ...(online ? [] : ['--net'])];
     const env = Object.entries({
@@ -148,7 +189,9 @@ export class FreshMachine implements AsyncDisposable {
   }
 }
 
-async function makeRoot(folder: DaemonFolder, hosts: readonly string[]): Promise<void> {
+const nameOf = ({ name = 'fresh' }: FreshMachineOptions): string => name;
+
+async function makeRoot(folder: DaemonFolder, options: FreshMachineOptions): Promise<void> {
   for (const name of EMPTY_FOLDERS) await mkdir(folder.join('root', name), { recursive: true });
   for (const name of LINKED_FOLDERS) await symlink(`usr/${name}`, folder.join('root', name));
   const etc = (name: string): string => folder.join('root/etc', name);
@@ -159,8 +202,13 @@ async function makeRoot(folder: DaemonFolder, hosts: readonly string[]): Promise
   // Names are found as this machine finds them, for what runs online.
   for (const name of ['resolv.conf', 'hosts']) await cp(`/etc/${name}`, etc(name), { dereference: true });
   const known = await readFile(etc('hosts'), 'utf8');
-  await writeFile(etc('hosts'), `${known.trimEnd()}\n127.0.0.1 ${[HOST_NAME, ...hosts].join(' ')}\n`);
-  await writeFile(etc('hostname'), `${HOST_NAME}\n`);
+  await writeFile(
+    etc('hosts'),
+    `${known.trimEnd()}\n127.0.0.1 ${[nameOf(options), ...(options.hosts ?? [])].join(' ')}\n`,
+  );
+  await writeFile(etc('hostname'), `${nameOf(options)}\n`);
+  // A systemd that finds none takes the machine for one at its first boot, and enables the services of all packages.
+  await writeFile(etc('machine-id'), `${randomUUID().replaceAll('-', '')}\n`);
   await writeFile(
     etc('passwd'),
     'root:x:0:0:root:/root:/bin/bash\nnobody:x:65534:65534:nobody:/nonexistent:/usr/sbin/nologin\n',
@@ -173,9 +221,9 @@ function ignoreMissing(error: NodeJS.ErrnoException): void {
 }
 
 /** Runs as process 1 of the new namespaces. */
-function setUp(root: string): string {
+function setUp(root: string, options: FreshMachineOptions): string {
   return [
-    `hostname ${HOST_NAME}`,
+    `hostname ${nameOf(options)}`,
     'ip link set lo up',
     // A root that is a mount of its own can be left for good, and containers can be started below it.
     `mount --bind ${root} ${root}`,
@@ -200,8 +248,9 @@ function setUp(root: string): string {
     'pivot_root . .old',
     'umount -l /.old',
     'rmdir /.old',
+    ...(options.systemd === true ? READY_FOR_SYSTEMD : []),
     `echo '${READY_MARK}'`,
-    'exec sleep infinity',
+    options.systemd === true ? 'exec env -i container=fresh /lib/systemd/systemd' : 'exec sleep infinity',
   ].join('\n');
 }
 

@@ -2,6 +2,7 @@ import { mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promis
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { makeCgroup, removeCgroup } from './cgroup.ts';
 import { attempt } from './process.ts';
 
 const folderPrefix = 'shoal-e2e-';
@@ -10,7 +11,8 @@ const leftoverPollMs = 50;
 
 /**
  * One daemon's own folder under the system's temporary folder: its data, its state and its sockets. Disposing it ends
- * what still runs from it (shims that outlived their daemon), unmounts what is still mounted below it and removes it.
+ * what still runs from it (shims that outlived their daemon) or in its cgroup, unmounts what is still mounted below it and
+ * removes it.
  */
 export class DaemonFolder implements AsyncDisposable {
   readonly path: string;
@@ -48,8 +50,14 @@ export class DaemonFolder implements AsyncDisposable {
     return path;
   }
 
+  /** Makes a cgroup that goes with the folder; gives where it is. */
+  makeCgroup(): Promise<string> {
+    return makeCgroup(this.path);
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#endLeftovers();
+    await removeCgroup(this.path);
     for (const mount of await this.#mounts()) await attempt('umount', ['-l', mount]);
     await rm(this.path, { recursive: true, force: true, maxRetries: 5, retryDelay: 100 });
   }
