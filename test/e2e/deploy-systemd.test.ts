@@ -12,7 +12,7 @@ const folder = join(import.meta.dirname, '../../deploy/systemd');
 /** Of 10; deploy/README.md names it. */
 const mostExposure = 1.2;
 
-// That programs live with the units' system call filter is seen in deploy-image.test.ts, in a container.
+// That programs live with what the units leave them is seen in deploy-node.test.ts, under a real systemd.
 describeSuite('systemd', 'the systemd units', () => {
   test('the socket and the timer are understood with the agent they belong to, and the socket is where the mirror is', async () => {
     await using own = await DaemonFolder.create('units');

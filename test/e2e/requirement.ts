@@ -25,6 +25,10 @@ export const requirements = {
     root: true,
   },
   newcomer: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker', 'podman'], root: true },
+  node: {
+    programs: [...origin, 'containerd', 'ctr', 'runc', 'ssh', 'sshd', 'systemctl', 'systemd-analyze'],
+    root: true,
+  },
   systemd: { programs: ['systemd-analyze'], root: false },
 } as const satisfies Record<string, Requirement>;
 

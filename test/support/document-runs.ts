@@ -24,7 +24,7 @@ export interface NotRun {
 export type DocumentRun = Walked | Tested | NotRun;
 
 const walked: Walked = { by: 'a walk', file: 'test/e2e/newcomer.test.ts' };
-const NO_OTHER_MACHINE = 'there is no other machine with SSH and systemd as its process 1 here';
+const installed: Walked = { by: 'a walk', file: 'test/e2e/deploy-node.test.ts' };
 const tested = (file: string, says: string): Tested => ({ by: 'a test', file, says });
 const notRun = (because: string): NotRun => ({ by: 'nobody', because });
 
@@ -84,10 +84,10 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   ),
   'mkdir -p OUT/bin && cp -L node_modules/.bin/node OUT/bin/node && cp -r deploy/systemd OUT/': walked,
   "tar -C OUT -cz . | ssh root@NODE 'mkdir -p /opt/shoal /etc/shoal && tar -C /opt/shoal -xz && cp /opt/shoal/systemd/shoal-agent* /etc/systemd/system/'":
-    notRun(NO_OTHER_MACHINE),
-  'scp -p join-token agent.yaml root@NODE:/etc/shoal/': notRun(NO_OTHER_MACHINE),
+    installed,
+  'scp -p join-token agent.yaml root@NODE:/etc/shoal/': installed,
   "ssh root@NODE 'chmod 600 /etc/shoal/join-token && systemctl enable --now shoal-agent.socket shoal-agent && /opt/shoal/bin/node /opt/shoal/dist/main.js setup containerd'":
-    notRun(NO_OTHER_MACHINE),
+    installed,
   // docs/benchmarks.md
   'sudo npx -y pnpm@12.21.0 --silent bench rollout --nodes 8 --image 256MiB --layers 4 --link 100mbit --json out.json --html out.html':
     tested('test/e2e/rollout.test.ts', "'rollout'"),
@@ -105,7 +105,7 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
     'test/e2e/dashboard.test.ts',
     "'--dashboard'",
   ),
-  'ssh -L 7304:127.0.0.1:7304 TRACKER': notRun(NO_OTHER_MACHINE),
+  'ssh -L 7304:127.0.0.1:7304 TRACKER': installed,
   'kubectl -n shoal-system port-forward deploy/shoal-tracker 7304': notRun(NO_CLUSTER),
   'kubectl -n shoal-system exec deploy/shoal-tracker -- cat /var/lib/shoal-tracker/dashboard-token': notRun(NO_CLUSTER),
   // docs/install-kubernetes.md

@@ -19,6 +19,9 @@ export const debianPackages = {
   'redis-server': 'redis-server',
   runc: 'runc',
   skopeo: 'skopeo',
+  ssh: 'openssh-client',
+  sshd: 'openssh-server',
+  systemctl: 'systemd',
   'systemd-analyze': 'systemd',
   'systemd-socket-activate': 'systemd',
 } as const;
