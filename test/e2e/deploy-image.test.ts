@@ -9,6 +9,9 @@ import { importNodeBase } from '../support/daemon/node-base.ts';
 import { run } from '../support/daemon/process.ts';
 import { requireProgram } from '../support/daemon/programs.ts';
 import { seccompProfileOf } from '../support/daemon/systemd.ts';
+import { FreshMachine } from '../support/fresh-machine.ts';
+import { startRegistryOn } from '../support/machine-registry.ts';
+import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
 
 const root = join(import.meta.dirname, '../..');
@@ -20,11 +23,13 @@ const confined = ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privil
 describeSuite('image', 'the image', () => {
   const resources = new AsyncDisposableStack();
   let dockerd: Dockerd;
+  /** Where the lines of deploy/README.md are typed. */
+  let desk: FreshMachine;
   let context: string;
 
   beforeAll(async () => {
-    const folder = resources.use(await DaemonFolder.create('image'));
-    context = folder.join('context');
+    desk = resources.use(await FreshMachine.start({ name: 'desk', hosts: ['registry.example'] }));
+    context = join(desk.root, 'root/OUT');
     dockerd = resources.use(await Dockerd.start());
     // What pnpm needs to know of this machine, such as where its registry is, stands in the environment.
     const env = process.env as Record<string, string>;
@@ -61,6 +66,26 @@ describeSuite('image', 'the image', () => {
     for (const key of ['User', 'Entrypoint', 'Cmd', 'Healthcheck', 'ExposedPorts']) {
       expect(legacy[key], key).toEqual(Config[key]);
     }
+  });
+
+  test('deploy/README.md: built and pushed by the lines as they stand', async () => {
+    const walk = await Walk.of('test/e2e/deploy-image.test.ts');
+    // registry.example: of a registry on loopback Docker takes plain HTTP.
+    await startRegistryOn(desk, '127.0.0.1:80');
+    await startDocker(desk);
+    // The base that the Dockerfile names is on Docker Hub, which is not reached from there; nothing is run of it here.
+    const [, base = ''] = /^ARG BASE=(\S+)$/m.exec(await readFile(join(root, 'deploy/image/Dockerfile'), 'utf8')) ?? [];
+    await desk.run(`tar -c /etc/os-release | docker import - ${base}`);
+
+    await desk.run(walk.noted('docker build -t registry.example/shoal:0.1.0 OUT'));
+    expect(await desk.run(walk.noted('docker push registry.example/shoal:0.1.0'))).toMatch(
+      /^0\.1\.0: digest: sha256:/m,
+    );
+    const id = await desk.run("docker image inspect --format '{{.Id}}' registry.example/shoal:0.1.0");
+    const accept = 'accept: application/vnd.docker.distribution.manifest.v2+json';
+    const manifest = await desk.run(`curl -sf -H '${accept}' http://registry.example/v2/shoal/manifests/0.1.0`);
+    expect(JSON.parse(manifest)).toMatchObject({ config: { digest: id.trim() } });
+    expect(walk.typed).toEqual(walk.meant);
   });
 
   test('adds less than 45 MB to its base, and nothing of other platforms', async () => {
@@ -166,3 +191,8 @@ describeSuite('image', 'the image', () => {
     await dockerd.docker(['kill', 'unwell']);
   });
 });
+
+async function startDocker(machine: FreshMachine): Promise<void> {
+  const docker = machine.background('dockerd', 'dockerd --bridge=none --iptables=false --ip6tables=false');
+  await docker.ready(async () => (await machine.attempt('docker version')).code === 0);
+}

@@ -5,6 +5,7 @@ import { copyCheckout } from '../support/checkout-copy.ts';
 import { type CommandResult, run } from '../support/daemon/process.ts';
 import { buildRunnableImage } from '../support/daemon/runnable-image.ts';
 import { FreshMachine } from '../support/fresh-machine.ts';
+import { publishOn, startRegistryOn } from '../support/machine-registry.ts';
 import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
 
@@ -38,12 +39,6 @@ case $2 in
 esac
 setsid $program > /var/log/$2.log 2>&1 < /dev/null &
 echo $! > /run/$2.started
-`;
-
-const REGISTRY_CONFIG = `version: 0.1
-log: { level: error }
-storage: { filesystem: { rootdirectory: /srv/registry } }
-http: { addr: ${REGISTRY} }
 `;
 
 describeSuite('newcomer', "a newcomer's walk through the documents", () => {
@@ -96,7 +91,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
       await readFile(join(machine.root, CHECKOUT, 'README.md'), 'utf8'),
     )?.[1];
     await machine.write('/root/.bashrc', `${alias}\nPATH=${STAND_INS}:$PATH\n`);
-    await startRegistry(machine, keep);
+    await startRegistry(machine);
 
     await keep(walk.noted('shoal tracker --data /var/lib/shoal-tracker'), 'test -s /var/lib/shoal-tracker/join-token');
     expect((await stat(join(machine.root, 'var/lib/shoal-tracker/join-token'))).mode & 0o777).toBe(0o600);
@@ -204,19 +199,11 @@ async function npmEnvironment(): Promise<Record<string, string>> {
 }
 
 /** A registry that holds every image which the documents pull. */
-async function startRegistry(
-  machine: FreshMachine,
-  keep: (command: string, probe: string) => Promise<void>,
-): Promise<void> {
-  await machine.write('/srv/registry.yml', REGISTRY_CONFIG);
-  await keep('docker-registry serve /srv/registry.yml', `curl -sf http://${REGISTRY}/v2/`);
+async function startRegistry(machine: FreshMachine): Promise<void> {
+  await startRegistryOn(machine, REGISTRY);
   for (const [number, { names, megabytes }] of IMAGES.entries()) {
     await using image = await buildRunnableImage({ seed: `newcomer-${number}`, payloadBytes: megabytes * MiB });
-    await machine.copyIn(image.layout, `/srv/${number}`);
-    for (const name of names) {
-      const places = `oci:/srv/${number}:${image.tag} docker://${REGISTRY}/${name}`;
-      await machine.run(`skopeo --insecure-policy copy --quiet --all --dest-tls-verify=false ${places}`);
-    }
+    await publishOn(machine, REGISTRY, image, names);
   }
 }
 

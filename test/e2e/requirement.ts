@@ -21,7 +21,16 @@ export const requirements = {
   redis: { programs: [...origin, 'redis-server', 'containerd', 'ctr', 'runc'], root: true },
   helm: { programs: ['go'], root: false },
   image: {
-    programs: ['containerd', 'ctr', 'runc', 'dockerd', 'docker', 'docker-compose', 'systemd-analyze'],
+    programs: [
+      'docker-registry',
+      'containerd',
+      'ctr',
+      'runc',
+      'dockerd',
+      'docker',
+      'docker-compose',
+      'systemd-analyze',
+    ],
     root: true,
   },
   newcomer: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker', 'podman'], root: true },
