@@ -4,6 +4,7 @@ import { afterAll, beforeAll, beforeEach, expect, test } from 'vitest';
 import { run } from '../support/daemon/process.ts';
 import { buildRunnableImage } from '../support/daemon/runnable-image.ts';
 import { FreshMachine } from '../support/fresh-machine.ts';
+import { publishOn, startRegistryOn } from '../support/machine-registry.ts';
 import { linkBySsh } from '../support/ssh-link.ts';
 import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
@@ -17,10 +18,12 @@ const DASHBOARD = '127.0.0.1:7304';
 const SHOAL = '/opt/shoal/bin/node /opt/shoal/dist/main.js';
 /** Of `DynamicUser`: https://systemd.io/UIDS-GIDS/ */
 const FIRST_DYNAMIC_USER = 61_184;
+const UNITS = '/etc/systemd/system';
 const REGISTRY_PORT = 5000;
 /** What `shoal setup` pulls to prove itself. */
 const PAUSE = 'pause:3.10';
-const soon = { timeout: 20_000, interval: 100 };
+const MiB = 1024 * 1024;
+const soon = { timeout: 30_000, interval: 100 };
 
 describeSuite('node', 'a node that is installed as deploy/README.md says', () => {
   const resources = new AsyncDisposableStack();
@@ -45,7 +48,7 @@ describeSuite('node', 'a node that is installed as deploy/README.md says', () =>
   afterAll(() => resources.disposeAsync());
   beforeEach(({ onTestFailed }) => {
     onTestFailed(async () => {
-      process.stderr.write(await node.run('journalctl --no-pager --lines 60 --unit ssh --unit "shoal-*"'));
+      process.stderr.write(await node.run('journalctl --no-pager --lines 40 --unit ssh --unit "shoal-*"'));
     });
   });
 
@@ -62,10 +65,10 @@ describeSuite('node', 'a node that is installed as deploy/README.md says', () =>
 
     // The tracker's machine has the folder now, too.
     await node.write(
-      '/etc/systemd/system/shoal-tracker.service.d/dashboard.conf',
+      `${UNITS}/shoal-tracker.service.d/dashboard.conf`,
       `[Service]\nEnvironment=SHOAL_DASHBOARD=${DASHBOARD}\n`,
     );
-    await node.run('cp /opt/shoal/systemd/shoal-tracker.service /etc/systemd/system/');
+    await node.run(`cp /opt/shoal/systemd/shoal-tracker.service ${UNITS}/`);
     await node.run('systemctl enable --now shoal-tracker');
     const token = '/var/lib/shoal-tracker/join-token';
     await expect.poll(async () => (await node.attempt(`test -s ${token}`)).code, soon).toBe(0);
@@ -132,7 +135,7 @@ describeSuite('node', 'a node that is installed as deploy/README.md says', () =>
     expect(await ask()).toBe('200');
   });
 
-  test('one that cannot start keeps nobody waiting, and is tried again', async () => {
+  test('one that cannot start keeps nobody waiting', async () => {
     await node.run('cp -p /etc/shoal/agent.yaml /root/');
     // The starts of the tests before count, too.
     await node.run('systemctl reset-failed shoal-agent');
@@ -142,9 +145,38 @@ describeSuite('node', 'a node that is installed as deploy/README.md says', () =>
     expect(await show('shoal-agent', 'NRestarts')).toBe('8');
     expect(await ask()).toBe('refused');
     expect(await show('shoal-agent-retry.timer', 'SubState')).toBe('waiting');
+    await node.run('systemctl stop shoal-agent.socket shoal-agent');
+    expect(await show('shoal-agent-retry.timer', 'SubState')).toBe('dead');
+
     await node.run('cp -p /root/agent.yaml /etc/shoal/');
     await node.run('systemctl reset-failed shoal-agent shoal-agent.socket; systemctl start shoal-agent');
     expect(await ask()).toBe('200');
+  });
+
+  test('one that could not start is tried again, also when somebody tried in vain meanwhile', async () => {
+    // The minute of both units, in short, and one try in it instead of eight.
+    const inShort = {
+      service: 'StartLimitBurst=1\nStartLimitIntervalSec=5',
+      timer: 'OnActiveSec=\nOnActiveSec=5\nAccuracySec=100ms',
+    };
+    await node.write(`${UNITS}/shoal-agent.service.d/in-short.conf`, `[Unit]\n${inShort.service}\n`);
+    await node.write(`${UNITS}/shoal-agent-retry.timer.d/in-short.conf`, `[Timer]\n${inShort.timer}\n`);
+    await node.run('systemctl daemon-reload && mv /etc/shoal/agent.yaml /root/');
+    for (const verb of ['restart', 'start']) {
+      await node.run(`systemctl reset-failed shoal-agent; sleep 0.5; systemctl ${verb} shoal-agent`);
+      await expect.poll(() => show('shoal-agent', 'ActiveState'), soon).toBe('failed');
+    }
+    await node.run('mv /root/agent.yaml /etc/shoal/');
+    await expect.poll(() => show('shoal-agent.socket', 'ActiveState'), soon).toBe('active');
+    expect(await ask()).toBe('200');
+    await node.run(`rm ${UNITS}/*/in-short.conf && systemctl daemon-reload`);
+  });
+
+  test('with the lines for containerd-socket it shares what containerd keeps', async () => {
+    await node.write(`${UNITS}/shoal-agent.service.d/containerd.conf`, '[Service]\nDynamicUser=no\nUser=root\n');
+    await node.run("echo 'containerd-socket: /run/containerd/containerd.sock' >> /etc/shoal/agent.yaml");
+    await node.run('systemctl daemon-reload && systemctl restart shoal-agent');
+    await expect.poll(() => node.run(`${SHOAL} doctor`), soon).toMatch(/✓ content +[1-9]\d* blobs/);
   });
 
   test('nothing that this walk should run was left out', () => {
@@ -165,12 +197,7 @@ async function makeOut(desk: FreshMachine): Promise<void> {
 
 /** Stands in for the internet, with the only image that is pulled. */
 async function startRegistry(desk: FreshMachine, at: string): Promise<void> {
-  const storage = '{ filesystem: { rootdirectory: /srv/registry } }';
-  await desk.write('/srv/registry.yml', `version: 0.1\nstorage: ${storage}\nhttp: { addr: "${at}" }\n`);
-  const registry = desk.background('docker-registry', 'docker-registry serve /srv/registry.yml');
-  await registry.ready(async () => (await desk.attempt(`curl -sf http://${at}/v2/`)).code === 0);
-  await using image = await buildRunnableImage({ seed: 'node', payloadBytes: 1024 * 1024 });
-  await desk.copyIn(image.layout, '/srv/image');
-  const places = `oci:/srv/image:${image.tag} docker://${at}/${PAUSE}`;
-  await desk.run(`skopeo --insecure-policy copy --quiet --all --dest-tls-verify=false ${places}`);
+  await startRegistryOn(desk, at);
+  await using image = await buildRunnableImage({ seed: 'node', payloadBytes: MiB });
+  await publishOn(desk, at, image, [PAUSE]);
 }
