@@ -6,6 +6,7 @@ import { type CommandResult, run } from '../support/daemon/process.ts';
 import { buildRunnableImage } from '../support/daemon/runnable-image.ts';
 import { FreshMachine } from '../support/fresh-machine.ts';
 import { publishOn, startRegistryOn } from '../support/machine-registry.ts';
+import { STAND_INS, SYSTEMCTL } from '../support/systemctl.ts';
 import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
 
@@ -23,23 +24,9 @@ const IMAGES = [
   { names: ['library/alpine:latest', 'pause:3.10', 'org/app:v2'], megabytes: 64 },
   ...['api', 'web', 'big'].map((name) => ({ names: [`team/${name}:v1`], megabytes: 2 })),
 ];
-const STAND_INS = '/opt/stand-ins';
 const MiB = 1024 * 1024;
 const INSTALL_WITHIN_MS = 540_000;
 const AT_THE_CHECKOUT = { cwd: CHECKOUT, timeoutMs: 120_000 };
-
-/** systemd is no process 1 here: this starts what it would start. */
-const SYSTEMCTL = `#!/bin/sh
-set -e
-[ "$1" = restart ] || { echo "systemctl: only restart is there" >&2; exit 1; }
-if [ -e /run/$2.started ]; then kill $(cat /run/$2.started); sleep 1; fi
-case $2 in
-  containerd) program=/usr/bin/containerd ;;
-  docker) program="/usr/sbin/dockerd --containerd /run/containerd/containerd.sock --bridge=none --iptables=false --ip6tables=false" ;;
-esac
-setsid $program > /var/log/$2.log 2>&1 < /dev/null &
-echo $! > /run/$2.started
-`;
 
 describeSuite('newcomer', "a newcomer's walk through the documents", () => {
   const resources = new AsyncDisposableStack();
