@@ -1,14 +1,10 @@
 import { cp, mkdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { createLogger } from '@shoal/cli';
-import { openIdentity } from '@shoal/tracker';
 import { beforeAll, describe, expect, test } from 'vitest';
 import { parseAllDocuments } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
-import { freePorts } from '../support/daemon/free-ports.ts';
-import { DaemonProcess, run } from '../support/daemon/process.ts';
+import { run } from '../support/daemon/process.ts';
 import { Helm, type KubernetesObject } from '../support/kubernetes/helm.ts';
-import { presentMain } from '../support/run-shoal.ts';
 import { describeSuite } from './suite.ts';
 
 const chart = join(import.meta.dirname, '../../deploy/helm/shoal');
@@ -120,11 +116,11 @@ describeSuite('helm', 'the Helm chart', () => {
     const dashboard = { enabled: true };
     const one = await told({ tracker: { dashboard } });
     expect(one).toMatch(/port-forward deploy\/shoal-tracker 7304$/m);
-    expect(one).toContain('exec deploy/shoal-tracker -- cat');
+    expect(one).toContain('exec deploy/shoal-tracker -- node -p');
     // A StatefulSet, and each of its pods has a token of its own.
     const several = await told({ tracker: { dashboard, replicas: 2, store: { existingSecret: 'store' } } });
     expect(several).toMatch(/port-forward shoal-tracker-0 7304$/m);
-    expect(several).toContain('exec shoal-tracker-0 -- cat');
+    expect(several).toContain('exec shoal-tracker-0 -- node -p');
     expect(several).not.toMatch(/deploy\/|WARNING/);
   });
 
@@ -305,68 +301,5 @@ describeSuite('helm', 'the Helm chart', () => {
       SHOAL_OTLP_ENDPOINT: 'http://otel-collector:4318',
       SHOAL_TRACE_SAMPLE: '5',
     });
-  });
-
-  test('the pods run as they are written: tracker and agent start with their arguments, variables, Secret and settings', async () => {
-    await using resources = new AsyncDisposableStack();
-    const folder = resources.use(await DaemonFolder.create('helm'));
-    const [trackerPort, mirror, peers, admin] = await freePorts(4);
-    const all = await objects({
-      tracker: { port: trackerPort, listen: '127.0.0.1' },
-      agent: { ports: { mirror, peers, admin }, settings: { 'tag-fresh': '5m' } },
-    });
-    // What Kubernetes would mount, at the same places below a folder.
-    const at = (path: string) => path.replace(/(?=\/(etc|var)\/)/, folder.path);
-    for (const path of [
-      '/etc/shoal/identity',
-      '/etc/shoal/join-token',
-      '/etc/shoal/settings',
-      '/var/lib/shoal',
-      '/var/lib/shoal-tracker',
-    ]) {
-      await mkdir(at(path), { recursive: true });
-    }
-    const identity = await openIdentity(
-      at('/etc/shoal/identity'),
-      createLogger({ level: 'silent', format: 'json' }, process.stderr),
-    );
-    await writeFile(at('/etc/shoal/join-token/join-token'), identity.joinToken);
-    await writeFile(at('/var/lib/shoal/zone'), 'eu-1a\n');
-    await writeFile(at('/etc/shoal/settings/agent.yaml'), find(all, 'ConfigMap', 'shoal-agent').data['agent.yaml']);
-
-    const start = (name: string, args: string[], env: Record<string, string>): DaemonProcess =>
-      resources.use(
-        new DaemonProcess({
-          name,
-          program: process.execPath,
-          args: ['--conditions=source', presentMain, ...args],
-          env,
-        }),
-      );
-    const [trackerContainer] = find(all, 'Deployment', 'shoal-tracker').spec.template.spec.containers;
-    start('tracker', trackerContainer.args.map(at), {});
-    const [container] = find(all, 'DaemonSet', 'shoal-agent').spec.template.spec.containers;
-    const written = Object.entries(envOf(container)).filter(([, value]) => value !== undefined);
-    const env = Object.fromEntries(
-      written.map(([name, value]) => [name, at(value.replace('$(NODE_IP)', '127.0.0.1'))]),
-    );
-    // The Service's name is not known here.
-    expect(env.SHOAL_TRACKER).toBe(`https://shoal-tracker.shoal-system.svc:${trackerPort}`);
-    const agent = start('agent', [...container.args, '--data', at('/var/lib/shoal')], {
-      ...env,
-      SHOAL_TRACKER: `https://127.0.0.1:${trackerPort}`,
-    });
-
-    const { httpGet } = container.readinessProbe;
-    expect(
-      await agent.ready(async () => (await fetch(`http://${httpGet.host}:${httpGet.port}${httpGet.path}`)).status),
-    ).toBe(200);
-    await agent.ready(async () =>
-      /^shoal_tracker_reachable 1$/m.test(await (await fetch(`http://127.0.0.1:${admin}/metrics`)).text()),
-    );
-    expect((await fetch(`http://127.0.0.1:${mirror}/v2/`)).status).toBe(200);
-    const status = JSON.stringify(await (await fetch(`http://127.0.0.1:${admin}/v1/status`)).json());
-    expect(status).toContain('eu-1a');
-    expect(agent.log).toContain(`/ip4/127.0.0.1/tcp/${peers}`);
   });
 });

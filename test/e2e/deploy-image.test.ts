@@ -5,20 +5,33 @@ import { parse } from 'yaml';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { Dockerd } from '../support/daemon/dockerd.ts';
 import { freePorts } from '../support/daemon/free-ports.ts';
-import { importNodeBase } from '../support/daemon/node-base.ts';
 import { run } from '../support/daemon/process.ts';
 import { requireProgram } from '../support/daemon/programs.ts';
 import { seccompProfileOf } from '../support/daemon/systemd.ts';
 import { FreshMachine } from '../support/fresh-machine.ts';
+import { compiledModule } from '../support/kubernetes/compiled.ts';
 import { startRegistryOn } from '../support/machine-registry.ts';
+import { buildShoalImage, NODE_BASE } from '../support/shoal-image.ts';
 import { Walk } from '../support/walk.ts';
 import { describeSuite } from './suite.ts';
 
 const root = join(import.meta.dirname, '../..');
 const image = 'shoal:test';
+const KIND_NODE = 'kind-control-plane';
+const KIND_COMPILES_WITHIN_MS = 240_000;
 const ownUser = '65532:65532';
 /** As little as a container can have. */
 const confined = ['--read-only', '--cap-drop=ALL', '--security-opt=no-new-privileges', '--pull=never'];
+
+/** The machine that runs the tests may lack a right which every privileged container is given. */
+const RUNC = `#!/bin/bash
+for word in "$@"; do
+  for file in "$word" "$word/config.json"; do
+    [ ! -f "$file" ] || sed -i 's/"CAP_SYS_RESOURCE",//g' "$file"
+  done
+done
+exec /usr/sbin/runc "$@"
+`;
 
 describeSuite('image', 'the image', () => {
   const resources = new AsyncDisposableStack();
@@ -28,14 +41,12 @@ describeSuite('image', 'the image', () => {
   let context: string;
 
   beforeAll(async () => {
-    desk = resources.use(await FreshMachine.start({ name: 'desk', hosts: ['registry.example'] }));
+    const env = { PATH: '/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
+    desk = resources.use(await FreshMachine.start({ name: 'desk', hosts: ['registry.example'], env }));
+    await desk.write('/opt/bin/runc', RUNC, 0o755);
     context = join(desk.root, 'root/OUT');
     dockerd = resources.use(await Dockerd.start());
-    // What pnpm needs to know of this machine, such as where its registry is, stands in the environment.
-    const env = process.env as Record<string, string>;
-    const making = run(join(root, 'deploy/image/context.sh'), [context], { env });
-    await Promise.all([making, importNodeBase(dockerd, 'base:test')]);
-    await dockerd.build(context, image, 'buildkit', { BASE: 'base:test', VERSION: '1.2.3', REVISION: 'abc' });
+    await buildShoalImage(dockerd, context, image);
   });
   afterAll(() => resources.disposeAsync());
 
@@ -59,7 +70,7 @@ describeSuite('image', 'the image', () => {
     expect(Config.Labels['org.opencontainers.image.version']).toBe('1.2.3');
     expect(Config.Labels['org.opencontainers.image.revision']).toBe('abc');
 
-    await dockerd.build(context, 'shoal:legacy', 'legacy', { BASE: 'base:test' });
+    await dockerd.build(context, 'shoal:legacy', 'legacy', { BASE: NODE_BASE });
     const version = await dockerd.docker(['run', '--rm', '--network=none', ...confined, 'shoal:legacy', '--version']);
     expect(version.trim()).toBe('0.1.0');
     const legacy = (await inspect('image', 'shoal:legacy')).Config;
@@ -85,11 +96,19 @@ describeSuite('image', 'the image', () => {
     const accept = 'accept: application/vnd.docker.distribution.manifest.v2+json';
     const manifest = await desk.run(`curl -sf -H '${accept}' http://registry.example/v2/shoal/manifests/0.1.0`);
     expect(JSON.parse(manifest)).toMatchObject({ config: { digest: id.trim() } });
+
+    // docs/install-kubernetes.md: to kind a node is a container with its labels in which there is a containerd.
+    await desk.copyIn(await compiledModule('sigs.k8s.io/kind', 'v0.33.0', KIND_COMPILES_WITHIN_MS), '/opt/bin/kind');
+    await startKindNode(desk);
+    await desk.run(walk.noted('kind load docker-image registry.example/shoal:0.1.0'));
+    expect(await desk.run(`docker exec ${KIND_NODE} ctr --namespace k8s.io images ls --quiet`)).toContain(
+      'registry.example/shoal:0.1.0',
+    );
     expect(walk.typed).toEqual(walk.meant);
   });
 
   test('adds less than 45 MB to its base, and nothing of other platforms', async () => {
-    const bytes = (await inspect('image', image)).Size - (await inspect('image', 'base:test')).Size;
+    const bytes = (await inspect('image', image)).Size - (await inspect('image', NODE_BASE)).Size;
     expect(bytes).toBeLessThan(45e6);
     const list = "require('fs').readdirSync('/opt/shoal', {recursive: true}).join('\\n')";
     const files = await dockerd.docker(['run', '--rm', '--entrypoint=node', image, '--print', list]);
@@ -195,4 +214,16 @@ describeSuite('image', 'the image', () => {
 async function startDocker(machine: FreshMachine): Promise<void> {
   const docker = machine.background('dockerd', 'dockerd --bridge=none --iptables=false --ip6tables=false');
   await docker.ready(async () => (await machine.attempt('docker version')).code === 0);
+}
+
+async function startKindNode(machine: FreshMachine): Promise<void> {
+  const folders =
+    'mkdir -p etc/containerd dev proc run sys tmp usr var; echo version = 2 > etc/containerd/config.toml; ln -s usr/bin usr/sbin usr/lib usr/lib64 .';
+  await machine.run(`mkdir /root/node && cd /root/node && ${folders}; tar -c . | docker import - node`);
+  const labels = '--label io.x-k8s.kind.cluster=kind --label io.x-k8s.kind.role=control-plane';
+  const volumes = '--volume /usr:/usr:ro --volume /var/lib/kind:/var/lib';
+  await machine.run(
+    `docker run --detach --privileged --network=none --name ${KIND_NODE} ${labels} ${volumes} node containerd`,
+  );
+  await machine.run(`for try in $(seq 100); do docker exec ${KIND_NODE} ctr version && exit; sleep 0.2; done; exit 1`);
 }

@@ -5,6 +5,8 @@ export interface Requirement {
   readonly programs: readonly Program[];
   /** Whether it mounts file systems and starts containers. */
   readonly root: boolean;
+  /** Whether it needs the hierarchies of cgroup v1. @default false */
+  readonly cgroupV1?: boolean;
 }
 
 const origin = ['docker-registry', 'skopeo', 'busybox'] as const;
@@ -30,8 +32,17 @@ export const requirements = {
       'docker',
       'docker-compose',
       'systemd-analyze',
+      'go',
     ],
     root: true,
+  },
+  kubernetes: {
+    programs: [
+      ...[...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker', 'redis-server'],
+      ...['go', 'openssl', 'host-local', 'iptables'],
+    ],
+    root: true,
+    cgroupV1: true,
   },
   newcomer: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker', 'podman'], root: true },
   node: {

@@ -4,7 +4,7 @@ import type { TestProject } from 'vitest/node';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt } from '../support/daemon/process.ts';
 import { debianPackages, findProgram, type Program } from '../support/daemon/programs.ts';
-import { type Obstacles, requirements, type Suite } from './requirement.ts';
+import { type Obstacles, type Requirement, requirements, type Suite } from './requirement.ts';
 
 // Before the end-to-end suites: makes sure that the daemons they drive are installed, from Debian's packages where this
 // process may do that, and tells the suites which of them cannot run here. With everything there it only looks. What
@@ -76,12 +76,13 @@ async function withoutServices<T>(install: () => Promise<T>): Promise<T> {
 function findObstacles(installFailure: string | undefined): Obstacles {
   const obstacles: Obstacles = {};
   for (const suite of Object.keys(requirements) as Suite[]) {
-    const { programs, root } = requirements[suite];
+    const { programs, root, cgroupV1 }: Requirement = requirements[suite];
     const missing = programs.filter((program) => findProgram(program) === undefined);
     if (process.platform !== 'linux') obstacles[suite] = 'not Linux';
     else if (missing.length > 0)
       obstacles[suite] = `no ${missing.join(', ')}: ${installFailure ?? 'not in its package'}`;
     else if (root && !isRoot) obstacles[suite] = 'not root';
+    else if (cgroupV1 === true && !existsSync('/sys/fs/cgroup/memory')) obstacles[suite] = 'no cgroup v1';
   }
   return obstacles;
 }

@@ -21,21 +21,13 @@ export interface RunsTests {
   readonly by: 'CI';
 }
 
-export interface NotRun {
-  readonly by: 'nobody';
-  readonly because: string;
-}
-
-export type DocumentRun = Walked | Tested | RunsTests | NotRun;
+export type DocumentRun = Walked | Tested | RunsTests;
 
 const walked: Walked = { by: 'a walk', file: 'test/e2e/newcomer.test.ts' };
 const pushed: Walked = { by: 'a walk', file: 'test/e2e/deploy-image.test.ts' };
 const installed: Walked = { by: 'a walk', file: 'test/e2e/deploy-node.test.ts' };
+const onCluster: Walked = { by: 'a walk', file: 'test/e2e/kubernetes.test.ts' };
 const tested = (file: string, says: string): Tested => ({ by: 'a test', file, says });
-const notRun = (because: string): NotRun => ({ by: 'nobody', because });
-
-const NO_CLUSTER =
-  'there is no Kubernetes here; the chart is rendered by Helm, and what its pods run is run, in test/e2e/deploy-helm.test.ts';
 
 export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   // README.md
@@ -57,7 +49,7 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   'podman pull docker.io/library/alpine': walked,
   'curl -s 127.0.0.1:7303/metrics | grep ^shoal_bytes': walked,
   'helm install shoal deploy/helm/shoal --namespace shoal-system --set image.repository=registry.example/shoal':
-    notRun(NO_CLUSTER),
+    onCluster,
   'shoal prefetch ghcr.io/org/app:v2 --nodes all --rate 50MiB': walked,
   'npx -y pnpm@12.21.0 test': tested('.ci/run', 'pnpm test'),
   // CONTRIBUTING.md
@@ -76,7 +68,7 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
     'SHOAL_CAMPAIGN_FIRST_SEED',
   ),
   // deploy/README.md
-  'deploy/image/context.sh OUT': tested('test/e2e/deploy-image.test.ts', 'context.sh'),
+  'deploy/image/context.sh OUT': tested('test/support/shoal-image.ts', 'context.sh'),
   'docker build -t registry.example/shoal:0.1.0 OUT': pushed,
   'docker push registry.example/shoal:0.1.0': pushed,
   'docker compose -f deploy/compose/compose.yaml up -d tracker': tested('test/e2e/deploy-image.test.ts', 'compose'),
@@ -112,17 +104,16 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
     "'--dashboard'",
   ),
   'ssh -L 7304:127.0.0.1:7304 TRACKER': installed,
-  'kubectl -n shoal-system port-forward deploy/shoal-tracker 7304': notRun(NO_CLUSTER),
-  'kubectl -n shoal-system exec deploy/shoal-tracker -- cat /var/lib/shoal-tracker/dashboard-token': notRun(NO_CLUSTER),
+  'kubectl -n shoal-system port-forward deploy/shoal-tracker 7304': onCluster,
+  "kubectl -n shoal-system exec deploy/shoal-tracker -- node -p \"fs.readFileSync('/var/lib/shoal-tracker/dashboard-token', 'utf8')\"":
+    onCluster,
   // docs/install-kubernetes.md
-  'kubectl create namespace shoal-system': notRun(NO_CLUSTER),
-  'kubectl label namespace shoal-system pod-security.kubernetes.io/enforce=privileged': notRun(NO_CLUSTER),
-  'kubectl -n shoal-system logs ds/shoal-agent -c set-up-runtime': notRun(NO_CLUSTER),
-  'kind load docker-image registry.example/shoal:0.1.0': notRun(NO_CLUSTER),
-  'helm install shoal deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal':
-    notRun(NO_CLUSTER),
+  'kubectl create namespace shoal-system': onCluster,
+  'kubectl label namespace shoal-system pod-security.kubernetes.io/enforce=privileged': onCluster,
+  'kubectl -n shoal-system logs ds/shoal-agent -c set-up-runtime': onCluster,
+  'kind load docker-image registry.example/shoal:0.1.0': pushed,
   'helm install shoal deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal --set runtime.name=k3s':
-    notRun(NO_CLUSTER),
+    onCluster,
   // docs/operating.md
   'shoal status': walked,
   'shoal doctor': walked,
@@ -135,9 +126,9 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   'shoal agent --tracker https://10.0.0.5:7302 --tracker https://10.0.0.6:7302 --join-token @/etc/shoal/join-token':
     tested('test/e2e/several-trackers.test.ts', 'trackers'),
   'kubectl -n shoal-system create secret generic shoal-store --from-literal=url=redis://:PASSWORD@redis.example:6379/0':
-    notRun(NO_CLUSTER),
+    onCluster,
   'helm upgrade shoal deploy/helm/shoal -n shoal-system --reuse-values --set tracker.replicas=2 --set tracker.store.existingSecret=shoal-store':
-    notRun(NO_CLUSTER),
+    onCluster,
   // docs/tracing.md
   'shoal agent --otlp-endpoint http://otel-collector:4318 --trace-sample 10': tested(
     'test/integration/tracing.test.ts',

@@ -14,6 +14,9 @@ export const debianPackages = {
   'docker-registry': 'docker-registry',
   dockerd: 'docker.io',
   go: 'golang-go',
+  'host-local': 'containernetworking-plugins',
+  iptables: 'iptables',
+  openssl: 'openssl',
   podman: 'podman',
   promtool: 'prometheus',
   'redis-server': 'redis-server',
@@ -30,9 +33,11 @@ export type Program = keyof typeof debianPackages;
 
 // The packages' own folders come first: another, newer `docker` on the PATH may refuse to talk to the packaged dockerd.
 const packageFolders = ['/usr/bin', '/usr/sbin', '/bin', '/sbin'];
+/** Where Debian keeps containers' network plugins. */
+const pluginFolder = '/usr/lib/cni';
 
 function searchPath(): string[] {
-  return [...new Set([...packageFolders, ...(process.env.PATH ?? '').split(delimiter).filter(Boolean)])];
+  return [...new Set([...packageFolders, ...(process.env.PATH ?? '').split(delimiter).filter(Boolean), pluginFolder])];
 }
 
 /** The absolute path of a program, or undefined. A busybox counts only when it is static: it is put into an image alone. */
