@@ -31,7 +31,8 @@ export class TrackerProcess {
     const flags = ['tracker', '--listen', '127.0.0.1:0', '--data', dataDir, '--log-level', 'warn'];
     const child = spawn(process.execPath, [...node, SHOAL, ...flags], { stdio: ['ignore', 'pipe', 'inherit'] });
     for await (const line of createInterface({ input: child.stdout! })) {
-      return new TrackerProcess(child, dataDir, JSON.parse(line));
+      const { url, joinTokenFile } = JSON.parse(line) as { url: string; joinTokenFile: string };
+      return new TrackerProcess(child, dataDir, { url, joinToken: (await readFile(joinTokenFile, 'utf8')).trim() });
     }
     throw new Error('the tracker did not start');
   }

@@ -192,29 +192,25 @@ test.each([
   expect(io.err()).toBe(line);
 });
 
-test('a tracker tells its join token only when it is new', async () => {
+test('a tracker that is not at a terminal tells where its tokens are, and neither of them', async () => {
   const data = dataFolder();
-  const { writeFile } = await import('node:fs/promises');
-  const startTracker = async (): Promise<unknown> => {
-    await writeFile(join(data, 'join-token'), 'shoal1.a.b\n');
-    return { url: 'https://127.0.0.1:7302', joinToken: 'shoal1.a.b', close: async () => undefined };
-  };
-  const ready = async (): Promise<Record<string, unknown>> => {
-    const io = fakeIo();
-    const running = runCli(['tracker', '--data', data], io, programs({ startTracker }));
-    await io.printed('\n');
-    io.signal('SIGTERM');
-    expect(await running).toBe(0);
-    return JSON.parse(io.out());
-  };
-  const joinTokenFile = join(data, 'join-token');
-  expect(await ready()).toEqual({
+  const dashboard = { url: 'http://127.0.0.1:7304', tokenFile: join(data, 'dashboard-token'), token: 'x', isNew: true };
+  const startTracker = async (): Promise<unknown> => ({
+    ...{ url: 'https://127.0.0.1:7302', joinToken: 'shoal1.a.b', dashboard },
+    close: async () => undefined,
+  });
+  const io = fakeIo();
+  const running = runCli(['tracker', '--data', data], io, programs({ startTracker }));
+  await io.printed('\n');
+  io.signal('SIGTERM');
+  expect(await running).toBe(0);
+  expect(JSON.parse(io.out())).toEqual({
     event: 'ready',
     url: 'https://127.0.0.1:7302',
-    joinTokenFile,
-    joinToken: 'shoal1.a.b',
+    joinTokenFile: join(data, 'join-token'),
+    dashboard: dashboard.url,
+    dashboardTokenFile: dashboard.tokenFile,
   });
-  expect(await ready()).toEqual({ event: 'ready', url: 'https://127.0.0.1:7302', joinTokenFile });
 });
 
 test.each([
@@ -245,16 +241,25 @@ test.each([
   expect(io.err()).toMatch(line);
 });
 
-test('a person at a terminal is told how the agents join', async () => {
-  const io = fakeIo({}, { isTTY: true });
-  const close = async (): Promise<void> => undefined;
-  const startTracker = async (): Promise<unknown> => ({ url: 'https://10.0.0.5:7302', joinToken: 'shoal1.a.b', close });
-  const args = ['tracker', '--data', dataFolder(), '--listen', '10.0.0.5:7302'];
-  const running = runCli(args, io, programs({ startTracker }));
-  await Promise.race([io.printed('shoal agent'), running]);
-  io.signal('SIGINT');
-  expect(await running).toBe(0);
-  expect(io.out()).toContain('  shoal agent --tracker https://10.0.0.5:7302 --join-token shoal1.a.b\n');
+test('a person at a terminal is told how the agents join, and the token only when it is new', async () => {
+  const data = dataFolder();
+  const joinTokenFile = join(data, 'join-token');
+  const startTracker = async (): Promise<unknown> => {
+    writeFileSync(joinTokenFile, 'shoal1.a.b\n');
+    return { url: 'https://10.0.0.5:7302', joinToken: 'shoal1.a.b', close: async () => undefined };
+  };
+  const told = async (): Promise<string> => {
+    const io = fakeIo({}, { isTTY: true });
+    const running = runCli(['tracker', '--data', data, '--listen', '10.0.0.5:7302'], io, programs({ startTracker }));
+    await Promise.race([io.printed('shoal agent'), running]);
+    io.signal('SIGINT');
+    expect(await running).toBe(0);
+    return io.out();
+  };
+  expect(await told()).toContain('  shoal agent --tracker https://10.0.0.5:7302 --join-token shoal1.a.b\n');
+  const later = await told();
+  expect(later).toContain(`  shoal agent --tracker https://10.0.0.5:7302 --join-token @${joinTokenFile}\n`);
+  expect(later).not.toContain('shoal1.a.b');
 });
 
 test('a tracker whose port is taken says which flag to change', async () => {

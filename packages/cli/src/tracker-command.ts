@@ -1,4 +1,4 @@
-/** `shoal tracker`: settings → tracker → ready line (with the join token when it is new) → runs until a signal. */
+/** `shoal tracker`: settings → tracker → ready line (to a person with the join token, when it is new) → runs until a signal. */
 import { existsSync } from 'node:fs';
 import { networkInterfaces } from 'node:os';
 import { join, resolve } from 'node:path';
@@ -122,7 +122,7 @@ async function trackerFailure(error: unknown, config: TrackerConfig, programs: P
 interface ReadyTracker {
   url: string;
   joinTokenFile: string;
-  /** Only at the first start, so that later ones leave no secret in a log. */
+  /** Only at the first start. */
   joinToken: string | undefined;
   /** The page for people. */
   dashboard: string | undefined;
@@ -141,8 +141,9 @@ function readyDashboard({
   };
 }
 
-function readyJson(ready: ReadyTracker): string {
-  return `${JSON.stringify({ event: 'ready', ...ready })}\n`;
+/** Without the tokens: what is no terminal is a journal or a pod's log, which others read. */
+function readyJson({ url, joinTokenFile, dashboard, dashboardTokenFile }: ReadyTracker): string {
+  return `${JSON.stringify({ event: 'ready', url, joinTokenFile, dashboard, dashboardTokenFile })}\n`;
 }
 
 function readyText(ready: ReadyTracker, { listen }: TrackerConfig): string {
