@@ -24,9 +24,9 @@ import {
   type Repository,
   type ResolvedManifest,
 } from '../origin/origin-client.ts';
-import { unlessAborted } from '../origin/unless-aborted.ts';
 import { within } from '../tracing/span.ts';
 import type { TrackerClient } from '../tracker-client/tracker-client.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import { acceptClass } from './accept-class.ts';
 import type { AskingScopes } from './asking-scope.ts';
 import { withinDeadline } from './deadline.ts';

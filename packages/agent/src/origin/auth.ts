@@ -6,14 +6,15 @@
  */
 import { type Challenge, parseChallenges } from '@shoal/oci';
 import { LRUCache } from 'lru-cache';
+import { unlessAborted } from '../unless-aborted.ts';
 import { readWhole } from './body.ts';
+import { cancelled } from './cancelled.ts';
 import { type Credential, credentialKey } from './credentials.ts';
 import type { Endpoint } from './endpoint.ts';
 import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import { DEFAULT_TOKEN_LIFETIME_MS, MAX_TOKEN_ANSWER_BYTES, MAX_TOKENS } from './origin-options.ts';
 import type { Follow, FollowedRequest } from './redirect.ts';
-import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 const RENEW_AFTER_LIFE_SHARE = 0.75;
 const MAX_TOKEN_LIFETIME_MS = 24 * 3600 * 1000;

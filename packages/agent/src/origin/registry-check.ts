@@ -3,14 +3,15 @@
  * endpoint, connections, token servers and deadlines as for pulls, and nothing is remembered of it but a token.
  */
 import { DOCKER_HUB } from '@shoal/oci';
+import { unlessAborted } from '../unless-aborted.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
+import { cancelled } from './cancelled.ts';
 import type { Credential, Credentials } from './credentials.ts';
 import { type Endpoint, type Endpoints, registryUrl, repositoryUrl } from './endpoint.ts';
 import { statusFailure } from './failure.ts';
 import { type OriginCall, OriginError, type RegistryLogin, type RegistryStanding } from './origin-client.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
-import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 /** Docker Hub tells what is left to whoever asks for this tag's headers; that counts as no pull. https://docs.docker.com/docker-hub/usage/pulls/ */
 const HUB_PREVIEW = 'ratelimitpreview/test';

@@ -9,16 +9,18 @@
  *
  * Any status may come back; the caller knows which of them it can use.
  */
+
+import { unlessAborted } from '../unless-aborted.ts';
 import { askerKey, ClientAuthorization } from './asker.ts';
 import type { RegistryAuth } from './auth.ts';
 import { discard } from './body.ts';
+import { cancelled } from './cancelled.ts';
 import type { Credential, Credentials } from './credentials.ts';
 import { type Endpoint, type Endpoints, repositoryUrl } from './endpoint.ts';
 import { type OriginCall, OriginError, type Repository } from './origin-client.ts';
 import type { RequestKind } from './origin-options.ts';
 import type { RateLimits } from './rate-limits.ts';
 import type { Follow, FollowedAnswer } from './redirect.ts';
-import { cancelled, unlessAborted } from './unless-aborted.ts';
 
 export interface RegistryRequest {
   repository: Repository;

@@ -32,6 +32,7 @@ import {
 import { LRUCache } from 'lru-cache';
 import type { Uint8ArrayList } from 'uint8arraylist';
 import { TokenBucket } from '../rate/token-bucket.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import type { DialBackFinding } from './peer-network.ts';
 import { askVersions } from './tls/versions.ts';
 
@@ -174,7 +175,8 @@ export class DialBack {
     if (name === undefined) return undefined;
     const signal = AbortSignal.any([this.#stopped.signal, AbortSignal.timeout(DIAL_WITHIN_MS)]);
     try {
-      const host = await resolved(name, signal);
+      // The one address that is looked at is also the one that is dialled.
+      const { address: host } = await unlessAborted(lookup(name), signal);
       if (isOwnMachine(host) && !isOwnMachine(askerHost)) return undefined;
       const versions = await askVersions({ host, port: Number(port), peerId }, this.#dependencies.context, signal);
       return { address, reached: versions !== undefined };
@@ -182,15 +184,6 @@ export class DialBack {
       return { address, reached: false };
     }
   }
-}
-
-/** The one address that is looked at is also the one that is dialled. @throws Error */
-async function resolved(name: string, signal: AbortSignal): Promise<string> {
-  const late = new Promise<never>((_, reject) => {
-    signal.addEventListener('abort', () => reject(new Error('no address in time')), { once: true });
-  });
-  late.catch(() => {});
-  return (await Promise.race([lookup(name), late])).address;
 }
 
 /** Its interfaces come and go. */

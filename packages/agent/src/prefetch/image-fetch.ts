@@ -17,10 +17,10 @@ import {
 } from '@shoal/oci';
 import type { ClusterLookups } from '../access/cluster-lookups.ts';
 import { type OriginClient, OriginError, type Repository } from '../origin/origin-client.ts';
-import { unlessAborted } from '../origin/unless-aborted.ts';
 import { PullError } from '../pull/pull-error.ts';
 import type { BlobReader, Keeping, PullSource, Pulls } from '../pull/pulls.ts';
 import type { RateLane } from '../rate/rate-limit.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import type { FetchedTags } from './fetched-tags.ts';
 import { type NamedManifest, walkImage } from './image-walk.ts';
 import { PrefetchError } from './prefetch-error.ts';

@@ -2,10 +2,10 @@ import type { PrefetchProgress, PrefetchTask } from '@shoal/wire';
 import { pino } from 'pino';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
 import { OriginError } from '../origin/origin-client.ts';
-import { unlessAborted } from '../origin/unless-aborted.ts';
 import { PullError } from '../pull/pull-error.ts';
 import { CallError } from '../tracker-client/call-error.ts';
 import type { TrackerOrders } from '../tracker-client/order-calls.ts';
+import { unlessAborted } from '../unless-aborted.ts';
 import { Prefetch, type PrefetchOptions } from './prefetch.ts';
 import { MemoryRegistry } from './registry.fixture.ts';
 

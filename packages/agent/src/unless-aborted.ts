@@ -1,10 +1,3 @@
-import { OriginError } from './origin-client.ts';
-
-/** For callers that are told of every end by an OriginError. */
-export function cancelled(): OriginError {
-  return new OriginError('cancelled', 'the request was cancelled');
-}
-
 /**
  * Waits no longer than the signal allows; the work itself goes on for others.
  * @param options.onLate gets what `promise` brings after the signal fired
