@@ -1,6 +1,6 @@
 // Prints how long an agent takes to be ready, and its memory and processor time while it idles.
 import { parsedFlags, WrongUsage, wholeNumber } from '../rig/flags.ts';
-import { measureStart, median } from './measure-start.ts';
+import { measureStarts, median } from './measure-start.ts';
 
 const MiB = 1024 * 1024;
 const MAX_BLOBS = 100_000;
@@ -11,7 +11,7 @@ Prints how long the built command takes from its start to /readyz saying 200, in
 members, how much of that it waited for a processor that others had, the processor time that it took (medians), and then its
 resident memory and its processor time while nobody asks it anything.
 
-  --blobs N,…             with so many blobs kept, one after the other   [0,10000]
+  --blobs N,…             with so many blobs kept: an agent for each     [0,10000]
   --starts N              so many starts                                 [5]
   --idle SECONDS          how long idling is watched                     [60]
   --json                  a line of JSON for each number of blobs instead of the table`;
@@ -32,8 +32,7 @@ export async function benchStart(flags: readonly string[]): Promise<void> {
   const starts = wholeNumber('starts', values.starts, 100);
   const idleSeconds = wholeNumber('idle', values.idle, 3600);
   if (!values.json) console.log(' blobs   ready: best   median    worst   waited      CPU   idle: memory   of a core');
-  for (const blobs of counts) {
-    const reading = await measureStart({ blobs, starts, others: OTHERS, idleSeconds });
+  for (const reading of await measureStarts({ blobs: counts, starts, others: OTHERS, idleSeconds })) {
     if (values.json) {
       console.log(JSON.stringify(reading));
       continue;
@@ -44,7 +43,7 @@ export async function benchStart(flags: readonly string[]): Promise<void> {
       .join('');
     const memory = `${(idle.rssBytes / MiB).toFixed(0)} MiB`.padStart(15);
     console.log(
-      `${String(blobs).padStart(6)}      ${ready}${memory}${`${idle.corePercent.toFixed(2)} %`.padStart(12)}`,
+      `${String(reading.blobs).padStart(6)}      ${ready}${memory}${`${idle.corePercent.toFixed(2)} %`.padStart(12)}`,
     );
   }
 }

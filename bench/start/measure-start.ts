@@ -17,8 +17,8 @@ const SETTLE_MS = 30_000;
 const IDLE_SLICE_SECONDS = 10;
 
 export interface StartPlan {
-  /** Kept by the agent when it starts. */
-  readonly blobs: number;
+  /** Kept by the agent when it starts; one agent, with a cluster of its own, for each number. */
+  readonly blobs: readonly number[];
   readonly starts: number;
   /** Members beside the agent. */
   readonly others: number;
@@ -40,8 +40,25 @@ export interface StartReading {
   idle: { seconds: number; rssBytes: number; corePercent: number };
 }
 
-export async function measureStart(plan: StartPlan): Promise<StartReading> {
+/** Agents start one after the other and then idle side by side: what each takes is counted for itself, and it is hardly anything. */
+export async function measureStarts(plan: StartPlan): Promise<StartReading[]> {
   await using resources = new AsyncDisposableStack();
+  const started: Started[] = [];
+  for (const blobs of plan.blobs) started.push(await startInCluster(blobs, plan, resources));
+  await sleep(SETTLE_MS);
+  return await Promise.all(
+    started.map(async ({ agent, ...times }) => {
+      const idle = await watchIdling(agent, plan.idleSeconds);
+      return { ...times, ...(await agent.standing()), idle };
+    }),
+  );
+}
+
+/** The last start's agent, which is still there. */
+type Started = Pick<StartReading, 'blobs' | 'readyMs' | 'waitedMs' | 'readyCpuMs'> & { readonly agent: MeasuredAgent };
+
+/** @param resources take what must go again: the agent, its cluster, their folder */
+async function startInCluster(blobs: number, plan: StartPlan, resources: AsyncDisposableStack): Promise<Started> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-start-'));
   resources.defer(() => rm(folder, { recursive: true, force: true }));
   const cluster = await startCluster({ nodes: plan.others, folder });
@@ -50,9 +67,9 @@ export async function measureStart(plan: StartPlan): Promise<StartReading> {
   const { url, joinTokenFile } = cluster.tracker;
   const args = ['--tracker', url, '--join-token', `@${joinTokenFile}`, '--name', 'measured'];
   const dataFolder = join(folder, 'measured');
-  await fill(dataFolder, plan.blobs);
+  await fill(dataFolder, blobs);
   // The first start of all makes keys and index; what is measured is a node that comes up again.
-  if (plan.blobs > 0) await (await MeasuredAgent.start(dataFolder, args))[Symbol.asyncDispose]();
+  if (blobs > 0) await (await MeasuredAgent.start(dataFolder, args))[Symbol.asyncDispose]();
 
   const readyMs: number[] = [];
   const waitedMs: number[] = [];
@@ -66,18 +83,20 @@ export async function measureStart(plan: StartPlan): Promise<StartReading> {
     await using agent = await MeasuredAgent.start(dataFolder, args);
     note(agent);
   }
-  await using agent = await MeasuredAgent.start(dataFolder, args);
+  const agent = resources.use(await MeasuredAgent.start(dataFolder, args));
   note(agent);
-  await sleep(SETTLE_MS);
+  return { blobs, readyMs, waitedMs, readyCpuMs, agent };
+}
+
+async function watchIdling(agent: MeasuredAgent, idleSeconds: number): Promise<StartReading['idle']> {
   const shares: number[] = [];
-  for (let slice = 0; slice < plan.idleSeconds / IDLE_SLICE_SECONDS; slice++) {
+  for (let slice = 0; slice < idleSeconds / IDLE_SLICE_SECONDS; slice++) {
     const before = await agent.cpuSeconds();
     await sleep(IDLE_SLICE_SECONDS * 1000);
     shares.push((await agent.cpuSeconds()) - before);
   }
   const corePercent = (median(shares) * 100) / IDLE_SLICE_SECONDS;
-  const idle = { seconds: shares.length * IDLE_SLICE_SECONDS, rssBytes: await agent.rssBytes(), corePercent };
-  return { blobs: plan.blobs, ...(await agent.standing()), readyMs, waitedMs, readyCpuMs, idle };
+  return { seconds: shares.length * IDLE_SLICE_SECONDS, rssBytes: await agent.rssBytes(), corePercent };
 }
 
 /** Files as another agent would have left them; the index is made of them by the first start. */
