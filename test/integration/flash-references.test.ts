@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { MANIFEST_ACCEPT, OCI_MANIFEST } from '@shoal/oci';
 import { request } from 'undici';
-import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest';
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest';
 import { FaultOrigin } from '../support/fault-origin.ts';
 import { buildImage, type ImageFixture } from '../support/image-fixture.ts';
 import { registryName, ShoalCluster } from '../support/shoal-cluster.ts';
@@ -17,19 +17,25 @@ const takeovers = 1;
 let resources: AsyncDisposableStack;
 let origin: FaultOrigin;
 let cluster: ShoalCluster;
+/** Of each test its own, with content of its own: agents that others asked before know nothing of it. */
+let repository: string;
+let tests = 0;
 
-beforeEach(async () => {
-  resources = new AsyncDisposableStack();
-  origin = resources.use(await FaultOrigin.start());
+beforeEach(() => {
+  repository = `org/img-${tests++}`;
 });
-afterEach(() => resources.disposeAsync());
 
 async function start(options: Partial<Parameters<typeof ShoalCluster.start>[0]> = {}): Promise<void> {
   cluster = resources.use(await ShoalCluster.start({ origin, nodes, ...options }));
 }
 
+async function startOrigin(): Promise<void> {
+  resources = new AsyncDisposableStack();
+  origin = resources.use(await FaultOrigin.start());
+}
+
 async function newImage(index = true): Promise<ImageFixture> {
-  const image = await buildImage({ seed: 'flash', repository: 'org/img', layers: [2 * MiB, 50_000], index });
+  const image = await buildImage({ seed: repository, repository, layers: [2 * MiB, 50_000], index });
   origin.add(image);
   return image;
 }
@@ -43,7 +49,7 @@ interface Asked {
 
 /** Through an agent's mirror; 404 means that this agent does not serve it. */
 async function ask(index: number, { path, method = 'HEAD', accept = MANIFEST_ACCEPT, registry = registryName }: Asked) {
-  const url = `${cluster.agent(index).mirrorUrl}/v2/org/img/${path}?ns=${registry}`;
+  const url = `${cluster.agent(index).mirrorUrl}/v2/${repository}/${path}?ns=${registry}`;
   const { statusCode, headers, body } = await request(url, { method, headers: { accept } });
   await body.dump();
   return { statusCode, digest: headers['docker-content-digest'] };
@@ -61,8 +67,17 @@ function gets(reference: string): number {
 }
 
 describe('a cluster', () => {
-  test('of four asks once for the tag, once for each manifest, once for the config', async () => {
+  beforeAll(async () => {
+    await startOrigin();
     await start();
+  });
+  beforeEach(() => {
+    origin.clearFaults();
+    origin.resetStats();
+  });
+  afterAll(() => resources.disposeAsync());
+
+  test('of four asks once for the tag, once for each manifest, once for the config', async () => {
     const image = await newImage();
     await everywhere((index) => cluster.pull(index, image));
     expect(heads(image.tag)).toBe(1);
@@ -72,7 +87,6 @@ describe('a cluster', () => {
   });
 
   test('of four that pull by digest asks once whether the repository holds it', async () => {
-    await start();
     const image = await newImage();
     await everywhere((index) => cluster.pull(index, image, { reference: image.root.digest }));
     expect(origin.stats().byMethod.HEAD?.requests).toBe(1);
@@ -80,13 +94,46 @@ describe('a cluster', () => {
   });
 
   test('asks once per kind of client', async () => {
-    await start();
     const image = await newImage(false);
     const accepts = [MANIFEST_ACCEPT, OCI_MANIFEST, MANIFEST_ACCEPT.split(', ').reverse().join(',').toUpperCase()];
     const answers = await everywhere((index) => ask(index, { path: 'manifests/v1', accept: accepts[index % 3]! }));
     expect(answers).toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
     expect(heads(image.tag)).toBe(2);
   });
+
+  test('is told no by two members, and the others believe it, but not for long', async () => {
+    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
+    expect(answers.map(({ statusCode }) => statusCode)).toEqual(Array(nodes).fill(404));
+    expect(heads('v1')).toBeLessThanOrEqual(2 + takeovers);
+    const image = await newImage();
+    await expect
+      .poll(() => everywhere((index) => ask(index, { path: 'manifests/v1' })), { timeout: 10_000, interval: 500 })
+      .toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
+  });
+
+  test('asks a second member when the first is not answered, and not all of them', async () => {
+    const image = await newImage();
+    origin.inject({ method: 'HEAD', nth: 1 }, { type: 'no-answer' });
+    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
+    expect(answers).toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
+    expect(heads('v1')).toBeLessThanOrEqual(2 + takeovers);
+  });
+
+  test('asks for each member when asking one after the other does not help', async () => {
+    const image = await newImage();
+    origin.inject({ method: 'HEAD', times: 3 }, { type: 'status', status: 503 });
+    origin.inject({ method: 'GET', times: 3 }, { type: 'status', status: 503 });
+    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
+    expect(answers.filter(({ statusCode }) => statusCode === 200).length).toBeGreaterThanOrEqual(nodes - 3);
+    expect(heads('v1')).toBeLessThanOrEqual(nodes);
+    const later = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
+    expect(later).toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
+  });
+});
+
+describe('a cluster of its own', () => {
+  beforeEach(startOrigin);
+  afterEach(() => resources.disposeAsync());
 
   test('sees a tag move once the window is over, and asks once again for it', async () => {
     const windowMs = 3_000;
@@ -95,7 +142,7 @@ describe('a cluster', () => {
     const bytes = Buffer.from(JSON.stringify({ schemaVersion: 2, mediaType: OCI_MANIFEST, moved: true }));
     const startedAtMs = performance.now();
     await everywhere((index) => ask(index, { path: 'manifests/v1' }));
-    const moved = origin.addManifest('org/img', bytes, OCI_MANIFEST, 'v1');
+    const moved = origin.addManifest(repository, bytes, OCI_MANIFEST, 'v1');
     const before = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
     if (performance.now() - startedAtMs < windowMs) {
       expect(before.map(({ digest }) => digest)).toEqual(Array(nodes).fill(image.root.digest));
@@ -114,7 +161,7 @@ describe('a cluster', () => {
     const image = await newImage();
     await everywhere((index) => ask(index, { path: 'manifests/v1' }));
     expect(heads('v1')).toBe(nodes);
-    origin.tag('org/img', 'v1', image.manifest.digest);
+    origin.tag(repository, 'v1', image.manifest.digest);
     const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
     expect(answers.map(({ digest }) => digest)).toEqual(Array(nodes).fill(image.manifest.digest));
     expect(heads('v1')).toBe(2 * nodes);
@@ -141,15 +188,6 @@ describe('a cluster', () => {
     expect(heads('v1')).toBe(nodes);
   });
 
-  test('asks a second member when the first is not answered, and not all of them', async () => {
-    await start();
-    const image = await newImage();
-    origin.inject({ method: 'HEAD', nth: 1 }, { type: 'no-answer' });
-    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
-    expect(answers).toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
-    expect(heads('v1')).toBeLessThanOrEqual(2 + takeovers);
-  });
-
   test('goes on with the next member when the one that asks dies', async () => {
     await start();
     const image = await newImage();
@@ -163,29 +201,6 @@ describe('a cluster', () => {
     await first;
     await cluster.agent(0).restart();
   });
-
-  test('asks for each member when asking one after the other does not help', async () => {
-    await start();
-    const image = await newImage();
-    origin.inject({ method: 'HEAD', times: 3 }, { type: 'status', status: 503 });
-    origin.inject({ method: 'GET', times: 3 }, { type: 'status', status: 503 });
-    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
-    expect(answers.filter(({ statusCode }) => statusCode === 200).length).toBeGreaterThanOrEqual(nodes - 3);
-    expect(heads('v1')).toBeLessThanOrEqual(nodes);
-    const later = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
-    expect(later).toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
-  });
-
-  test('is told no by two members, and the others believe it, but not for long', async () => {
-    await start();
-    const answers = await everywhere((index) => ask(index, { path: 'manifests/v1' }));
-    expect(answers.map(({ statusCode }) => statusCode)).toEqual(Array(nodes).fill(404));
-    expect(heads('v1')).toBeLessThanOrEqual(2 + takeovers);
-    const image = await newImage();
-    await expect
-      .poll(() => everywhere((index) => ask(index, { path: 'manifests/v1' })), { timeout: 10_000, interval: 500 })
-      .toEqual(Array(nodes).fill({ statusCode: 200, digest: image.root.digest }));
-  });
 });
 
 describe('a private repository', () => {
@@ -195,6 +210,7 @@ describe('a private repository', () => {
 
   /** Agents 0 and 1 have the login, 2 and 3 another one that the registry refuses, 4 and 5 none. */
   beforeEach(async () => {
+    await startOrigin();
     folder = await mkdtemp(join(tmpdir(), 'shoal-flash-'));
     resources.defer(() => rm(folder, { recursive: true }));
     const fileOf = async (name: string, password: string): Promise<string> => {
@@ -216,6 +232,7 @@ describe('a private repository', () => {
           : ['--registry', `${registry}=${origin.url}`],
     });
   });
+  afterEach(() => resources.disposeAsync());
 
   /** What an agent may not give out, be the origin there or not. */
   async function expectNothing(index: number, image: ImageFixture): Promise<void> {
