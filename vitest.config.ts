@@ -10,8 +10,18 @@ const shared = {
 /** Some hundred agents are started from source: compiled once, each is ready a third sooner. */
 const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'shoal-compile-cache') };
 
-// Three projects, from fast to real: unit (beside the code, and what the documents say of it), integration (real sockets and processes of our own),
-// e2e (Debian's containerd, dockerd, podman, skopeo, docker-registry).
+/**
+ * What measures, counts what is asked within a moment, or keeps both processors busy by itself has the machine to itself, and so has what builds or
+ * boots a machine. All others mostly wait, for processes, folders and ports that are their own: two files at a time are in nobody's way.
+ */
+const alone = [
+  'test/integration/{drain,flash-references,memory,prefetch,start-up}.test.ts',
+  'test/e2e/{chaos,deploy-*,kubernetes,newcomer,rollout,several-trackers}.test.ts',
+];
+const inPairs = { maxWorkers: 2, sequence: { groupOrder: 2 } };
+
+// From fast to real: unit (beside the code, and what the documents say of it), integration (real sockets and processes of our own), e2e (Debian's
+// containerd, dockerd, podman, skopeo, docker-registry), and then, one after the other, the files of both that need the machine alone.
 export default defineConfig({
   test: {
     globalSetup: ['test/build.ts'],
@@ -21,7 +31,7 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts', 'test/{docs,chaos}/**/*.test.ts', 'bench/**/*.test.ts'],
-          // They mostly wait or compute by themselves; the others drive whole clusters and have the machine to themselves.
+          // They mostly wait or compute by themselves.
           maxWorkers: 2,
           sequence: { groupOrder: 1 },
         },
@@ -32,8 +42,10 @@ export default defineConfig({
           name: 'integration',
           env,
           include: ['test/integration/**/*.test.ts'],
+          exclude: alone,
           testTimeout: 60_000,
           hookTimeout: 60_000,
+          ...inPairs,
         },
       },
       {
@@ -42,8 +54,22 @@ export default defineConfig({
           name: 'e2e',
           env,
           include: ['test/e2e/**/*.test.ts'],
+          exclude: alone,
           globalSetup: ['test/e2e/set-up.ts'],
-          fileParallelism: false,
+          testTimeout: 180_000,
+          hookTimeout: 180_000,
+          ...inPairs,
+        },
+      },
+      {
+        ...shared,
+        test: {
+          name: 'alone',
+          env,
+          include: alone,
+          globalSetup: ['test/e2e/set-up.ts'],
+          maxWorkers: 1,
+          sequence: { groupOrder: 3 },
           testTimeout: 180_000,
           hookTimeout: 180_000,
         },
