@@ -31,9 +31,10 @@ export default defineConfig({
         test: {
           name: 'unit',
           include: ['packages/*/src/**/*.test.ts', 'test/{docs,chaos}/**/*.test.ts', 'bench/**/*.test.ts'],
-          // They mostly wait or compute by themselves.
-          maxWorkers: 2,
+          // They take a processor's time for half of theirs; property tests need more than the usual five seconds where others are at work, too.
+          maxWorkers: 3,
           sequence: { groupOrder: 1 },
+          testTimeout: 20_000,
         },
       },
       {
