@@ -11,14 +11,16 @@ const shared = {
 const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'shoal-compile-cache') };
 
 /**
- * What measures, counts what is asked within a moment, or keeps both processors busy by itself has the machine to itself, and so has what builds or
- * boots a machine. All others mostly wait, for processes, folders and ports that are their own: two files at a time are in nobody's way.
+ * What measures, counts what is asked within a moment, or keeps both processors busy by itself has the machine to itself. All others mostly wait, for
+ * processes, folders, ports and machines that are their own: two files at a time are in nobody's way.
  */
-const alone = [
-  'test/integration/{drain,flash-references,memory,prefetch,start-up}.test.ts',
-  'test/e2e/{chaos,deploy-*,kubernetes,newcomer,rollout,several-trackers}.test.ts',
-];
+const integrationAlone = 'test/integration/{drain,flash-references,memory,prefetch,start-up}.test.ts';
+const e2eAlone = 'test/e2e/{chaos,rollout,several-trackers}.test.ts';
 const inPairs = { maxWorkers: 2, sequence: { groupOrder: 2 } };
+const alone = { maxWorkers: 1, sequence: { groupOrder: 3 } };
+
+const integration = { env, testTimeout: 60_000, hookTimeout: 60_000 };
+const e2e = { env, globalSetup: ['test/e2e/set-up.ts'], testTimeout: 180_000, hookTimeout: 180_000 };
 
 // From fast to real: unit (beside the code, and what the documents say of it), integration (real sockets and processes of our own), e2e (Debian's
 // containerd, dockerd, podman, skopeo, docker-registry), and then, one after the other, the files of both that need the machine alone.
@@ -41,40 +43,18 @@ export default defineConfig({
         ...shared,
         test: {
           name: 'integration',
-          env,
           include: ['test/integration/**/*.test.ts'],
-          exclude: alone,
-          testTimeout: 60_000,
-          hookTimeout: 60_000,
+          exclude: [integrationAlone],
+          ...integration,
           ...inPairs,
         },
       },
       {
         ...shared,
-        test: {
-          name: 'e2e',
-          env,
-          include: ['test/e2e/**/*.test.ts'],
-          exclude: alone,
-          globalSetup: ['test/e2e/set-up.ts'],
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
-          ...inPairs,
-        },
+        test: { name: 'e2e', include: ['test/e2e/**/*.test.ts'], exclude: [e2eAlone], ...e2e, ...inPairs },
       },
-      {
-        ...shared,
-        test: {
-          name: 'alone',
-          env,
-          include: alone,
-          globalSetup: ['test/e2e/set-up.ts'],
-          maxWorkers: 1,
-          sequence: { groupOrder: 3 },
-          testTimeout: 180_000,
-          hookTimeout: 180_000,
-        },
-      },
+      { ...shared, test: { name: 'integration alone', include: [integrationAlone], ...integration, ...alone } },
+      { ...shared, test: { name: 'e2e alone', include: [e2eAlone], ...e2e, ...alone } },
     ],
   },
 });

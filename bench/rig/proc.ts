@@ -30,9 +30,8 @@ export async function statusBytes(pid: number | undefined, field: 'VmRSS' | 'VmH
   return Number(kibibytes) * 1024;
 }
 
-export async function peakRssBytes(pid: number): Promise<number> {
-  const status = await readFile(`/proc/${pid}/status`, 'utf8');
-  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+export function peakRssBytes(pid: number): Promise<number> {
+  return statusBytes(pid, 'VmHWM');
 }
 
 /** Time that all processors spent on anything at all, interrupts and time taken by the hypervisor included. */

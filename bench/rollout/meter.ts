@@ -107,7 +107,7 @@ export class Meter {
     try {
       const [cpu, rss] = await Promise.all([cpuSeconds(pid), peakRssBytes(pid)]);
       const since = cpu - (this.#before.get(pid) ?? 0);
-      if (Number.isFinite(rss)) this.#uses.set(pid, { kind, cpuSeconds: since, peakRssBytes: rss });
+      this.#uses.set(pid, { kind, cpuSeconds: since, peakRssBytes: rss });
     } catch {
       // It is gone; what it had used is known.
     }

@@ -41,7 +41,7 @@ describeSuite('helm', 'the Helm chart', () => {
 
   beforeAll(async () => {
     helm = await Helm.find();
-  }, 300_000);
+  }, 600_000);
 
   async function rendered(values: object = {}): Promise<string> {
     const { code, stdout, stderr } = await helm.template(chart, { ...image, ...values });

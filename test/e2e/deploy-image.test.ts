@@ -41,13 +41,15 @@ describeSuite('image', 'the image', () => {
   let context: string;
 
   beforeAll(async () => {
+    const kind = await compiledModule('sigs.k8s.io/kind', 'v0.33.0', KIND_COMPILES_WITHIN_MS);
     const env = { PATH: '/opt/bin:/usr/sbin:/usr/bin:/sbin:/bin' };
     desk = resources.use(await FreshMachine.start({ name: 'desk', hosts: ['registry.example'], env }));
     await desk.write('/opt/bin/runc', RUNC, 0o755);
+    await desk.copyIn(kind, '/opt/bin/kind');
     context = join(desk.root, 'root/OUT');
     dockerd = resources.use(await Dockerd.start());
     await buildShoalImage(dockerd, context, image);
-  });
+  }, 2 * KIND_COMPILES_WITHIN_MS);
   afterAll(() => resources.disposeAsync());
 
   const inspect = async (what: string, name: string) => JSON.parse(await dockerd.docker([what, 'inspect', name]))[0];
@@ -98,12 +100,12 @@ describeSuite('image', 'the image', () => {
     expect(JSON.parse(manifest)).toMatchObject({ config: { digest: id.trim() } });
 
     // docs/install-kubernetes.md: to kind a node is a container with its labels in which there is a containerd.
-    await desk.copyIn(await compiledModule('sigs.k8s.io/kind', 'v0.33.0', KIND_COMPILES_WITHIN_MS), '/opt/bin/kind');
     await startKindNode(desk);
     await desk.run(walk.noted('kind load docker-image registry.example/shoal:0.1.0'));
-    expect(await desk.run(`docker exec ${KIND_NODE} ctr --namespace k8s.io images ls --quiet`)).toContain(
-      'registry.example/shoal:0.1.0',
-    );
+    const loaded = await desk.run(`docker exec ${KIND_NODE} ctr --namespace k8s.io images ls --quiet`);
+    expect(loaded).toContain('registry.example/shoal:0.1.0');
+    // Its cgroups would outlive the desk.
+    await desk.run(`docker rm --force ${KIND_NODE}`);
     expect(walk.typed).toEqual(walk.meant);
   });
 

@@ -1,10 +1,12 @@
-import { existsSync, readFileSync } from 'node:fs';
-import { rm, writeFile } from 'node:fs/promises';
+import { readFileSync } from 'node:fs';
 import type { TestProject } from 'vitest/node';
+import { hasCgroupV1 } from '../support/daemon/cgroup-v1.ts';
 import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { attempt } from '../support/daemon/process.ts';
 import { debianPackages, findProgram, type Program } from '../support/daemon/programs.ts';
+import { sweepCgroups } from '../support/kubernetes/node-cgroups.ts';
 import { type Obstacles, type Requirement, requirements, type Suite } from './requirement.ts';
+import { withoutServices } from './without-services.ts';
 
 // Before the end-to-end suites: makes sure that the daemons they drive are installed, from Debian's packages where this
 // process may do that, and tells the suites which of them cannot run here. With everything there it only looks. What
@@ -18,13 +20,11 @@ declare module 'vitest' {
 
 const updateTimeoutMs = 120_000;
 const installTimeoutMs = 300_000;
-const servicePolicyFile = '/usr/sbin/policy-rc.d';
-const noServicePolicy = '#!/bin/sh\nexit 101\n';
 
 const isRoot = process.getuid?.() === 0;
 
 export async function setup(project: TestProject): Promise<void> {
-  await DaemonFolder.sweep();
+  await sweep();
   const failure = await installMissing();
   const obstacles = findObstacles(failure);
   const lines = Object.entries(obstacles).map(([suite, why]) => `${suite} (${why})`);
@@ -34,7 +34,12 @@ export async function setup(project: TestProject): Promise<void> {
 
 /** A worker that was ended in the middle of a test leaves its daemons to this. */
 export async function teardown(): Promise<void> {
+  await sweep();
+}
+
+async function sweep(): Promise<void> {
   await DaemonFolder.sweep();
+  if (hasCgroupV1()) await sweepCgroups();
 }
 
 /** Installs what no suite can do without; gives why that did not work. */
@@ -62,17 +67,6 @@ function isDebian(): boolean {
   }
 }
 
-/** Packages installed meanwhile do not start their services: https://people.debian.org/~hmh/invokerc.d-policyrc.d-specification.txt */
-async function withoutServices<T>(install: () => Promise<T>): Promise<T> {
-  if (existsSync(servicePolicyFile)) return install();
-  await writeFile(servicePolicyFile, noServicePolicy, { mode: 0o755, flag: 'wx' });
-  try {
-    return await install();
-  } finally {
-    await rm(servicePolicyFile, { force: true });
-  }
-}
-
 function findObstacles(installFailure: string | undefined): Obstacles {
   const obstacles: Obstacles = {};
   for (const suite of Object.keys(requirements) as Suite[]) {
@@ -82,7 +76,7 @@ function findObstacles(installFailure: string | undefined): Obstacles {
     else if (missing.length > 0)
       obstacles[suite] = `no ${missing.join(', ')}: ${installFailure ?? 'not in its package'}`;
     else if (root && !isRoot) obstacles[suite] = 'not root';
-    else if (cgroupV1 === true && !existsSync('/sys/fs/cgroup/memory')) obstacles[suite] = 'no cgroup v1';
+    else if (cgroupV1 === true && !hasCgroupV1()) obstacles[suite] = 'no cgroup v1';
   }
   return obstacles;
 }

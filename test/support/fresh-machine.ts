@@ -52,6 +52,7 @@ const READY_FOR_SYSTEMD = [
 const DEVICES = ['null', 'zero', 'full', 'random', 'urandom', 'tty', 'fuse'];
 const READY_MARK = 'the machine is up';
 const STARTS_WITHIN_MS = 20_000;
+const BOOTS_WITHIN_MS = 60_000;
 
 export interface FreshMachineOptions {
   /** Its host name. @default fresh */
@@ -114,7 +115,7 @@ export class FreshMachine implements AsyncDisposable {
     unready.use(machine);
     await machine.#holder.ready(() => machine.#holder.log.includes(READY_MARK), STARTS_WITHIN_MS);
     machine.#pid = await onlyChildOf(machine.#holder.pid);
-    if (options.systemd === true) await machine.#holder.ready(() => machine.#hasBooted(), STARTS_WITHIN_MS);
+    if (options.systemd === true) await machine.#holder.ready(() => machine.#hasBooted(), BOOTS_WITHIN_MS);
     unready.move();
     return machine;
   }
@@ -159,7 +160,7 @@ export class FreshMachine implements AsyncDisposable {
   }
 
   async #hasBooted(): Promise<boolean> {
-    return (await this.attempt('systemctl is-active --quiet multi-user.target')).code === 0;
+    return (await this.attempt('systemctl is-active --quiet multi-user.target || { sleep 0.2; false; }')).code === 0;
   }
 
   #enter(lines: string, { cwd = '/root', online = false }: MachineCommand): string[] {

@@ -24,8 +24,8 @@ Every setting is a flag, a SHOAL_* variable and a YAML key of the same name; fla
 --config FILE, that over the default.
 
 The first start makes the identity of the cluster in the data folder, and a join token that every agent needs: it is
-printed once and kept in DIR/join-token. Agents go on without the tracker while it is away.
---dashboard serves a web page of the cluster to who has the token in DIR/dashboard-token, printed when it is made.
+told to a terminal once and kept in DIR/join-token. Agents go on without the tracker while it is away.
+--dashboard serves a web page of the cluster to who has the token in DIR/dashboard-token.
 SIGHUP: --config FILE is read again, and the log level changes at once.
 
 Examples:

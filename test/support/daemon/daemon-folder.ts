@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { makeCgroup, removeCgroup } from './cgroup.ts';
-import { attempt } from './process.ts';
+import { attempt, isAlive } from './process.ts';
 
 const folderPrefix = 'shoal-e2e-';
 const leftoverGraceMs = 2_000;
@@ -98,15 +98,5 @@ export class DaemonFolder implements AsyncDisposable {
       .map((line) => line.split(' ')[4] ?? '')
       .filter((mount) => mount.startsWith(`${this.path}/`))
       .reverse();
-  }
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch (error) {
-    // A process of another user's answers EPERM.
-    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
   }
 }

@@ -186,3 +186,14 @@ export async function run(program: string, args: readonly string[], options: Com
   if (code !== 0) throw new Error(`${program} ${args.join(' ')}: exit code ${code}\n${stdout}\n${stderr}`);
   return stdout;
 }
+
+/** Whether there is such a process, whoever's it is. */
+export function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    // A process of another user's answers EPERM.
+    return (error as NodeJS.ErrnoException).code !== 'ESRCH';
+  }
+}

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { accessSync, constants, readFileSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 
@@ -33,6 +34,7 @@ export type Program = keyof typeof debianPackages;
 
 // The packages' own folders come first: another, newer `docker` on the PATH may refuse to talk to the packaged dockerd.
 const packageFolders = ['/usr/bin', '/usr/sbin', '/bin', '/sbin'];
+const OLDEST_GO_1 = 21;
 /** Where Debian keeps containers' network plugins. */
 const pluginFolder = '/usr/lib/cni';
 
@@ -40,7 +42,7 @@ function searchPath(): string[] {
   return [...new Set([...packageFolders, ...(process.env.PATH ?? '').split(delimiter).filter(Boolean), pluginFolder])];
 }
 
-/** The absolute path of a program, or undefined. A busybox counts only when it is static: it is put into an image alone. */
+/** The absolute path of a program, or undefined. */
 export function findProgram(program: Program): string | undefined {
   for (const folder of searchPath()) {
     const path = join(folder, program);
@@ -49,9 +51,17 @@ export function findProgram(program: Program): string | undefined {
     } catch {
       continue;
     }
-    if (program !== 'busybox' || isStaticElf(readFileSync(path))) return path;
+    if (isUsable(program, path)) return path;
   }
   return undefined;
+}
+
+/** A busybox is put into an image alone, so it has to be static. A Go before 1.21 cannot get the later one that a module asks for. */
+function isUsable(program: Program, path: string): boolean {
+  if (program === 'busybox') return isStaticElf(readFileSync(path));
+  if (program !== 'go') return true;
+  const { stdout } = spawnSync(path, ['version'], { encoding: 'utf8' });
+  return Number(/\bgo1\.(\d+)/.exec(stdout)?.[1]) >= OLDEST_GO_1;
 }
 
 /** As `findProgram`; throws when the program is missing. */

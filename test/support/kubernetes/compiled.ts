@@ -52,6 +52,7 @@ async function compiled(folder: string, program: string, compile: (target: strin
   const target = await mkdtemp(join(toolFolder, 'new-'));
   try {
     await compile(target);
+    await removeOthers(program);
     await rename(target, join(toolFolder, folder)).catch((error: unknown) => {
       // Another run was quicker.
       if (!existsSync(path)) throw error;
@@ -60,4 +61,11 @@ async function compiled(folder: string, program: string, compile: (target: strin
     await rm(target, { recursive: true, force: true });
   }
   return path;
+}
+
+/** What was compiled of an earlier version is not asked for again. */
+async function removeOthers(program: string): Promise<void> {
+  for (const name of await readdir(toolFolder)) {
+    if (name.startsWith(`${program}-`)) await rm(join(toolFolder, name), { recursive: true, force: true });
+  }
 }

@@ -1,16 +1,22 @@
-// The cgroups of a node's pods, in the hierarchies of cgroup v1: the kubelet wants all of them, and runc, too.
-import { readdir, rmdir } from 'node:fs/promises';
+// The cgroups of a node's pods, in the hierarchies of cgroup v1: the kubelet wants all of them, and runc, too. A machine's cgroup
+// namespace begins at the groups of the process that starts it, so that is where they are.
+import { readdir, readFile, rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { CGROUP_V1_CONTROLLERS } from '../daemon/cgroup-v1.ts';
+import { isAlive } from '../daemon/process.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
-const CONTROLLERS = ['blkio', 'cpu', 'cpuacct', 'cpuset', 'devices', 'freezer', 'memory', 'pids', 'systemd'];
 const PREFIX = 'shoal-e2e-node-';
+const EMPTY_WITHIN_MS = 5_000;
+const POLL_MS = 20;
 
 /** Below the machine's own cgroups, so that they can be removed with the node. */
-export type NodeCgroup = `${typeof PREFIX}${string}`;
+export type NodeCgroup = `${typeof PREFIX}${number}-${string}`;
 
+/** The process id tells whether it is still in use. */
 export function nodeCgroup(id: string): NodeCgroup {
-  return `${PREFIX}${id}`;
+  return `${PREFIX}${process.pid}-${id}`;
 }
 
 /** Lines of shell that show a machine all hierarchies, with this cgroup in each. */
@@ -18,7 +24,7 @@ export function mountCgroups(name: NodeCgroup): string[] {
   return [
     `umount ${CGROUPS}`,
     `mount -t tmpfs -o mode=755 tmpfs ${CGROUPS}`,
-    ...CONTROLLERS.flatMap((controller) => {
+    ...CGROUP_V1_CONTROLLERS.flatMap((controller) => {
       const hierarchy = join(CGROUPS, controller);
       const option = controller === 'systemd' ? 'none,name=systemd' : controller;
       return [`mkdir ${hierarchy}`, `mount -t cgroup -o ${option} cgroup ${hierarchy}`, `mkdir ${hierarchy}/${name}`];
@@ -28,20 +34,44 @@ export function mountCgroups(name: NodeCgroup): string[] {
   ];
 }
 
-/** Removes those of nodes that are gone: they outlive their processes. One in use cannot be removed, and stays. */
-export async function removeDeadCgroups(): Promise<void> {
-  for (const controller of CONTROLLERS) {
-    for (const name of await readdir(join(CGROUPS, controller)).catch(() => [])) {
-      if (name.startsWith(PREFIX)) await removeTree(join(CGROUPS, controller, name));
+/** Removes a node's, once its machine is gone: they outlive their processes. */
+export async function removeCgroups(name: NodeCgroup): Promise<void> {
+  for (const parent of await parents()) await removeTree(join(parent, name), performance.now() + EMPTY_WITHIN_MS);
+}
+
+/** Removes those of nodes whose tests were killed. */
+export async function sweepCgroups(): Promise<void> {
+  for (const parent of await parents()) {
+    for (const name of await readdir(parent).catch(() => [])) {
+      const [pid] = name.startsWith(PREFIX) ? name.slice(PREFIX.length).split('-') : [];
+      if (pid !== undefined && !isAlive(Number(pid))) await removeTree(join(parent, name), performance.now());
     }
   }
 }
 
-async function removeTree(path: string): Promise<void> {
-  for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
-    if (entry.isDirectory()) await removeTree(join(path, entry.name));
+/** The groups of this process. */
+async function parents(): Promise<string[]> {
+  const own = new Map<string, string>();
+  for (const line of (await readFile('/proc/self/cgroup', 'utf8')).trim().split('\n')) {
+    const [, controller = '', ...path] = line.split(':');
+    own.set(controller.replace('name=', ''), path.join(':'));
   }
-  await rmdir(path).catch((error: NodeJS.ErrnoException) => {
-    if (error.code !== 'EBUSY' && error.code !== 'ENOENT') throw error;
-  });
+  return CGROUP_V1_CONTROLLERS.map((controller) => join(CGROUPS, controller, own.get(controller) ?? '/'));
+}
+
+async function removeTree(path: string, deadline: number): Promise<void> {
+  for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
+    if (entry.isDirectory()) await removeTree(join(path, entry.name), deadline);
+  }
+  for (;;) {
+    try {
+      return await rmdir(path);
+    } catch (error) {
+      const { code } = error as NodeJS.ErrnoException;
+      if (code === 'ENOENT') return;
+      // A killed process is in its group until it is gone.
+      if (code !== 'EBUSY' || performance.now() > deadline) throw error;
+      await sleep(POLL_MS);
+    }
+  }
 }

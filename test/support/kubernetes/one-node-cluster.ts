@@ -8,7 +8,7 @@ import { FreshMachine } from '../fresh-machine.ts';
 import { STAND_INS, SYSTEMCTL } from '../systemctl.ts';
 import { compiledFolder } from './compiled.ts';
 import { helmProgram } from './helm.ts';
-import { mountCgroups, type NodeCgroup, nodeCgroup, removeDeadCgroups } from './node-cgroups.ts';
+import { mountCgroups, type NodeCgroup, nodeCgroup, removeCgroups } from './node-cgroups.ts';
 import { KUBECONFIG, MAKE_KEYS, NODE_ADDRESS, nodeFiles, partArguments, SANDBOX_IMAGE } from './node-files.ts';
 import { pauseImage } from './pause-image.ts';
 
@@ -55,14 +55,14 @@ export class OneNodeCluster implements AsyncDisposable {
   /** Needs root. Resolves when the node is ready. Compiles Kubernetes if that was not done yet. */
   static async start(): Promise<OneNodeCluster> {
     const folder = join(import.meta.dirname, 'program');
-    const [kubernetes, helm] = await Promise.all([
-      compiledFolder(folder, 'kubernetes', { timeoutMs: KUBERNETES_COMPILES_WITHIN_MS, variables: VERSION }),
-      helmProgram(),
-    ]);
-    await removeDeadCgroups();
+    const helm = await helmProgram();
+    const kubernetes = await compiledFolder(folder, 'kubernetes', {
+      timeoutMs: KUBERNETES_COMPILES_WITHIN_MS,
+      variables: VERSION,
+    });
     const cgroup = nodeCgroup(randomBytes(6).toString('hex'));
     await using unready = new AsyncDisposableStack();
-    unready.defer(removeDeadCgroups);
+    unready.defer(() => removeCgroups(cgroup));
     const machine = unready.use(
       await FreshMachine.start({
         env: { KUBECONFIG, PATH: `${PROGRAMS}:${STAND_INS}:/usr/sbin:/usr/bin:/sbin:/bin` },
