@@ -5,11 +5,12 @@
 import type { BlobId } from '@shoal/oci';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './blob-swarm.ts';
+import { BlobSwarm } from './blob-swarm.ts';
 import { LeaseTable } from './lease-table.ts';
 import { PieceMap } from './piece-map.ts';
 import { type Random, seededRandom } from './random.ts';
 import type { LeaseSource, SwarmAction, SwarmEvent } from './swarm-event.ts';
+import { type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './swarm-options.ts';
 
 interface Node {
   id: string;

@@ -19,46 +19,14 @@
 
 import { type Neighbour, Neighbours } from './neighbours.ts';
 import { OriginSide } from './origin-side.ts';
+import { PeerSearch } from './peer-search.ts';
 import { ASKED, HERE, LEASED, PieceBoard, READY, UNCOVERED } from './piece-board.ts';
 import type { PieceMap } from './piece-map.ts';
 import type { Random } from './random.ts';
 import { Readers, type Starving } from './readers.ts';
 import { RequestWindow } from './request-window.ts';
 import type { FetchFailure, SwarmAction, SwarmEvent } from './swarm-event.ts';
-
-export interface BlobSwarmOptions {
-  pieceCount: number;
-  zone: string;
-  /** This agent's PeerId, and the blob: without a tracker they decide who reads what. */
-  self: string;
-  blob: string;
-  /** Pieces asked of peers at the same time, over all peers: the memory budget divided by the piece size. */
-  maxInFlight: number;
-  /** Of these, at most this many of one peer. */
-  slotsPerPeer: number;
-  /** How long a reader waits for one piece before it is asked for elsewhere. */
-  stallMs: number;
-  /** Nothing new for this long ends the pull. */
-  giveUpMs: number;
-  /** How long peers that are connected may speak up before an agent without a tracker goes to the origin; 0 with no peer. */
-  graceMs: number;
-  /** How long connected peers may say that they want or hold the blob before the tracker is asked; 0 with no peer. */
-  listenMs: number;
-  /** Members connected at the beginning, whatever they hold. */
-  connected: number;
-  /** Members in all, as far as known. */
-  clusterSize: number;
-}
-
-export const DEFAULT_SWARM_OPTIONS: Omit<BlobSwarmOptions, 'pieceCount' | 'zone' | 'maxInFlight' | 'self' | 'blob'> = {
-  slotsPerPeer: 4,
-  stallMs: 2_000,
-  giveUpMs: 20_000,
-  graceMs: 250,
-  listenMs: 10,
-  connected: 0,
-  clusterSize: 1,
-};
+import type { BlobSwarmOptions } from './swarm-options.ts';
 
 /** How many of the pieces that could be asked for are looked at to find the rarest. */
 const RAREST_OF = 32;
@@ -80,11 +48,6 @@ const PATIENCE_BEHIND = 3;
 export const MAX_PATIENCE = 1_000;
 /** How long an origin that refused leaves peers to be found before the pull gives up. */
 const REFUSED_GRACE_MS = 1_500;
-const FIND_PEERS_EVERY_MS = 1_000;
-const FIND_MORE_PEERS_AFTER_MS = 4_000;
-const FEW_NEIGHBOURS = 12;
-/** Who begins amid many neighbours, in a crowd, leaves the tracker this long for each of it before asking for more. */
-const INTRODUCTION_MS_EACH = 1;
 const NOTHING: SwarmAction[] = [];
 
 interface Asked {
@@ -106,9 +69,7 @@ export class BlobSwarm {
   #inFlight = 0;
   readonly #window: RequestWindow;
   #progressAtMs: number;
-  #findPeersAtMs: number;
-  /** Who begins amid many neighbours can wait for the introduction to others: a crowd does not ask for it all at once. */
-  #search: 'none' | 'put off' | 'begun' = 'none';
+  readonly #search: PeerSearch;
   /** Blobs that go first. */
   #behind = 0;
   #complete = false;
@@ -132,7 +93,7 @@ export class BlobSwarm {
     });
     this.#window = new RequestWindow(options.maxInFlight);
     this.#progressAtMs = nowMs;
-    this.#findPeersAtMs = nowMs + options.listenMs;
+    this.#search = new PeerSearch(nowMs + options.listenMs, random);
   }
 
   /** The time of the last sign of life from any source. */
@@ -353,7 +314,13 @@ export class BlobSwarm {
     this.#origin.decide(starving && this.#isComing(starving, nowMs) ? undefined : starving, nowMs, actions);
     this.#askPeers(nowMs, actions);
     this.#endgame(nowMs, actions);
-    this.#findPeers(nowMs, actions);
+    const search = {
+      progressAtMs: this.#progressAtMs,
+      neighbours: this.#neighbours.size,
+      crowd: () => this.#origin.crowd(),
+      anythingUncovered: () => this.#board.count(UNCOVERED) > 0,
+    };
+    if (this.#search.isDue(search, nowMs)) actions.push({ type: 'find-peers' });
   }
 
   /** Whether peers have offered the piece for so short a time only that it may yet come from them. */
@@ -364,26 +331,6 @@ export class BlobSwarm {
     if (overdueMs >= MAX_PATIENCE_MS * times || reader.offeredAtMs === undefined) return false;
     const patienceMs = Math.max(this.#options.stallMs, PATIENCE_FACTOR * this.#window.pieceMs);
     return nowMs - reader.offeredAtMs < patienceMs * times;
-  }
-
-  /** First at the beginning, then often while nothing comes in, and now and then while there are few neighbours. */
-  #findPeers(nowMs: number, actions: SwarmAction[]): void {
-    const stuck = nowMs - this.#progressAtMs >= FIND_PEERS_EVERY_MS;
-    if (nowMs < this.#findPeersAtMs && !(stuck && this.#search === 'put off')) return;
-    const many = this.#neighbours.size >= FEW_NEIGHBOURS;
-    if (this.#search === 'none' && many) {
-      this.#search = 'put off';
-      this.#findPeersAtMs = nowMs + this.#random() * this.#origin.crowd() * INTRODUCTION_MS_EACH;
-      return;
-    }
-    if (this.#search === 'begun') {
-      if (this.#board.count(UNCOVERED) === 0) return;
-      const sinceMs = nowMs - this.#findPeersAtMs;
-      if (!stuck && (many || sinceMs < FIND_MORE_PEERS_AFTER_MS)) return;
-    }
-    this.#search = 'begun';
-    this.#findPeersAtMs = nowMs + FIND_PEERS_EVERY_MS;
-    actions.push({ type: 'find-peers' });
   }
 
   #finish(nowMs: number, actions: SwarmAction[]): void {

@@ -3,7 +3,7 @@
  * The agent runs `BlobSwarm` and `Audit`, the tracker `LeaseTable` and `DisputeTable`, the simulator all of them.
  */
 export { Audit } from './audit.ts';
-export { BlobSwarm, type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS, MAX_PATIENCE } from './blob-swarm.ts';
+export { BlobSwarm, MAX_PATIENCE } from './blob-swarm.ts';
 export { type Contradiction, DisputeTable, type SavedDispute } from './dispute-table.ts';
 export type { LeaseAsk, LeaseProgress, LeaseReply } from './lease-ask.ts';
 export { LeaseTable, type LeaseTableDependencies, type LeaseTableOptions } from './lease-table.ts';
@@ -20,6 +20,7 @@ export type {
   SwarmAction,
   SwarmEvent,
 } from './swarm-event.ts';
+export { type BlobSwarmOptions, DEFAULT_SWARM_OPTIONS } from './swarm-options.ts';
 export {
   DEFAULT_UPLOAD_SLOTS,
   type Turn,
