@@ -1,13 +1,18 @@
 /** What a tracker does with a real Redis that refuses it, that it has much to write to, or that does not take what it writes. */
+import { mkdir } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { createLogger } from '@shoal/cli';
+import { openIdentity } from '@shoal/tracker';
+import { Agent, request } from 'undici';
 import { afterEach, beforeEach, expect, test } from 'vitest';
 import { Passing } from '../../packages/tracker/src/replica/passing.ts';
 import { RedisLink } from '../../packages/tracker/src/replica/redis-link.ts';
 import { RedisShelf } from '../../packages/tracker/src/replica/redis-shelf.ts';
 import { ReplicaSeat } from '../../packages/tracker/src/replica/replica-seat.ts';
 import type { Rooms } from '../../packages/tracker/src/rooms.ts';
+import { DaemonFolder } from '../support/daemon/daemon-folder.ts';
 import { RedisServer } from '../support/daemon/redis-server.ts';
+import { presentMain, runShoal, startBuild } from '../support/run-shoal.ts';
 import { describeSuite } from './suite.ts';
 
 const password = 'correct-horse-battery';
@@ -43,6 +48,30 @@ describeSuite('redis', 'a Redis that trackers share', () => {
     expect(lines.join('')).toContain('WRONGPASS');
     expect(lines.join('')).not.toContain(wrong);
     expect(Object.keys((refused as Error).cause as object)).not.toContain('command');
+  });
+
+  test('over TLS: who does not trust its certificate is told what to do, and who does leads', async () => {
+    await using folder = await DaemonFolder.create('tls-store');
+    const secure = resources.use(await RedisServer.start({ password, tls: true }));
+    const store = await folder.write('store', secure.url);
+    await mkdir(folder.join('identity'));
+    await openIdentity(folder.join('identity'), logger);
+    const own = ['--data', folder.join('data'), '--identity', folder.join('identity')];
+    const args = ['tracker', '--listen', '127.0.0.1:0', ...own, '--store', `@${store}`];
+    const refused = await runShoal(...args);
+    expect(refused).toMatchObject({ code: 1, stderr: expect.stringMatching(/certificate.*NODE_EXTRA_CA_CERTS/) });
+    expect(refused.stderr).not.toContain(password);
+    const env = { NODE_EXTRA_CA_CERTS: secure.certificateFile };
+    const { process: tracker, ready } = await startBuild(presentMain, args, { env });
+    resources.use(tracker);
+    const dispatcher = new Agent({ connect: { rejectUnauthorized: false } });
+    resources.defer(() => dispatcher.close());
+    const isReady = async (): Promise<number> => {
+      const { statusCode, body } = await request(new URL('/readyz', ready.url), { dispatcher });
+      await body.dump();
+      return statusCode;
+    };
+    await expect.poll(isReady, { timeout: 10_000 }).toBe(200);
   });
 
   test('a command that fails says why, not what it was to write', async () => {

@@ -28,17 +28,18 @@ export interface RunningBuild {
   readonly ready: Readonly<Record<string, string>>;
 }
 
-/** Starts a command that tells in a line of JSON when it is ready. `name`: in errors. */
+/** Starts a command that tells in a line of JSON when it is ready. @param options.name in errors @param options.env more of it */
 export async function startBuild(
   main: string,
   args: readonly string[],
-  name: string = args[0] ?? 'shoal',
+  { name = args[0] ?? 'shoal', env = {} }: { name?: string; env?: Readonly<Record<string, string>> } = {},
 ): Promise<RunningBuild> {
   let ready: Record<string, string> | undefined;
   const daemon = new DaemonProcess({
     name,
     program: process.execPath,
     args: ['--conditions=source', main, ...args],
+    env,
     onLine: (line, stream) => {
       if (stream === 'stdout' && line.startsWith('{"event":"ready"'))
         ready = JSON.parse(line) as Record<string, string>;

@@ -51,7 +51,9 @@ export class TrackerReplica {
   /** At the address it had before, if it ran before. */
   async start(): Promise<void> {
     const listen = this.#url === '' ? '127.0.0.1:0' : new URL(this.#url).host;
-    const { process, ready } = await startBuild(presentMain, ['tracker', '--listen', listen, ...this.#args], this.name);
+    const { process, ready } = await startBuild(presentMain, ['tracker', '--listen', listen, ...this.#args], {
+      name: this.name,
+    });
     this.#process = process;
     this.#url = String(ready.url);
   }

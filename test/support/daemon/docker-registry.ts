@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { generate } from 'selfsigned';
 import { DaemonFolder } from './daemon-folder.ts';
+import { writeLoopbackCertificate } from './loopback-certificate.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
 import { type TokenServer, tokenIssuer, tokenService } from './token-server.ts';
@@ -154,16 +154,7 @@ async function authSettings(folder: DaemonFolder, { isPrivate, tokens }: DockerR
 }
 
 async function tlsSettings(folder: DaemonFolder, { tls }: DockerRegistryOptions): Promise<object> {
-  if (tls !== true) return {};
-  const made = await generate([{ name: 'commonName', value: '127.0.0.1' }], {
-    keyType: 'ec',
-    curve: 'P-256',
-    extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
-  });
-  return {
-    certificate: await folder.write('registry.crt', made.cert),
-    key: await folder.write('registry.key', made.private),
-  };
+  return tls === true ? await writeLoopbackCertificate(folder, 'registry') : {};
 }
 
 /** JSON is YAML. */

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import { connect } from 'node:net';
+import { connect as connectTls } from 'node:tls';
 import { DaemonFolder } from './daemon-folder.ts';
 import { freePort } from './free-ports.ts';
+import { type LoopbackCertificate, writeLoopbackCertificate } from './loopback-certificate.ts';
 import { DaemonProcess } from './process.ts';
 import { requireProgram } from './programs.ts';
 
@@ -12,17 +14,22 @@ export class RedisServer implements AsyncDisposable {
   readonly #folder: DaemonFolder;
   readonly #port: number;
   readonly #password: string;
+  readonly #tls: LoopbackCertificate | undefined;
   #process: DaemonProcess;
 
-  private constructor(folder: DaemonFolder, port: number, password: string) {
+  private constructor(folder: DaemonFolder, port: number, password: string, tls: LoopbackCertificate | undefined) {
     this.#folder = folder;
     this.#port = port;
     this.#password = password;
+    this.#tls = tls;
     this.#process = this.#launch();
   }
 
-  static async start({ password }: { password: string }): Promise<RedisServer> {
-    const server = new RedisServer(await DaemonFolder.create('redis'), await freePort(), password);
+  /** @param options.tls whether it speaks TLS alone, with a certificate that only `certificateFile` vouches for @default false */
+  static async start({ password, tls = false }: { password: string; tls?: boolean }): Promise<RedisServer> {
+    const folder = await DaemonFolder.create('redis');
+    const certificate = tls ? await writeLoopbackCertificate(folder, 'redis') : undefined;
+    const server = new RedisServer(folder, await freePort(), password, certificate);
     await using unready = new AsyncDisposableStack();
     unready.use(server);
     await server.#process.ready(() => server.#answers());
@@ -32,7 +39,12 @@ export class RedisServer implements AsyncDisposable {
 
   /** As `--store` takes it, of the database 0. */
   get url(): string {
-    return `redis://:${this.#password}@${host}:${this.#port}/0`;
+    return `${this.#tls === undefined ? 'redis' : 'rediss'}://:${this.#password}@${host}:${this.#port}/0`;
+  }
+
+  get certificateFile(): string {
+    if (this.#tls === undefined) throw new Error('this Redis has no certificate');
+    return this.#tls.certificate;
   }
 
   async kill(): Promise<void> {
@@ -52,11 +64,19 @@ export class RedisServer implements AsyncDisposable {
   }
 
   #launch(): DaemonProcess {
+    const port = String(this.#port);
+    const listen =
+      this.#tls === undefined
+        ? ['--port', port]
+        : [
+            ...['--port', '0', '--tls-port', port, '--tls-auth-clients', 'no'],
+            ...['--tls-cert-file', this.#tls.certificate, '--tls-key-file', this.#tls.key],
+          ];
     return new DaemonProcess({
       name: 'redis-server',
       program: requireProgram('redis-server'),
       args: [
-        ...['--bind', host, '--port', String(this.#port), '--dir', this.#folder.path],
+        ...['--bind', host, ...listen, '--dir', this.#folder.path],
         ...['--appendonly', 'yes', '--appendfsync', 'always', '--save', ''],
         ...['--requirepass', this.#password],
       ],
@@ -65,9 +85,12 @@ export class RedisServer implements AsyncDisposable {
 
   /** It says so only once it has read its data. */
   async #answers(): Promise<boolean> {
-    const socket = connect(this.#port, host);
+    const isTls = this.#tls !== undefined;
+    const socket = isTls
+      ? connectTls({ port: this.#port, host, rejectUnauthorized: false })
+      : connect(this.#port, host);
     try {
-      await once(socket, 'connect');
+      await once(socket, isTls ? 'secureConnect' : 'connect');
       socket.write(`AUTH ${this.#password}\r\n`);
       const [answer] = await once(socket, 'data');
       return String(answer).startsWith('+OK');

@@ -15,6 +15,8 @@ const MAX_RECONNECT_MS = 500;
 const SCAN_COUNT = 1_000;
 /** Trying again does not help. */
 const REFUSAL = /^(WRONGPASS|NOAUTH|NOPERM|ERR)\b/;
+/** What Node says of a certificate that it does not trust: https://nodejs.org/api/tls.html#x509-certificate-error-codes */
+const DISTRUST = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|INVALID_CA|ERR_TLS_CERT_)/;
 
 export interface RedisLinkDependencies {
   logger: Logger;
@@ -51,7 +53,7 @@ export class RedisLink {
     redis.on('error', (caught: Error) => {
       const error = withoutSecrets(caught, password);
       failure = error;
-      if (REFUSAL.test(error.message)) refuse();
+      if (REFUSAL.test(error.message) || isDistrust(error)) refuse();
       if (!isAway) logger.warn({ store: named, err: error }, 'the store of the trackers does not answer');
       isAway = true;
     });
@@ -71,9 +73,13 @@ export class RedisLink {
     if (outcome !== 'vain') return new RedisLink(redis, password);
     redis.disconnect();
     const why = failure?.message ?? 'no answer';
+    const advice =
+      failure !== undefined && isDistrust(failure)
+        ? 'It does not show a certificate that this machine trusts: name the authority that signed it in NODE_EXTRA_CA_CERTS'
+        : 'Check the address, the password and that the server runs';
     throw new TrackerStartError(
       'STORE_UNREACHABLE',
-      `the store ${named} cannot be used (${why}). Check the address, the password and that the server runs; agents go on without a tracker.`,
+      `the store ${named} cannot be used (${why}). ${advice}; agents go on without a tracker.`,
       { cause: failure },
     );
   }
@@ -115,6 +121,10 @@ export class RedisLink {
       throw withoutSecrets(error, this.#password);
     }
   }
+}
+
+function isDistrust(error: Error & { code?: unknown }): boolean {
+  return typeof error.code === 'string' && DISTRUST.test(error.code);
 }
 
 /**
