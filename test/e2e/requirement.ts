@@ -12,8 +12,8 @@ export interface Requirement {
 const origin = ['docker-registry', 'skopeo', 'busybox'] as const;
 
 export const requirements = {
-  containerd: { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
-  'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc'], root: true },
+  containerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'go'], root: true },
+  'containerd-cri': { programs: [...origin, 'containerd', 'ctr', 'runc', 'go'], root: true },
   'socket-activation': { programs: ['containerd', 'ctr', 'runc', 'systemd-socket-activate'], root: true },
   dockerd: { programs: [...origin, 'containerd', 'ctr', 'runc', 'dockerd', 'docker'], root: true },
   browser: { programs: ['chromium'], root: false },

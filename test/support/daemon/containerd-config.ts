@@ -5,6 +5,8 @@ export interface ContainerdOptions {
   readonly cri?: boolean;
   /** Whether it is told where registries are configured. @default true */
   readonly configPath?: boolean;
+  /** A folder with its program, its shim and its client, of another version. @default Debian's */
+  readonly programs?: string;
 }
 
 /** Version 2 of the file is read by containerd 1.x and migrated by 2.x. */

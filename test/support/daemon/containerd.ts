@@ -1,10 +1,11 @@
 import { randomBytes } from 'node:crypto';
 import { mkdir, readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type ContainerdOptions, containerdConfiguration } from './containerd-config.ts';
 import { DaemonFolder } from './daemon-folder.ts';
 import { type MirroredRegistry, writeHostsToml } from './hosts-toml.ts';
 import { attempt, type CommandResult, DaemonProcess, run } from './process.ts';
-import { requireProgram } from './programs.ts';
+import { daemonEnvironment, requireProgram } from './programs.ts';
 
 const probeTimeoutMs = 3_000;
 
@@ -13,10 +14,12 @@ export class Containerd implements AsyncDisposable {
   readonly socket: string;
   readonly configFile: string;
   readonly #folder: DaemonFolder;
+  readonly #programs: string | undefined;
   #process: DaemonProcess;
 
-  private constructor(folder: DaemonFolder, config: string) {
+  private constructor(folder: DaemonFolder, config: string, programs: string | undefined) {
     this.#folder = folder;
+    this.#programs = programs;
     this.socket = folder.join('containerd.sock');
     this.configFile = config;
     this.#process = this.#run();
@@ -26,7 +29,7 @@ export class Containerd implements AsyncDisposable {
     const folder = await DaemonFolder.create('ctd');
     await mkdir(folder.join('certs.d'));
     const config = await folder.write('config.toml', containerdConfiguration(folder, options));
-    const containerd = new Containerd(folder, config);
+    const containerd = new Containerd(folder, config, options.programs);
     await using unready = new AsyncDisposableStack();
     unready.use(containerd);
     await containerd.#ready();
@@ -49,9 +52,15 @@ export class Containerd implements AsyncDisposable {
   #run(): DaemonProcess {
     return new DaemonProcess({
       name: 'containerd',
-      program: requireProgram('containerd'),
+      program: this.#program('containerd'),
       args: ['--config', this.configFile],
+      // It finds its shim there.
+      env: this.#programs === undefined ? {} : { PATH: `${this.#programs}:${daemonEnvironment().PATH}` },
     });
+  }
+
+  #program(name: 'containerd' | 'ctr'): string {
+    return this.#programs === undefined ? requireProgram(name) : join(this.#programs, name);
   }
 
   async #ready(): Promise<void> {
@@ -69,14 +78,14 @@ export class Containerd implements AsyncDisposable {
 
   tryCtr(args: readonly string[], timeoutMs?: number): Promise<CommandResult> {
     return attempt(
-      requireProgram('ctr'),
+      this.#program('ctr'),
       ['--address', this.socket, ...args],
       timeoutMs === undefined ? {} : { timeoutMs },
     );
   }
 
   ctr(args: readonly string[]): Promise<string> {
-    return run(requireProgram('ctr'), ['--address', this.socket, ...args]);
+    return run(this.#program('ctr'), ['--address', this.socket, ...args]);
   }
 
   /**

@@ -2,8 +2,8 @@
 import { spawn } from 'node:child_process';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
+import { compiledFolder, compiledModule } from '../compiled.ts';
 import { attempt, type CommandResult } from '../daemon/process.ts';
-import { compiledFolder, compiledModule } from './compiled.ts';
 
 const helmVersion = 'v3.18.4';
 /** What the chart is rendered for: Helm as Go compiles it takes itself for one of a very old cluster. */

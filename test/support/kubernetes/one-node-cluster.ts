@@ -4,9 +4,9 @@
 import { randomBytes } from 'node:crypto';
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { compiledFolder } from '../compiled.ts';
 import { FreshMachine } from '../fresh-machine.ts';
 import { STAND_INS, SYSTEMCTL } from '../systemctl.ts';
-import { compiledFolder } from './compiled.ts';
 import { helmProgram } from './helm.ts';
 import { mountCgroups, type NodeCgroup, nodeCgroup, removeCgroups } from './node-cgroups.ts';
 import { KUBECONFIG, MAKE_KEYS, NODE_ADDRESS, nodeFiles, partArguments, SANDBOX_IMAGE } from './node-files.ts';

@@ -4,13 +4,15 @@ import { existsSync } from 'node:fs';
 import { mkdir, mkdtemp, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { run } from '../daemon/process.ts';
-import { requireProgram } from '../daemon/programs.ts';
+import { run } from './daemon/process.ts';
+import { requireProgram } from './daemon/programs.ts';
 
 const toolFolder = join(tmpdir(), `shoal-tools-${process.getuid?.() ?? 0}`);
 
 export interface CompileOptions {
   readonly timeoutMs: number;
+  /** Packages with programs, of this module or of those that it requires. @default the module's own */
+  readonly packages?: readonly string[];
   /** What variables are at the start, by package and name. */
   readonly variables?: Readonly<Record<string, string>>;
 }
@@ -23,18 +25,18 @@ export function compiledModule(module: string, version: string, timeoutMs: numbe
   );
 }
 
-/** The program of a folder with a `go.mod`; compiled again when something in it changed. Gives its path. */
+/** The program, and others beside it, of a folder with a `go.mod`; compiled again when something in it changed. Gives its path. */
 export async function compiledFolder(
   folder: string,
   program: string,
-  { timeoutMs, variables = {} }: CompileOptions,
+  { timeoutMs, packages = ['.'], variables = {} }: CompileOptions,
 ): Promise<string> {
   // Without what a debugger reads: of large programs that is a third, and most of the time that linking takes.
   const flags = ['-s', '-w', ...Object.entries(variables).map(([name, value]) => `-X ${name}=${value}`)].join(' ');
-  const hash = createHash('sha256').update(flags);
+  const hash = createHash('sha256').update([flags, ...packages].join(' '));
   for (const name of (await readdir(folder)).sort()) hash.update(name).update(await readFile(join(folder, name)));
   return await compiled(`${program}-${hash.digest('hex').slice(0, 16)}`, program, (target) =>
-    go(['build', '-C', folder, `-ldflags=${flags}`, '-o', join(target, program), '.'], {}, timeoutMs),
+    go(['build', '-C', folder, `-ldflags=${flags}`, '-o', `${target}/`, ...packages], {}, timeoutMs),
   );
 }
 
