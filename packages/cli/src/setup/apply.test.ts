@@ -95,6 +95,20 @@ test('a second setup with other settings is refused; the registries of the first
   await expect(journal.earlierRegistries(other)).rejects.toThrow('another mirror (http://127.0.0.1:7300)');
 });
 
+test('a setup with other settings can be taken back first, unless somebody changed its files; one with the same is kept', async () => {
+  await writeFile(at('a'), 'a');
+  await apply([change('a', 'a', 'ours')]);
+  await journal.undoOther(settings);
+  expect(await readFile(at('a'), 'utf8')).toBe('ours');
+  const other = { ...settings, mirror: 'http://127.0.0.1:7400' };
+  await writeFile(at('a'), 'theirs');
+  await expect(journal.undoOther(other)).rejects.toThrow('was changed since');
+  await writeFile(at('a'), 'ours');
+  await journal.undoOther(other);
+  expect(await readFile(at('a'), 'utf8')).toBe('a');
+  expect(await journal.earlierRegistries(other)).toEqual([]);
+});
+
 test('a journal that others could have written is not believed', async () => {
   await writeFile(at('a'), 'a');
   await apply([change('a', 'a', 'ours')]);

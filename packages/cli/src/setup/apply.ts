@@ -56,14 +56,18 @@ export class Journalled {
   async earlierRegistries(settings: JournalSettings): Promise<string[]> {
     const journal = await this.#read();
     if (journal === undefined) return [];
-    const different = Object.entries(journal.settings).find(
-      ([key, value]) => settings[key as keyof JournalSettings] !== value,
-    );
+    const different = firstDifference(journal.settings, settings);
     if (different === undefined) return journal.registries;
     const [key, value] = different;
     throw new SetupProblem(
       `was set up before with another ${key} (${value || 'the usual one'}); take that back first, with --undo`,
     );
+  }
+
+  /** Takes an earlier setup with other settings back. @throws SetupProblem when a file was changed since */
+  async undoOther(settings: JournalSettings): Promise<void> {
+    const journal = await this.#read();
+    if (journal !== undefined && firstDifference(journal.settings, settings) !== undefined) await this.undo(false);
   }
 
   /** @throws SetupProblem; what was written before it is taken back */
@@ -145,6 +149,9 @@ export class Journalled {
     await writeWhole(this.#path, `${JSON.stringify(journal)}\n`, 0o600);
   }
 }
+
+const firstDifference = (earlier: JournalSettings, now: JournalSettings): [key: string, earlier: string] | undefined =>
+  Object.entries(earlier).find(([key, value]) => now[key as keyof JournalSettings] !== value);
 
 async function restore({ path, before, madeFolder }: JournalFile): Promise<void> {
   if (before !== null) {

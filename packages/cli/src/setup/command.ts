@@ -34,6 +34,7 @@ interface Flags {
   dryRun: boolean;
   undo: boolean;
   force: boolean;
+  replace: boolean;
   json: boolean;
 }
 
@@ -59,6 +60,7 @@ export function registerSetup(program: Command, io: CliIo): void {
     .option('--dry-run', 'show what would change, as a diff, and change nothing', false)
     .option('--undo', 'restore the files as they were', false)
     .option('--force', 'with --undo: also files that were changed since', false)
+    .option('--replace', 'take an earlier set-up with another mirror or other folders back first', false)
     .option('--mirror <URL>', "the agent's mirror, as the runtime reaches it", DEFAULT_MIRROR)
     .option(
       '--registry <HOST>',
@@ -95,6 +97,7 @@ async function setUp(name: string, runtime: Runtime, flags: Flags, again: string
   const options = optionsOf(flags);
   const { mirror, configFile = '', registriesDir = '' } = options;
   const settings = { mirror: mirror.url, configFile, registriesDir };
+  if (flags.replace && !flags.dryRun) await journal.undoOther(settings);
   const registries = [...new Set([...(await journal.earlierRegistries(settings)), ...options.registries])];
   const plan = await runtime.plan({ ...options, registries }, machineFiles);
   if (flags.dryRun) {
