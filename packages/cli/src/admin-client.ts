@@ -3,8 +3,11 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 import type { ReadableStream } from 'node:stream/web';
 import { z } from 'zod';
+import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
+import { agentSettings } from './settings/agent-settings.ts';
 import { parseHostPort } from './settings/host-port.ts';
+import { defaultTextOf } from './settings/setting.ts';
 
 const ANSWER_WITHIN_MS = 5_000;
 /** Between two lines of a long answer. */
@@ -40,6 +43,13 @@ export interface AdminQuestion<T> {
   /** @default 5 s */
   readonly withinMs?: number;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Where the agent is: in its pod or container it was told by a variable, which a command there sees, too. */
+export function adminFlag({ env }: CliIo): [flag: string, description: string, whenLeftOut: string] {
+  const told = env.SHOAL_ADMIN;
+  const known = told === undefined || told === '' ? defaultTextOf(agentSettings, 'admin') : told;
+  return ['--admin <HOST:PORT>', "the agent's admin address, else SHOAL_ADMIN", known];
 }
 
 const problemSchema = z.object({ error: z.string() });

@@ -2,11 +2,9 @@
 import { parseImageReference } from '@shoal/oci';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { askAdmin } from './admin-client.ts';
+import { adminFlag, askAdmin } from './admin-client.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
-import { agentSettings } from './settings/agent-settings.ts';
-import { defaultTextOf } from './settings/setting.ts';
 
 const PROGRAM = 'shoal forget';
 
@@ -26,7 +24,7 @@ export function registerForget(program: Command, io: CliIo): void {
     .summary('have the next pull of a tag ask its registry')
     .description('Makes the agent on this machine forget what a tag was.')
     .argument('<IMAGE>', 'e.g. ghcr.io/org/app:v1')
-    .option('--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin'))
+    .option(...adminFlag(io))
     .option('--json', 'print the result as JSON', false)
     .addHelpText('after', MORE)
     .action((image: string, { admin, json }: { admin: string; json: boolean }) => forget(image, admin, json, io));

@@ -103,6 +103,14 @@ test('JSON is what the agent says, in one line', async () => {
   expect(out.split('\n')).toHaveLength(2);
 });
 
+test('where SHOAL_ADMIN says where the agent is, as in its pod, it need not be told again', async () => {
+  const admin = await answering(JSON.stringify(STATUS));
+  const io = fakeIo({ SHOAL_ADMIN: admin });
+  expect([await runCli(['status'], io), io.out()]).toEqual([0, expect.stringContaining('tracker ')]);
+  const nobody = fakeIo({ SHOAL_ADMIN: admin });
+  expect(await runCli(['status', '--admin', '127.0.0.1:1'], nobody)).toBe(1);
+});
+
 test('nothing that an answer holds steers the terminal', async () => {
   const admin = await answering(JSON.stringify({ ...STATUS, zone: 'a\u001b[2Jb\nc' }));
   const { out } = await run('--admin', admin);

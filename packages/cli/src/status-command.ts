@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Command } from 'commander';
 import { z } from 'zod';
-import { askAdmin } from './admin-client.ts';
+import { adminFlag, askAdmin } from './admin-client.ts';
 import type { CliIo } from './cli-io.ts';
 import { CommandFailure, oneLine } from './command-failure.ts';
 import { bar } from './demo/progress.ts';
@@ -10,8 +10,6 @@ import { megabytes } from './demo/report.ts';
 import { type ContainerdFacts, containerdSchema, strangerSchema } from './doctor/facts.ts';
 import { strangerText } from './doctor/stranger.ts';
 import { duration } from './duration.ts';
-import { agentSettings } from './settings/agent-settings.ts';
-import { defaultTextOf } from './settings/setting.ts';
 
 const PROGRAM = 'shoal status';
 const WATCH_EVERY_MS = 1_000;
@@ -67,7 +65,7 @@ export function registerStatus(program: Command, io: CliIo): void {
     .usage('[FLAGS]')
     .summary('show how the agent on this machine is')
     .description('Shows the agent on this machine at a glance: tracker, members, cache, traffic, pulls under way.')
-    .option('--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin'))
+    .option(...adminFlag(io))
     .option('--watch', 'again every second, until Ctrl-C', false)
     .option('--json', 'print a line of JSON instead', false)
     .addHelpText('after', MORE)

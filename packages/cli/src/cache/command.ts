@@ -1,9 +1,9 @@
 /** `shoal cache`: what the agent on this machine keeps, and what it shall keep. */
+
 import { type Command, InvalidArgumentError, Option } from 'commander';
+import { adminFlag } from '../admin-client.ts';
 import type { CliIo } from '../cli-io.ts';
-import { agentSettings } from '../settings/agent-settings.ts';
 import { parseDuration, parseSize } from '../settings/quantity.ts';
-import { defaultTextOf } from '../settings/setting.ts';
 import { type PruneFlags, pinBlobs, pruneCache, removeBlobs, unpinBlobs } from './change.ts';
 import { type ListFlags, listCache } from './list.ts';
 import { verifyCache } from './verify.ts';
@@ -41,7 +41,7 @@ export function registerCache(program: Command, io: CliIo): void {
       .usage(usage)
       .summary(summary)
       .description(`${summary[0]?.toUpperCase()}${summary.slice(1)}.`)
-      .option('--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin'))
+      .option(...adminFlag(io))
       .option('--json', 'print the result as JSON', false);
 
   add('ls', '[FLAGS]', 'list the blobs on disk')

@@ -1,12 +1,12 @@
 /** `shoal prefetch` */
+
 import { type ImageReference, parsePlatform } from '@shoal/oci';
 import { isNodeName, MAX_ORDER_IMAGES, MIN_PREFETCH_BYTES_PER_SECOND } from '@shoal/wire';
 import { type Command, InvalidArgumentError } from 'commander';
+import { adminFlag } from '../admin-client.ts';
 import type { CliIo } from '../cli-io.ts';
 import { readImage } from '../image-argument.ts';
-import { agentSettings } from '../settings/agent-settings.ts';
 import { parseDuration, parseRate } from '../settings/quantity.ts';
-import { defaultTextOf } from '../settings/setting.ts';
 
 const MORE = `
 Has nodes fetch images into their caches before a container runtime pulls them. The agent of this machine passes the order
@@ -40,7 +40,7 @@ export interface PrefetchFlags {
 }
 
 export function registerPrefetch(program: Command, io: CliIo): void {
-  const admin = ['--admin <HOST:PORT>', "the agent's admin address", defaultTextOf(agentSettings, 'admin')] as const;
+  const admin = adminFlag(io);
   const command = program
     .command('prefetch')
     .usage('IMAGE… [FLAGS] | ls | cancel ID')
