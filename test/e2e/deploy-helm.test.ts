@@ -112,6 +112,8 @@ describeSuite('helm', 'the Helm chart', () => {
       return find(await helm.read(stdout), 'ConfigMap', 'notes').data.notes;
     };
     expect(await told({})).toMatch(/^WARNING: which members are barred .*pod[\s\S]*--set tracker\.data\.kind=pvc$/m);
+    // In its pod the command knows where the agent is.
+    expect(await told({ agent: { metrics: true, ports: { admin: 7403 } } })).toMatch(/main\.js status$/m);
     expect(await told({ tracker: { data: { kind: 'pvc' } } })).not.toContain('WARNING');
     const dashboard = { enabled: true };
     const one = await told({ tracker: { dashboard } });
@@ -183,7 +185,8 @@ describeSuite('helm', 'the Helm chart', () => {
     const agent = find(all, 'DaemonSet', 'shoal-agent');
     const setUp = containersOf(agent.spec.template.spec).find(({ name }) => name === 'set-up-runtime');
     const [restore] = undo.spec.template.spec.initContainers;
-    expect(restore.args).toEqual([...setUp.args, '--undo']);
+    expect(setUp.args.at(-1)).toBe('--replace');
+    expect(restore.args).toEqual([...setUp.args.slice(0, -1), '--undo']);
     expect(restore.volumeMounts).toEqual(setUp.volumeMounts);
     expect(undo.spec.template.spec.tolerations).toEqual(agent.spec.template.spec.tolerations);
     const wait = find(all, 'Job', 'shoal-await-undo');

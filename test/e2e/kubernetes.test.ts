@@ -89,7 +89,8 @@ describeSuite('kubernetes', 'the documents on a real Kubernetes', () => {
     const notes = await type(
       'helm install shoal deploy/helm/shoal --namespace shoal-system --set image.repository=registry.example/shoal',
     );
-    await rolledOut('ds/shoal-agent', 'deploy/shoal-tracker');
+    await type('kubectl -n shoal-system rollout status ds/shoal-agent');
+    await rolledOut('deploy/shoal-tracker');
     expect(await type('kubectl -n shoal-system logs ds/shoal-agent -c set-up-runtime')).toContain(
       'Now: systemctl restart containerd',
     );
@@ -189,6 +190,21 @@ describeSuite('kubernetes', 'the documents on a real Kubernetes', () => {
     }
   });
 
+  test('an upgrade may give the mirror another port, and back; `shoal status` in the pod finds the agent', async () => {
+    for (const [mirror, admin] of [
+      [7400, 7403],
+      [7300, 7303],
+    ]) {
+      await machine.run(
+        `helm upgrade shoal ${CHECKOUT}/deploy/helm/shoal -n shoal-system --reuse-values --set agent.ports.mirror=${mirror},agent.ports.admin=${admin}`,
+      );
+      await rolledOut('ds/shoal-agent');
+      expect(await status()).toContain(`http://127.0.0.1:${mirror}\n`);
+      const hosts = await machine.run('cat /etc/containerd/certs.d/_default/hosts.toml');
+      expect(hosts.match(/127\.0\.0\.1:\d+/g)).toEqual([`127.0.0.1:${mirror}`]);
+    }
+  });
+
   test('uninstalled, it leaves the node’s files as they were, and the identity', async () => {
     const uninstall =
       /`(helm uninstall shoal [^`]*--timeout[^`]*)`/.exec(
@@ -198,6 +214,28 @@ describeSuite('kubernetes', 'the documents on a real Kubernetes', () => {
     await machine.run(uninstall, AT_THE_CHECKOUT);
     expect(await runtimeFiles()).toBe(filesBefore);
     await machine.run('kubectl -n shoal-system get secret shoal-identity');
+  });
+
+  test('what is left of an uninstallation that did not end is told, as it would undo the set-up beneath the agents', async () => {
+    const left = {
+      apiVersion: 'apps/v1',
+      kind: 'DaemonSet',
+      metadata: { name: 'shoal-undo', namespace: 'shoal-system' },
+      spec: {
+        selector: { matchLabels: { a: 'b' } },
+        template: {
+          metadata: { labels: { a: 'b' } },
+          spec: { nodeSelector: { no: 'node' }, containers: [{ name: 'c', image: IMAGE }] },
+        },
+      },
+    };
+    await machine.write('/root/left.json', JSON.stringify(left));
+    await machine.run('kubectl create -f /root/left.json');
+    const refused = await machine.attempt(
+      `helm install shoal ${CHECKOUT}/deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal`,
+    );
+    expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('shoal-system delete ds/shoal-undo')]);
+    await machine.run('kubectl delete -f /root/left.json');
   });
 
   test('for k3s its file is written, and removed', async () => {

@@ -110,6 +110,7 @@ export const documentRuns: Readonly<Record<string, DocumentRun>> = {
   // docs/install-kubernetes.md
   'kubectl create namespace shoal-system': onCluster,
   'kubectl label namespace shoal-system pod-security.kubernetes.io/enforce=privileged': onCluster,
+  'kubectl -n shoal-system rollout status ds/shoal-agent': onCluster,
   'kubectl -n shoal-system logs ds/shoal-agent -c set-up-runtime': onCluster,
   'kind load docker-image registry.example/shoal:0.1.0': pushed,
   'helm install shoal deploy/helm/shoal -n shoal-system --set image.repository=registry.example/shoal --set runtime.name=k3s':
