@@ -60,7 +60,7 @@ export class Journalled {
     if (different === undefined) return journal.registries;
     const [key, value] = different;
     throw new SetupProblem(
-      `was set up before with another ${key} (${value || 'the usual one'}); take that back first, with --undo`,
+      `was set up before with another ${key} (${value || 'the usual one'}); take that back first, with --undo, or in one go with --replace`,
     );
   }
 
