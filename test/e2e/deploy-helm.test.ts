@@ -19,7 +19,11 @@ const choices: Record<string, object> = {
   },
   'three trackers on one store': { tracker: { replicas: 3, store: { existingSecret: 'store' } } },
   'IPv6, settings, a pull secret': {
-    agent: { announce: 'ip6', settings: { 'tag-fresh': '5m', 'allow-registry': ['docker.io'] } },
+    agent: {
+      announce: 'ip6',
+      dockerConfigSecret: 'pull',
+      settings: { 'tag-fresh': '5m', 'allow-registry': ['docker.io'] },
+    },
     tracker: { listen: '[::]' },
     imagePullSecrets: [{ name: 'pull' }],
   },
@@ -233,6 +237,16 @@ describeSuite('helm', 'the Helm chart', () => {
     // The zone is written into the agent's folder, which is root's then.
     const ownData = pod.initContainers.find(({ name }: KubernetesObject) => name === 'own-data');
     expect(ownData.command.join()).toContain('fs.lchownSync(path, 0, 0)');
+  });
+
+  test('a pull secret is mounted where agents are told to look for logins', async () => {
+    const pod = find(await objects({ agent: { dockerConfigSecret: 'logins' } }), 'DaemonSet', 'shoal-agent').spec
+      .template.spec;
+    const [agent] = pod.containers;
+    const { mountPath } = agent.volumeMounts.find(({ name }: KubernetesObject) => name === 'docker-config');
+    expect(envOf(agent).SHOAL_DOCKER_CONFIG).toBe(`${mountPath}/.dockerconfigjson`);
+    const secret = { secretName: 'logins', defaultMode: 0o440 };
+    expect(pod.volumes).toContainEqual({ name: 'docker-config', secret });
   });
 
   test('the folder of an agent changes hands with all that is in it, also what its new owner may not look into', async () => {
