@@ -54,11 +54,11 @@ async function compiled(folder: string, program: string, compile: (target: strin
   const target = await mkdtemp(join(toolFolder, 'new-'));
   try {
     await compile(target);
-    await removeOthers(program);
     await rename(target, join(toolFolder, folder)).catch((error: unknown) => {
       // Another run was quicker.
       if (!existsSync(path)) throw error;
     });
+    await removeOthers(program, folder);
   } finally {
     await rm(target, { recursive: true, force: true });
   }
@@ -66,8 +66,9 @@ async function compiled(folder: string, program: string, compile: (target: strin
 }
 
 /** What was compiled of an earlier version is not asked for again. */
-async function removeOthers(program: string): Promise<void> {
+async function removeOthers(program: string, folder: string): Promise<void> {
   for (const name of await readdir(toolFolder)) {
-    if (name.startsWith(`${program}-`)) await rm(join(toolFolder, name), { recursive: true, force: true });
+    if (name === folder || !name.startsWith(`${program}-`)) continue;
+    await rm(join(toolFolder, name), { recursive: true, force: true });
   }
 }
