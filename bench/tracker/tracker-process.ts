@@ -5,11 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { cpuSeconds, statusBytes } from '../rig/proc.ts';
 import { SHOAL } from '../rig/shoal-program.ts';
 
 const GC_ON_SIGNAL = join(import.meta.dirname, 'gc-on-signal.ts');
-/** USER_HZ, the same on every Linux system. */
-const TICKS_PER_SECOND = 100;
 const COLLECTED_AFTER_MS = 1_500;
 
 export class TrackerProcess {
@@ -38,15 +37,8 @@ export class TrackerProcess {
   }
 
   /** User and system time so far. */
-  async cpuSeconds(): Promise<number> {
-    const stat = await readFile(`/proc/${this.#child.pid}/stat`, 'utf8');
-    // The name of the process may hold spaces; the fields after it do not.
-    const [userTicks, systemTicks] = stat
-      .slice(stat.lastIndexOf(')') + 2)
-      .split(' ')
-      .slice(11, 13)
-      .map(Number);
-    return (userTicks! + systemTicks!) / TICKS_PER_SECOND;
+  cpuSeconds(): Promise<number> {
+    return cpuSeconds(this.#child.pid!);
   }
 
   /** Resident memory after a full collection. */
@@ -55,8 +47,7 @@ export class TrackerProcess {
       this.#child.kill('SIGUSR2');
       await sleep(COLLECTED_AFTER_MS);
     }
-    const status = await readFile(`/proc/${this.#child.pid}/status`, 'utf8');
-    return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+    return await statusBytes(this.#child.pid, 'VmRSS');
   }
 
   async stop(): Promise<void> {

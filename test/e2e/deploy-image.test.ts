@@ -227,5 +227,5 @@ async function startKindNode(machine: FreshMachine): Promise<void> {
   await machine.run(
     `docker run --detach --privileged --network=none --name ${KIND_NODE} ${labels} ${volumes} node containerd`,
   );
-  await machine.run(`for try in $(seq 100); do docker exec ${KIND_NODE} ctr version && exit; sleep 0.2; done; exit 1`);
+  await machine.waitFor(`docker exec ${KIND_NODE} ctr version`);
 }

@@ -117,7 +117,7 @@ describeSuite('newcomer', "a newcomer's walk through the documents", () => {
     await machine.run('mkdir -p /etc/docker');
     await type(`echo '{ "registry-mirrors": ["http://127.0.0.1:7300"] }' > /etc/docker/daemon.json`);
     await type('systemctl restart docker');
-    await until(machine, 'docker version');
+    await machine.waitFor('docker version');
     await throughTheAgent(machine, () => type('docker pull alpine'));
   });
 
@@ -196,13 +196,7 @@ async function startRegistry(machine: FreshMachine): Promise<void> {
 
 async function restartContainerd(machine: FreshMachine): Promise<void> {
   await machine.run('systemctl restart containerd');
-  await until(machine, 'ctr version');
-}
-
-async function until(machine: FreshMachine, probe: string): Promise<void> {
-  await machine.run(
-    `for try in $(seq 300); do if ${probe}; then exit 0; fi > /dev/null 2>&1; sleep 0.1; done; ${probe}`,
-  );
+  await machine.waitFor('ctr version');
 }
 
 /** The mirror has answered more requests afterwards than before. */

@@ -154,6 +154,13 @@ export class FreshMachine implements AsyncDisposable {
     return stdout;
   }
 
+  /** Runs a probe, lines of shell, until it ends with 0, for half a minute of pauses; throws with what it printed in the end. */
+  async waitFor(probe: string): Promise<void> {
+    await this.run(
+      `for try in $(seq 300); do if ${probe}; then exit 0; fi > /dev/null 2>&1; sleep 0.1; done; ${probe}`,
+    );
+  }
+
   /** Lines that run until the machine goes. */
   background(name: string, lines: string, command: MachineCommand = {}): DaemonProcess {
     return new DaemonProcess({ name, program: 'nsenter', args: this.#enter(lines, command) });

@@ -22,11 +22,22 @@ export async function makeCgroup(folder: string): Promise<string> {
 /** Ends what still runs in the folder's group and in those below it, and removes them; there may be none. */
 export async function removeCgroup(folder: string): Promise<void> {
   const group = groupOf(folder);
-  const deadline = performance.now() + EMPTY_WITHIN_MS;
+  await untilEmpty(EMPTY_WITHIN_MS, async () => {
+    await writeFile(join(group, 'cgroup.kill'), '1');
+    await removeTree(group);
+  });
+}
+
+/** Removes a group whose processes are gone or about to be, and those below it; there may be none. @throws EBUSY after that time */
+export function removeDyingCgroup(group: string, withinMs: number = EMPTY_WITHIN_MS): Promise<void> {
+  return untilEmpty(withinMs, () => removeTree(group));
+}
+
+async function untilEmpty(withinMs: number, remove: () => Promise<void>): Promise<void> {
+  const deadline = performance.now() + withinMs;
   for (;;) {
     try {
-      await writeFile(join(group, 'cgroup.kill'), '1');
-      return await removeTree(group);
+      return await remove();
     } catch (error) {
       const { code } = error as NodeJS.ErrnoException;
       if (code === 'ENOENT') return;

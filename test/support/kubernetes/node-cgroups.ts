@@ -1,15 +1,13 @@
 // The cgroups of a node's pods, in the hierarchies of cgroup v1: the kubelet wants all of them, and runc, too. A machine's cgroup
 // namespace begins at the groups of the process that starts it, so that is where they are.
-import { readdir, readFile, rmdir } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { removeDyingCgroup } from '../daemon/cgroup.ts';
 import { CGROUP_V1_CONTROLLERS } from '../daemon/cgroup-v1.ts';
 import { isAlive } from '../daemon/process.ts';
 
 const CGROUPS = '/sys/fs/cgroup';
 const PREFIX = 'shoal-e2e-node-';
-const EMPTY_WITHIN_MS = 5_000;
-const POLL_MS = 20;
 
 /** Below the machine's own cgroups, so that they can be removed with the node. */
 export type NodeCgroup = `${typeof PREFIX}${number}-${string}`;
@@ -36,7 +34,7 @@ export function mountCgroups(name: NodeCgroup): string[] {
 
 /** Removes a node's, once its machine is gone: they outlive their processes. */
 export async function removeCgroups(name: NodeCgroup): Promise<void> {
-  for (const parent of await parents()) await removeTree(join(parent, name), performance.now() + EMPTY_WITHIN_MS);
+  for (const parent of await parents()) await removeDyingCgroup(join(parent, name));
 }
 
 /** Removes those of nodes whose tests were killed. */
@@ -44,7 +42,7 @@ export async function sweepCgroups(): Promise<void> {
   for (const parent of await parents()) {
     for (const name of await readdir(parent).catch(() => [])) {
       const [pid] = name.startsWith(PREFIX) ? name.slice(PREFIX.length).split('-') : [];
-      if (pid !== undefined && !isAlive(Number(pid))) await removeTree(join(parent, name), performance.now());
+      if (pid !== undefined && !isAlive(Number(pid))) await removeDyingCgroup(join(parent, name), 0);
     }
   }
 }
@@ -57,21 +55,4 @@ async function parents(): Promise<string[]> {
     own.set(controller.replace('name=', ''), path.join(':'));
   }
   return CGROUP_V1_CONTROLLERS.map((controller) => join(CGROUPS, controller, own.get(controller) ?? '/'));
-}
-
-async function removeTree(path: string, deadline: number): Promise<void> {
-  for (const entry of await readdir(path, { withFileTypes: true }).catch(() => [])) {
-    if (entry.isDirectory()) await removeTree(join(path, entry.name), deadline);
-  }
-  for (;;) {
-    try {
-      return await rmdir(path);
-    } catch (error) {
-      const { code } = error as NodeJS.ErrnoException;
-      if (code === 'ENOENT') return;
-      // A killed process is in its group until it is gone.
-      if (code !== 'EBUSY' || performance.now() > deadline) throw error;
-      await sleep(POLL_MS);
-    }
-  }
 }

@@ -124,9 +124,7 @@ export class OneNodeCluster implements AsyncDisposable {
   /** As a node's administrator does it. */
   async restartContainerd(): Promise<void> {
     await this.machine.run('systemctl restart containerd');
-    await this.machine.run(
-      `for try in $(seq 300); do ctr version && exit; sleep 0.1; done > /dev/null 2>&1; ctr version`,
-    );
+    await this.machine.waitFor('ctr version');
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

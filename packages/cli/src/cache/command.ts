@@ -1,5 +1,4 @@
 /** `shoal cache`: what the agent on this machine keeps, and what it shall keep. */
-
 import { type Command, InvalidArgumentError, Option } from 'commander';
 import { adminFlag } from '../admin-client.ts';
 import type { CliIo } from '../cli-io.ts';

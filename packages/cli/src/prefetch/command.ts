@@ -1,5 +1,4 @@
 /** `shoal prefetch` */
-
 import { type ImageReference, parsePlatform } from '@shoal/oci';
 import { isNodeName, MAX_ORDER_IMAGES, MIN_PREFETCH_BYTES_PER_SECOND } from '@shoal/wire';
 import { type Command, InvalidArgumentError } from 'commander';
